@@ -1,0 +1,297 @@
+import { backoffDelay, settleBackoff } from './backoff.ts';
+import { delay } from './bounded.ts';
+import type { Attempt, Core } from './core.ts';
+import { LockBusyError, LockTimeoutError, OptionError, ProviderError, UnsupportedError } from './errors.ts';
+import type { HeldLease } from './lease.ts';
+import type { SettledPolicy, Terms } from './options.ts';
+import type { AcquireRequest, Refusal } from './provider.ts';
+import type { Place } from './queue.ts';
+
+type Held = Extract<Refusal, { reason: 'held' }>;
+
+/** Clocks that agree to within this are not worth an event, in ms. */
+const DRIFT_WORTH_TELLING_MS = 100;
+/** Without a word from the provider, try again after at most this long, in ms. */
+const SAFETY_POLL_MS = 5_000;
+/** Polling: the ceiling of the first delay and of all later ones, in ms. */
+const polling = settleBackoff({ minMs: 25, maxMs: 1_000, retries: Number.POSITIVE_INFINITY });
+/** While a provider cannot be asked and a wait goes on all the same. */
+const outage = settleBackoff({ minMs: 100, maxMs: 5_000, retries: Number.POSITIVE_INFINITY });
+
+/** Acquires by the policy: a lease, or why there is none. */
+export async function acquireBy(core: Core, terms: Terms, policy: SettledPolicy): Promise<Attempt> {
+  switch (policy.onBusy) {
+    case 'skip':
+      return tryOnce(core, terms);
+    case 'throw': {
+      const attempt = await tryOnce(core, terms);
+      if (attempt.acquired || attempt.reason !== 'held') return attempt;
+      throw new LockBusyError(terms.name, attempt.holder, attempt.heldForMs);
+    }
+    case 'retry': {
+      for (let retry = 1; ; retry += 1) {
+        const attempt = await tryOnce(core, terms);
+        if (attempt.acquired || attempt.reason !== 'held' || retry > policy.retry.retries) return attempt;
+        tellBusy(core, terms, attempt);
+        await pause(core, terms, backoffDelay(policy.retry, retry));
+      }
+    }
+    case 'wait':
+      return acquireWhenFree(core, terms, { waitMs: policy.waitMs });
+    case 'standby':
+      return acquireWhenFree(core, terms, { waitMs: Number.POSITIVE_INFINITY, coalesce: true });
+  }
+}
+
+/** One try. An occurrence that is not yet due by the provider's clock is waited for, up to `maxEarlyMs`. */
+export async function tryOnce(core: Core, terms: Terms, maxEarlyMs: number = Number.POSITIVE_INFINITY): Promise<Attempt> {
+  let waitedMs = 0;
+  for (;;) {
+    const attempt = await untilClosed(core, terms, (signal) => core.attempt(terms, core.request(terms), signal));
+    if (attempt.acquired || attempt.reason !== 'early') return attempt;
+    tellDrift(core, terms, attempt.earlyMs);
+    waitedMs += attempt.earlyMs;
+    if (waitedMs > maxEarlyMs) return attempt;
+    await pause(core, terms, Math.ceil(attempt.earlyMs));
+  }
+}
+
+export interface WaitOptions {
+  /** @default Infinity */
+  readonly waitMs?: number;
+  /** Of those who wait here for an earlier occurrence to end, only the newest goes on waiting. */
+  readonly coalesce?: boolean;
+  /** Goes on through an outage of the provider even if it never answered. */
+  readonly patient?: boolean;
+}
+
+/** Ends of a wait that are not errors of the caller's. */
+const TIMED_OUT = Symbol('timed out');
+const DISPLACED = Symbol('displaced by a later occurrence');
+
+/** Of each solo and name: the standby that waits for an earlier occurrence to end. */
+const standbys = new WeakMap<Core, Map<string, { readonly at: number; displace(): void }>>();
+
+/** Waits for the name, in the local line and at its head, until it is acquired or there is nothing left to wait for. */
+export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOptions): Promise<Attempt> {
+  const { waitMs = Number.POSITIVE_INFINITY, coalesce = false, patient = false } = options;
+  const startedAt = performance.now();
+  const stop = new AbortController();
+  const unlink = [linkAbort(terms.signal, stop), linkAbort(core.closing.signal, stop)];
+  const timer =
+    waitMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => stop.abort(TIMED_OUT), Math.min(waitMs, 2 ** 31 - 1));
+  // Of which `held` refusal an error can tell.
+  let last: Held | undefined;
+  /** The last time that the provider could not be asked. */
+  let trouble: unknown;
+  let reached = patient;
+  let failures = 0;
+  let toldBusy = false;
+  let place: Place | undefined;
+  let request = core.request(terms);
+  const hints = createHints(core, terms, stop.signal);
+
+  try {
+    for (;;) {
+      // A standby tries before it stands in line, for its occurrence may be done already.
+      if (!coalesce) place ??= core.queue.enter(terms.fullName);
+      await place?.head(stop.signal);
+      stop.signal.throwIfAborted();
+      let attempt: Attempt;
+      try {
+        attempt = await core.attempt(terms, request, stop.signal);
+        hints.forget();
+      } catch (error) {
+        hints.end();
+        if (stop.signal.aborted || !reached || !isTransient(error)) throw error;
+        core.events.emit('unconfirmed', { name: terms.name, provider: core.settings.provider.kind, operation: 'acquire', error });
+        trouble = error;
+        // The unknown try is being undone by its nonce, so the next one needs a nonce of its own.
+        request = core.request(terms);
+        failures += 1;
+        await delay(backoffDelay(outage, failures), stop.signal);
+        stop.signal.throwIfAborted();
+        continue;
+      }
+      reached = true;
+      trouble = undefined;
+      failures = 0;
+      if (attempt.acquired) return attempt;
+      if (attempt.reason === 'early') {
+        tellDrift(core, terms, attempt.earlyMs);
+        place?.leave();
+        place = undefined;
+        await delay(Math.ceil(attempt.earlyMs), stop.signal);
+        stop.signal.throwIfAborted();
+        continue;
+      }
+      if (attempt.reason !== 'held') return attempt;
+      last = attempt;
+      if (!toldBusy) tellBusy(core, terms, attempt);
+      toldBusy = true;
+      if (coalesce && !standBy(core, terms, attempt, () => stop.abort(DISPLACED))) return superseded(attempt);
+      place ??= core.queue.enter(terms.fullName);
+      // Whoever comes to the head only later tries at once: what it was told is old by then.
+      if (place.isHead()) await hints.untilWorthATry(request, attempt, place);
+      stop.signal.throwIfAborted();
+    }
+  } catch (error) {
+    if (stop.signal.aborted && stop.signal.reason === TIMED_OUT) {
+      throw new LockTimeoutError(terms.name, last?.holder, last?.heldForMs, performance.now() - startedAt, {
+        ...(trouble === undefined ? {} : { cause: trouble }),
+      });
+    }
+    if (stop.signal.aborted && stop.signal.reason === DISPLACED) return superseded(last);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    for (const end of unlink) end();
+    hints.end();
+    place?.leave();
+    leaveStandby(core, terms);
+  }
+}
+
+/**
+ * Registers a standby whose occurrence is later than the one that runs, and displaces an older one of its kind: after a long run
+ * one late run follows, not a burst of them. False if a newer one waits here already.
+ */
+function standBy(core: Core, terms: Terms, held: Held, displace: () => void): boolean {
+  const at = terms.occurrence?.at.getTime() ?? 0;
+  const running = held.record?.occurrence?.at.getTime();
+  // Standing by for the very occurrence that runs: that is what a standby is for, and nothing displaces it.
+  if (running === undefined || running >= at) {
+    leaveStandby(core, terms);
+    return true;
+  }
+  let waiting = standbys.get(core);
+  if (waiting === undefined) standbys.set(core, (waiting = new Map()));
+  const other = waiting.get(terms.fullName);
+  if (other?.at === at) return true;
+  if (other !== undefined && other.at > at) return false;
+  if (other !== undefined && other.at !== running) other.displace();
+  waiting.set(terms.fullName, { at, displace });
+  return true;
+}
+
+function leaveStandby(core: Core, terms: Terms): void {
+  const waiting = standbys.get(core);
+  if (waiting?.get(terms.fullName)?.at === terms.occurrence?.at.getTime()) waiting?.delete(terms.fullName);
+}
+
+function superseded(held: Held | undefined): Refusal {
+  return { acquired: false, reason: 'superseded', record: held?.record };
+}
+
+interface Hints {
+  /** Resolves when the provider hints that the name is free, when it came free here, or when it is time to look. */
+  untilWorthATry(request: AcquireRequest, held: Held, place: Place): Promise<void>;
+  /** The try that the hint was for has been answered. */
+  forget(): void;
+  end(): void;
+}
+
+/** Joins what may end a wait at the head of the line: the provider's hint, a release in this process, and the clock. */
+function createHints(core: Core, terms: Terms, stop: AbortSignal): Hints {
+  const { provider } = core.settings;
+  let pending: { readonly controller: AbortController; readonly hint: Promise<void>; arrived: boolean } | undefined;
+  let polls = 0;
+
+  /** The provider may hold a place in its queue for this request, so one hint outlives the polls in between. */
+  function hintFor(request: AcquireRequest, untilFree: NonNullable<typeof provider.untilFree>): Promise<void> {
+    if (pending !== undefined) return pending.hint;
+    const controller = new AbortController();
+    const hint = untilFree.call(provider, request, controller.signal).then(
+      () => {
+        mine.arrived = true;
+      },
+      async (error: unknown) => {
+        if (controller.signal.aborted) return;
+        core.events.emit('unconfirmed', { name: terms.name, provider: provider.kind, operation: 'wait', error });
+        // Fall back to the clock for this round.
+        await delay(backoffDelay(polling, (polls += 1)), controller.signal);
+        mine.arrived = true;
+      },
+    );
+    const mine = { controller, hint, arrived: false };
+    pending = mine;
+    return hint;
+  }
+
+  return {
+    async untilWorthATry(request, held, place) {
+      const look = new AbortController();
+      const unlink = linkAbort(stop, look);
+      place.onFreed(() => look.abort());
+      const ceiling = provider.untilFree === undefined ? backoffDelay(polling, (polls += 1)) : SAFETY_POLL_MS * (0.75 + Math.random() / 2);
+      // Just after the end of the lease, by the provider's clock, and not in step with the other waiters.
+      const lapse = held.expiresInMs === undefined ? Number.POSITIVE_INFINITY : Math.max(0, held.expiresInMs) + 2 + Math.random() * 20;
+      const clock = delay(Math.min(ceiling, lapse), look.signal);
+      await (provider.untilFree === undefined ? clock : Promise.race([hintFor(request, provider.untilFree), clock]));
+      look.abort();
+      unlink();
+      place.onFreed(() => {});
+    },
+    forget() {
+      // Only a hint that has arrived is used up; one still standing in the provider's queue keeps its place.
+      if (pending?.arrived !== true) return;
+      pending.controller.abort();
+      pending = undefined;
+    },
+    end() {
+      pending?.controller.abort();
+      pending = undefined;
+    },
+  };
+}
+
+/** Aborts `target` with the source's reason. Returns what undoes it. */
+function linkAbort(source: AbortSignal | undefined, target: AbortController): () => void {
+  if (source === undefined) return () => {};
+  const onAbort = (): void => target.abort(source.reason);
+  if (source.aborted) onAbort();
+  else source.addEventListener('abort', onAbort, { once: true });
+  return () => source.removeEventListener('abort', onAbort);
+}
+
+/** Runs `step` with a signal that aborts when the caller gives up or the solo closes. */
+async function untilClosed<T>(core: Core, terms: Terms, step: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  if (terms.signal === undefined) return step(core.closing.signal);
+  const stop = new AbortController();
+  const unlink = [linkAbort(terms.signal, stop), linkAbort(core.closing.signal, stop)];
+  try {
+    return await step(stop.signal);
+  } finally {
+    for (const end of unlink) end();
+  }
+}
+
+/** A delay that rejects when the caller gives up or the solo closes. */
+function pause(core: Core, terms: Terms, ms: number): Promise<void> {
+  return untilClosed(core, terms, async (signal) => {
+    await delay(ms, signal);
+    signal.throwIfAborted();
+  });
+}
+
+/** What can pass by itself. A name or an option that the provider refuses will be refused again. */
+function isTransient(error: unknown): boolean {
+  if (error instanceof OptionError || error instanceof UnsupportedError) return false;
+  return error instanceof ProviderError;
+}
+
+function tellBusy(core: Core, terms: Terms, held: Held): void {
+  const { holder, heldForMs } = held;
+  core.events.emit('busy', { name: terms.name, provider: core.settings.provider.kind, holder, heldForMs });
+}
+
+function tellDrift(core: Core, terms: Terms, earlyMs: number): void {
+  if (earlyMs < DRIFT_WORTH_TELLING_MS) return;
+  core.events.emit('drift', { name: terms.name, provider: core.settings.provider.kind, earlyMs });
+}
+
+/** A lease for callers that want one: what is not acquired is undefined. */
+export async function leaseOrUndefined(attempt: Promise<Attempt>): Promise<HeldLease | undefined> {
+  const result = await attempt;
+  return result.acquired ? result.lease : undefined;
+}

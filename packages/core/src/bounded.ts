@@ -1,0 +1,63 @@
+/** A delay that ends early, without an error, when `signal` aborts. Keeps the process alive meanwhile. */
+export function delay(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) return resolve();
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    // setTimeout fires at once beyond 2^31 − 1 ms.
+    const timer = setTimeout(end, Math.min(ms, 2 ** 31 - 1));
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}
+
+export interface Bounds<T> {
+  /** After this long the call is given up, in ms. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutError: () => Error;
+  /** Receives the answer of a call that was given up: a late success must be undone. */
+  readonly late?: (value: T) => void;
+}
+
+/**
+ * Calls a provider and waits no longer than the bounds allow, whether or not the provider heeds its signal: one call that hangs
+ * must not freeze the rest.
+ */
+export function bounded<T>(call: (signal: AbortSignal) => Promise<T>, bounds: Bounds<T>): Promise<T> {
+  const { timeoutMs, signal, timeoutError, late } = bounds;
+  return new Promise<T>((resolve, reject) => {
+    if (signal?.aborted === true) return reject(signal.reason as Error);
+    const controller = new AbortController();
+    let given = false;
+    const giveUp = (reason: unknown): void => {
+      given = true;
+      end();
+      controller.abort(reason);
+      reject(reason as Error);
+    };
+    const onAbort = (): void => giveUp(signal?.reason);
+    const timer = setTimeout(() => giveUp(timeoutError()), timeoutMs);
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    // The wrapper turns a synchronous throw of the provider into a rejection.
+    (async () => call(controller.signal))().then(
+      (value) => {
+        if (given) return late?.(value);
+        end();
+        resolve(value);
+      },
+      (error: unknown) => {
+        // After giving up, the caller has its error already and this one is its echo.
+        if (given) return;
+        end();
+        reject(error as Error);
+      },
+    );
+  });
+}

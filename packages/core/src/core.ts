@@ -1,0 +1,172 @@
+import { randomUUID } from 'node:crypto';
+import { bounded, delay } from './bounded.ts';
+import { ClosedError, LeaseLostError, ProviderError, quote, redact, SolorunError } from './errors.ts';
+import { createEvents, type Events } from './events.ts';
+import { createHeartbeat } from './heartbeat.ts';
+import { HeldLease, type LeaseKeeper, type ReleaseAnswer } from './lease.ts';
+import type { SoloSettings, Terms } from './options.ts';
+import type { AcquireRequest, Outcome, Refusal } from './provider.ts';
+import { createQueue, type Queue } from './queue.ts';
+
+export type Attempt = { readonly acquired: true; readonly lease: HeldLease } | Refusal;
+
+/** What one solo is made of: the leases it holds, and the two verbs that touch a provider on their behalf. */
+export interface Core {
+  readonly settings: SoloSettings;
+  readonly events: Events;
+  readonly queue: Queue;
+  /** Held now. */
+  readonly leases: ReadonlySet<HeldLease>;
+  /** Aborts with a `ClosedError` when the solo closes. */
+  readonly closing: AbortController;
+  request(terms: Terms): AcquireRequest;
+  /** Asks the provider once. Rejects if it could not be asked, if its answer came too late to be trusted, or if `signal` aborts. */
+  attempt(terms: Terms, request: AcquireRequest, signal?: AbortSignal): Promise<Attempt>;
+}
+
+/** Tries of a release after the first one, while the lease is still ours. */
+const RELEASE_RETRIES = 5;
+const RELEASE_RETRY_MS = 100;
+
+export function createCore(settings: SoloSettings): Core {
+  const { provider, clock, identity } = settings;
+  const events = createEvents();
+  const queue = createQueue();
+  const leases = new Set<HeldLease>();
+  const closing = new AbortController();
+
+  const heartbeat = createHeartbeat(provider, clock, (lease, error) => unconfirmed(lease.name, 'renew', error));
+
+  function unconfirmed(name: string, operation: 'renew' | 'release' | 'acquire', error: unknown): void {
+    events.emit('unconfirmed', { name, provider: provider.kind, operation, error });
+  }
+
+  const keeper: LeaseKeeper = {
+    lost(lease, error) {
+      heartbeat.remove(lease);
+      leases.delete(lease);
+      events.emit('lost', { name: lease.name, provider: provider.kind, fence: lease.fence, error });
+    },
+    async release(lease, outcome) {
+      heartbeat.remove(lease);
+      const answer = await giveBack(lease, outcome);
+      leases.delete(lease);
+      queue.freed(lease.grant.name);
+      if (answer === 'released') {
+        const heldMs = clock.now() - lease.acquiredAt;
+        const { name, fence } = lease;
+        events.emit('released', { name, provider: provider.kind, fence, outcome: outcome.result, heldMs });
+      }
+      return answer;
+    },
+  };
+
+  /** Tells the provider, again and again while the lease is still ours: an outcome that is not recorded may be run again. */
+  async function giveBack(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer> {
+    const known = lease.lost?.reason;
+    if (known === 'taken' || known === 'session') return 'taken';
+    const kept = keptOutcome(outcome);
+    for (let retry = 0; ; retry += 1) {
+      try {
+        const ours = await bounded((signal) => provider.release(lease.grant, kept, signal), {
+          timeoutMs: callTimeoutOf(lease),
+          timeoutError: () => new Error('no answer in time'),
+        });
+        if (ours) return lease.lost === undefined ? 'released' : 'unknown';
+        // After an unknown first try, "not yours" may be the echo of its success.
+        return retry === 0 ? 'taken' : 'unknown';
+      } catch (error) {
+        unconfirmed(lease.name, 'release', asProviderError(error, `release ${quote(lease.name)}`));
+      }
+      const over = lease.lost !== undefined || clock.now() + RELEASE_RETRY_MS >= lease.trustedUntil;
+      if (over || retry >= RELEASE_RETRIES) return 'unknown';
+      await delay(RELEASE_RETRY_MS);
+    }
+  }
+
+  function callTimeoutOf(lease: HeldLease): number {
+    return Math.min(settings.callTimeoutMs ?? 5_000, lease.leaseMs === null ? Number.POSITIVE_INFINITY : lease.leaseMs / 2);
+  }
+
+  function asProviderError(error: unknown, operation: string): Error {
+    if (error instanceof SolorunError) return error;
+    const detail = error instanceof Error ? error.message : String(error);
+    return new ProviderError(provider.kind, operation, detail, { cause: error });
+  }
+
+  async function attempt(terms: Terms, request: AcquireRequest, signal?: AbortSignal): Promise<Attempt> {
+    const operation = `acquire ${quote(terms.name)}`;
+    const sentAt = clock.now();
+    let result;
+    try {
+      result = await bounded((bound) => provider.tryAcquire(request, bound), {
+        timeoutMs: terms.callTimeoutMs,
+        signal,
+        timeoutError: () =>
+          new ProviderError(provider.kind, operation, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
+        late(answer) {
+          if (!answer.acquired) return;
+          const undo = provider.release(answer.grant, { result: 'abandoned' }, AbortSignal.timeout(terms.callTimeoutMs));
+          undo.catch((error: unknown) => unconfirmed(terms.name, 'release', error));
+        },
+      });
+    } catch (error) {
+      if (signal?.aborted === true && error === signal.reason) throw error;
+      throw asProviderError(error, operation);
+    }
+    if (!result.acquired) return result;
+
+    const { leaseMs, marginMs, name, occurrence } = terms;
+    const lease = new HeldLease({ name, grant: result.grant, occurrence, leaseMs, marginMs, sentAt, clock }, keeper);
+    if (!lease.isTrusted()) {
+      // The claim is undone: no handler was started under it.
+      await giveBack(lease, { result: 'abandoned' });
+      if (lease.lost?.reason === 'session') throw asProviderError(lease.lost, operation);
+      throw new ProviderError(provider.kind, operation, 'the answer took longer than the lease lasts');
+    }
+    leases.add(lease);
+    heartbeat.add(lease);
+    events.emit('acquired', { name, provider: provider.kind, fence: lease.fence, occurrence: lease.occurrence });
+    const { previous } = result.grant;
+    if (occurrence !== undefined && previous !== undefined && previous.at < occurrence.at && previous.state !== 'done') {
+      events.emit('missed', { name, provider: provider.kind, occurrence: previous });
+    }
+    return { acquired: true, lease };
+  }
+
+  return {
+    settings,
+    events,
+    queue,
+    leases,
+    closing,
+    request: (terms) => ({
+      name: terms.fullName,
+      owner: randomUUID(),
+      leaseMs: terms.leaseMs,
+      holder: identity,
+      occurrence: terms.occurrence,
+    }),
+    attempt,
+  };
+}
+
+export function throwIfClosed(core: Core): void {
+  if (core.closing.signal.aborted) throw new ClosedError();
+}
+
+/** Longest error message that goes into a record, in characters. */
+const MAX_ERROR_LENGTH = 500;
+
+/** An outcome as it may be kept where others read it: short, and without credentials. */
+function keptOutcome(outcome: Outcome): Outcome {
+  if (outcome.result !== 'failed') return outcome;
+  return { result: 'failed', error: redact(outcome.error).slice(0, MAX_ERROR_LENGTH) };
+}
+
+/** The lost lease of a run whose release was refused. */
+export function takenError(lease: HeldLease, result: unknown): LeaseLostError {
+  return lease.lost === undefined
+    ? new LeaseLostError(lease.name, lease.fence, 'taken', { result })
+    : new LeaseLostError(lease.name, lease.fence, lease.lost.reason, { cause: lease.lost, result });
+}

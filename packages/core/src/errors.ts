@@ -1,0 +1,179 @@
+import type { Holder } from './provider.ts';
+
+/**
+ * Every error of ours: a stable `code`, the nouns as fields, the cause kept.
+ * Messages name the lock, what was attempted and the remedy; they never hold a connection string.
+ */
+export class SolorunError extends Error {
+  /** Stable identifier, for example `SOLORUN_BUSY`. */
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.name = new.target.name;
+  }
+}
+
+/** An option or a name that cannot work; thrown before anything is asked of a provider. */
+export class OptionError extends SolorunError {
+  constructor(message: string) {
+    super('SOLORUN_OPTION', message);
+  }
+}
+
+/** The provider declared that it cannot do what was asked (for example occurrences on a plain session lock). */
+export class UnsupportedError extends SolorunError {
+  constructor(message: string) {
+    super('SOLORUN_UNSUPPORTED', message);
+  }
+}
+
+/** Somebody else holds the lock and the policy is `throw`. */
+export class LockBusyError extends SolorunError {
+  readonly lock: string;
+  readonly holder: Holder | undefined;
+
+  constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined) {
+    super(
+      'SOLORUN_BUSY',
+      `Cannot acquire ${quote(lock)}: held by ${describeHolder(holder, heldForMs)}. ` +
+        `Wait for it (onBusy: 'wait'), skip this run (onBusy: 'skip'), or look with inspect(${quote(lock)}).`,
+    );
+    this.lock = lock;
+    this.holder = holder;
+  }
+}
+
+/** The lock did not come free within `waitMs`. */
+export class LockTimeoutError extends SolorunError {
+  readonly lock: string;
+  readonly holder: Holder | undefined;
+  readonly waitedMs: number;
+
+  constructor(
+    lock: string,
+    holder: Holder | undefined,
+    heldForMs: number | undefined,
+    waitedMs: number,
+    options?: ErrorOptions,
+  ) {
+    super(
+      'SOLORUN_TIMEOUT',
+      `Cannot acquire ${quote(lock)}: held by ${describeHolder(holder, heldForMs)}, gave up after ${Math.round(waitedMs)} ms.`,
+      options,
+    );
+    this.lock = lock;
+    this.holder = holder;
+    this.waitedMs = waitedMs;
+  }
+}
+
+/**
+ * Why a lease is no longer to be trusted.
+ * - `expired`: no renewal was confirmed in time, by our own monotonic clock (a pause, a stalled event loop, a cut cable);
+ * - `taken`: the provider answered that the name is not ours any more;
+ * - `session`: the session or connection that carried the lease ended;
+ * - `released`: the lease was given back and is used all the same.
+ */
+export type LossReason = 'expired' | 'taken' | 'session' | 'released';
+
+const lossWords: Record<LossReason, string> = {
+  expired:
+    'its lease could not be confirmed in time (a pause, a stalled event loop or an unreachable provider), so another replica may hold it now',
+  taken: 'the provider says that another replica holds it, or that an operator released it',
+  session: 'the session that carried it ended',
+  released: 'it was released already',
+};
+
+/** The lease can no longer be trusted: stop touching what it protects. Also the `reason` of `lease.signal`. */
+export class LeaseLostError extends SolorunError {
+  readonly lock: string;
+  readonly fence: bigint;
+  readonly reason: LossReason;
+  /** What the handler returned, if it finished all the same. Its effects may overlap another replica's. */
+  readonly result: unknown;
+
+  constructor(lock: string, fence: bigint, reason: LossReason, options?: ErrorOptions & { result?: unknown }) {
+    super('SOLORUN_LEASE_LOST', `Lost ${quote(lock)} (fence ${fence}): ${lossWords[reason]}.`, options);
+    this.lock = lock;
+    this.fence = fence;
+    this.reason = reason;
+    this.result = options?.result;
+  }
+}
+
+/** The provider could not be asked, or its answer came too late to be trusted. The handler did not run. */
+export class ProviderError extends SolorunError {
+  readonly provider: string;
+  readonly operation: string;
+
+  constructor(provider: string, operation: string, detail: string, options?: ErrorOptions) {
+    super('SOLORUN_PROVIDER', `${provider}: cannot ${operation}: ${redact(detail)}`, options);
+    this.provider = provider;
+    this.operation = operation;
+  }
+}
+
+/** A run went on for longer than `maxRunMs`; the `reason` of its signal. */
+export class RunTimeoutError extends SolorunError {
+  readonly lock: string;
+  readonly maxRunMs: number;
+
+  constructor(lock: string, maxRunMs: number) {
+    super('SOLORUN_RUN_TIMEOUT', `The run of ${quote(lock)} was stopped: it took longer than maxRunMs = ${maxRunMs}.`);
+    this.lock = lock;
+    this.maxRunMs = maxRunMs;
+  }
+}
+
+/** The solo is closed (or closing): nothing new is claimed. Also the `reason` of the signals of runs in progress. */
+export class ClosedError extends SolorunError {
+  constructor(message = 'This solo is closed: it claims nothing any more.') {
+    super('SOLORUN_CLOSED', message);
+  }
+}
+
+/** `close()` ran out of `graceMs` while handlers were still running; their leases are kept, not released. */
+export class CloseTimeoutError extends SolorunError {
+  /** Names of the locks whose handlers still run. */
+  readonly unfinished: readonly string[];
+
+  constructor(graceMs: number, unfinished: readonly string[]) {
+    super(
+      'SOLORUN_CLOSE_TIMEOUT',
+      `Still running after ${graceMs} ms: ${unfinished.map(quote).join(', ')}. ` +
+        'Their leases are kept while they run. Have the handlers heed their signal, or end the process.',
+    );
+    this.unfinished = unfinished;
+  }
+}
+
+/** A name as it may be shown in a message or a log line: quoted, on one line, shortened. */
+export function quote(name: string): string {
+  const points = [...name];
+  return JSON.stringify(points.length > 80 ? `${points.slice(0, 80).join('')}…` : name);
+}
+
+export function describeHolder(holder: Holder | undefined, heldForMs: number | undefined): string {
+  const who = holder
+    ? `${holder.label === undefined ? '' : `${holder.label}@`}${holder.host} (pid ${holder.pid})`
+    : 'an unknown holder';
+  return heldForMs === undefined ? who : `${who} for ${describeMs(heldForMs)}`;
+}
+
+export function describeMs(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 120_000) return `${Math.round(ms / 1000)} s`;
+  return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
+}
+
+/**
+ * Masks the credentials of URLs (`scheme://user:secret@host`, `?password=secret`) and of libpq-style words (`password=secret`),
+ * for text that other people wrote and that we keep or show.
+ */
+export function redact(text: string): string {
+  return text
+    .replace(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/giu, '$1***@')
+    .replace(/\b(password|passwd|pwd|secret|token|access_?key)(=|":\s*"|:\s*)[^\s&"',;]+/giu, '$1$2***');
+}

@@ -1,0 +1,100 @@
+import { channel } from 'node:diagnostics_channel';
+import type { LeaseLostError } from './errors.ts';
+import type { Occurrence } from './lease.ts';
+import type { Holder, OccurrenceState, Outcome } from './provider.ts';
+
+interface About {
+  /** The lock's name, without the namespace. */
+  readonly name: string;
+  readonly provider: string;
+}
+
+/** What a solo tells, by name. The same objects go out on `node:diagnostics_channel` as `solorun:<event>`. */
+export interface SoloEvents {
+  acquired: About & { readonly fence: bigint; readonly occurrence: Occurrence | undefined };
+  /** Somebody else holds the lock; sent when that is first noticed, not at every try. */
+  busy: About & { readonly holder: Holder | undefined; readonly heldForMs: number | undefined };
+  /** A run did not start. */
+  skipped: About & { readonly reason: SkipReason; readonly at: Date | undefined; readonly holder: Holder | undefined };
+  /** A lease can no longer be trusted. */
+  lost: About & { readonly fence: bigint; readonly error: LeaseLostError };
+  released: About & { readonly fence: bigint; readonly outcome: Outcome['result']; readonly heldMs: number };
+  /** A handler rejected, or its lease was lost under it. */
+  failed: About & { readonly fence: bigint; readonly occurrence: Occurrence | undefined; readonly error: unknown };
+  /**
+   * An occurrence was never completed and no longer will be: a later one has been claimed. Told once in the whole fleet, by the
+   * replica that claimed the later one.
+   */
+  missed: About & { readonly occurrence: OccurrenceState };
+  /** An occurrence was asked for before its time by the provider's clock: this machine's clock runs ahead. */
+  drift: About & { readonly earlyMs: number };
+  /** A renewal, a release or a try has no confirmed answer. The lease's own clock decides what that means. */
+  unconfirmed: About & { readonly operation: 'renew' | 'release' | 'acquire' | 'wait'; readonly error: unknown };
+  /** A handler still runs `graceMs` after it was asked to stop. Its lease is kept. */
+  stuck: About & { readonly fence: bigint; readonly runningMs: number };
+}
+
+/**
+ * Why a run did not start. `held`: another holder. `done`: that occurrence has run. `superseded`: a later one was claimed.
+ * `exhausted`: its attempts are used up. `early`: not yet due by the provider's clock. `closed`: the solo is closing.
+ */
+export type SkipReason = 'held' | 'done' | 'superseded' | 'exhausted' | 'early' | 'closed';
+
+export type SoloEventName = keyof SoloEvents;
+
+const names = [
+  'acquired',
+  'busy',
+  'skipped',
+  'lost',
+  'released',
+  'failed',
+  'missed',
+  'drift',
+  'unconfirmed',
+  'stuck',
+] as const satisfies readonly SoloEventName[];
+
+const channels = Object.fromEntries(names.map((name) => [name, channel(`solorun:${name}`)])) as Record<
+  SoloEventName,
+  ReturnType<typeof channel>
+>;
+
+export interface Events {
+  on<E extends SoloEventName>(event: E, listener: (detail: SoloEvents[E]) => void): () => void;
+  emit<E extends SoloEventName>(event: E, detail: SoloEvents[E]): void;
+}
+
+export function createEvents(): Events {
+  const listeners = new Map<SoloEventName, Set<(detail: never) => void>>();
+  return {
+    on(event, listener) {
+      const set = listeners.get(event) ?? new Set();
+      listeners.set(event, set);
+      set.add(listener);
+      return () => set.delete(listener);
+    },
+    emit(event, detail) {
+      if (channels[event].hasSubscribers) channels[event].publish(detail);
+      const set = listeners.get(event);
+      if (set === undefined) return;
+      for (const listener of set) tell(event, listener as (detail: SoloEvents[typeof event]) => unknown, detail);
+    },
+  };
+}
+
+/** A listener that throws, or whose promise rejects, is reported and harms nobody: least of all a release. */
+function tell<E extends SoloEventName>(event: E, listener: (d: SoloEvents[E]) => unknown, detail: SoloEvents[E]): void {
+  const report = (error: unknown): void => {
+    process.emitWarning(`A listener of Solorun's '${event}' event failed: ${String(error)}`, {
+      code: 'SOLORUN_LISTENER',
+      ...(error instanceof Error && error.stack !== undefined ? { detail: error.stack } : {}),
+    });
+  };
+  try {
+    const answer = listener(detail);
+    if (answer instanceof Promise) answer.catch(report);
+  } catch (error) {
+    report(error);
+  }
+}

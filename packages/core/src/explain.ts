@@ -1,0 +1,125 @@
+import { describeMs } from './errors.ts';
+import type { SoloSettings } from './options.ts';
+import type { Guarantees } from './provider.ts';
+
+export interface GuaranteeInUse {
+  /** `G1` to `G8`, as in docs/guarantees.md. */
+  readonly id: string;
+  readonly title: string;
+  readonly holds: 'yes' | 'partly' | 'no';
+  readonly how: string;
+}
+
+/** What holds for one provider with the options in use. `String(explanation)` is a page to read. */
+export interface Explanation {
+  readonly provider: string;
+  readonly leaseMs: number | null;
+  /** Whose clock ends a lease. */
+  readonly clock: Guarantees['clock'];
+  readonly guarantees: readonly GuaranteeInUse[];
+  /** From the holder's death to the next holder, in ms, at worst; `Infinity`: a person has to help. */
+  readonly failoverMs: { readonly killed: number; readonly pausedOrCutOff: number };
+  readonly caveats: readonly string[];
+  toString(): string;
+}
+
+const clockWords: Record<Guarantees['clock'], string> = {
+  server: "the server's clock",
+  store: "the file store's clock",
+  process: "this process's clock",
+};
+
+const reachWords: Record<Guarantees['reach'], string> = {
+  process: 'code in this process only',
+  host: 'processes on this machine',
+  fleet: 'every replica that uses the same store',
+};
+
+const wakeWords: Record<Guarantees['wakeUp'], string> = {
+  queue: "in the server's own queue, first come first served",
+  push: 'until the provider says that the name is free',
+  poll: 'by polling with jitter',
+};
+
+/** Waiters look again just after a lease ends, at most this much later, in ms. */
+const LOOK_AGAIN_MS = 1_000;
+
+export function explain(settings: SoloSettings, leaseMs: number | null = settings.leaseMs): Explanation {
+  const { guarantees: g, kind } = settings.provider;
+  const byExpiry = leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs + LOOK_AGAIN_MS;
+  const killed = g.crash === 'at once' ? LOOK_AGAIN_MS : g.crash === 'same host at once' ? Math.max(LOOK_AGAIN_MS, byExpiry) : byExpiry;
+  const lease =
+    leaseMs === null
+      ? 'held until it is released or the session or process ends; a paused holder keeps it'
+      : `${describeMs(leaseMs)} by ${clockWords[g.clock]}, renewed every third of it; clocks' settings do not matter, their rates do`;
+
+  const promises: GuaranteeInUse[] = [
+    {
+      id: 'G1',
+      title: 'Exclusion',
+      holds: g.reach === 'fleet' ? 'yes' : 'partly',
+      how: `one trusted holder at a time among ${reachWords[g.reach]}; ${lease}`,
+    },
+    {
+      id: 'G2',
+      title: 'Loss is told before it is real',
+      holds: leaseMs === null ? 'partly' : 'yes',
+      how:
+        leaseMs === null
+          ? 'lease.signal aborts when the session is seen to end; without a lease time nothing bounds when that is'
+          : 'lease.signal aborts before another replica can acquire, counted from before each request',
+    },
+    {
+      id: 'G3',
+      title: 'Fence',
+      holds: g.fence === 'durable' ? 'yes' : 'partly',
+      how: {
+        durable: 'grows with every acquisition, across restarts',
+        'until server crash': 'grows with every acquisition, but may go back when the server crashes',
+        process: 'grows with every acquisition while this process lives',
+      }[g.fence],
+    },
+    {
+      id: 'G4',
+      title: 'Once per occurrence',
+      holds: g.occurrences ? (g.reach === 'fleet' ? 'yes' : 'partly') : 'no',
+      how: g.occurrences
+        ? 'a high-water mark per name, kept after success; never early by ' + clockWords[g.clock]
+        : 'no occurrences are kept here: a late replica may run the same one again',
+    },
+    {
+      id: 'G5',
+      title: 'Failover',
+      holds: leaseMs === null && g.crash !== 'at once' ? 'partly' : 'yes',
+      how: `killed holder: ${crashWords(g, leaseMs)}; paused or cut off: ${leaseMs === null ? 'never by itself' : `within ${describeMs(leaseMs)}`}; waiters wait ${wakeWords[g.wakeUp]}`,
+    },
+    { id: 'G6', title: "Never somebody else's", holds: 'yes', how: 'renew and release compare a nonce per acquisition where the record is kept' },
+    { id: 'G7', title: 'Never early', holds: 'yes', how: 'a lease is released only after its handler has settled' },
+    { id: 'G8', title: 'Fail closed', holds: 'yes', how: 'if the provider cannot be asked, the handler does not run and the caller is told why' },
+  ];
+
+  return {
+    provider: kind,
+    leaseMs,
+    clock: g.clock,
+    guarantees: promises,
+    failoverMs: { killed, pausedOrCutOff: byExpiry },
+    caveats: g.caveats,
+    toString() {
+      const lines = [`${kind}, lease ${leaseMs === null ? 'without end' : describeMs(leaseMs)}`];
+      for (const { id, title, holds, how } of promises) lines.push(`  ${id} ${title}: ${holds}. ${how}`);
+      lines.push(`  Failover at worst: killed ${bound(killed)}, paused or cut off ${bound(byExpiry)}`);
+      for (const caveat of g.caveats) lines.push(`  Mind: ${caveat}`);
+      return lines.join('\n');
+    },
+  };
+}
+
+function crashWords(g: Guarantees, leaseMs: number | null): string {
+  const expiry = leaseMs === null ? 'never by itself' : `within ${describeMs(leaseMs)}`;
+  return { 'at once': 'at once', 'same host at once': `at once on the same machine, else ${expiry}`, 'by expiry': expiry }[g.crash];
+}
+
+function bound(ms: number): string {
+  return Number.isFinite(ms) ? describeMs(ms) : 'until somebody helps';
+}

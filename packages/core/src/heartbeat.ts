@@ -1,0 +1,100 @@
+import { bounded } from './bounded.ts';
+import type { Clock } from './clock.ts';
+import type { HeldLease } from './lease.ts';
+import type { LockProvider } from './provider.ts';
+
+export interface Heartbeat {
+  /** Keeps a lease renewed until it ends. Leases without expiry need none and are not taken in. */
+  add(lease: HeldLease): void;
+  remove(lease: HeldLease): void;
+}
+
+interface Pulse {
+  renewAt: number;
+  renewing: boolean;
+}
+
+/** Three chances to renew before the lease runs out: the field's usual third. */
+const RENEWALS_PER_LEASE = 3;
+
+/**
+ * Renews every lease of one solo from one timer, and ends those whose time is over.
+ *
+ * Leases that fall due close together are renewed in the same turn of the event loop, so that a provider which batches what is
+ * asked in one turn sends a single statement for all of them.
+ *
+ * A renewal has three answers. *Renewed* extends the trust, counted from before the request. *Lost* ends the lease. *Unknown*
+ * (an error, a time-out) changes nothing but the time of the next try: the clock decides.
+ */
+export function createHeartbeat(
+  provider: LockProvider,
+  clock: Clock,
+  onUnconfirmed: (lease: HeldLease, error: unknown) => void,
+): Heartbeat {
+  const pulses = new Map<HeldLease, Pulse>();
+  let timer: NodeJS.Timeout | undefined;
+  let armedFor = Number.POSITIVE_INFINITY;
+
+  function arm(dueAt: number): void {
+    if (dueAt >= armedFor) return;
+    clearTimeout(timer);
+    armedFor = dueAt;
+    // Holding a lease does not keep a process alive; what its handler does, does.
+    timer = setTimeout(beat, Math.max(0, Math.ceil(dueAt - clock.now()))).unref();
+  }
+
+  function beat(): void {
+    timer = undefined;
+    armedFor = Number.POSITIVE_INFINITY;
+    // Losses first: after a stall the holders must be told before anything else is attempted.
+    for (const lease of pulses.keys()) lease.isTrusted();
+    const now = clock.now();
+    let next = Number.POSITIVE_INFINITY;
+    for (const [lease, pulse] of pulses) {
+      if (!pulse.renewing && pulse.renewAt <= now + intervalOf(lease) / 4) void renew(lease, pulse);
+      next = Math.min(next, lease.trustedUntil, pulse.renewing ? Number.POSITIVE_INFINITY : pulse.renewAt);
+    }
+    if (pulses.size > 0) arm(next);
+  }
+
+  /** Turns every outcome into a state; never rejects. */
+  async function renew(lease: HeldLease, pulse: Pulse): Promise<void> {
+    pulse.renewing = true;
+    const sentAt = clock.now();
+    const interval = intervalOf(lease);
+    try {
+      const renewed = await bounded((signal) => provider.renew(lease.grant, signal), {
+        timeoutMs: interval,
+        timeoutError: () => new Error(`no answer within ${Math.round(interval)} ms`),
+      });
+      if (renewed) lease.renewed(sentAt);
+      else lease.lose('taken');
+      pulse.renewAt = sentAt + interval;
+    } catch (error) {
+      pulse.renewAt = clock.now() + interval / 4;
+      if (!lease.ended) onUnconfirmed(lease, error);
+    }
+    pulse.renewing = false;
+    if (pulses.has(lease)) arm(Math.min(pulse.renewAt, lease.trustedUntil));
+  }
+
+  return {
+    add(lease) {
+      if (lease.leaseMs === null || lease.ended) return;
+      const renewAt = lease.acquiredAt + intervalOf(lease);
+      pulses.set(lease, { renewAt, renewing: false });
+      arm(Math.min(renewAt, lease.trustedUntil));
+    },
+    remove(lease) {
+      pulses.delete(lease);
+      if (pulses.size > 0) return;
+      clearTimeout(timer);
+      timer = undefined;
+      armedFor = Number.POSITIVE_INFINITY;
+    },
+  };
+}
+
+function intervalOf(lease: HeldLease): number {
+  return (lease.leaseMs ?? Number.POSITIVE_INFINITY) / RENEWALS_PER_LEASE;
+}

@@ -1,0 +1,52 @@
+export { type BackoffOptions } from './backoff.ts';
+export { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
+export { type Election, type ElectOptions, type Term } from './elect.ts';
+export {
+  ClosedError,
+  CloseTimeoutError,
+  LeaseLostError,
+  LockBusyError,
+  LockTimeoutError,
+  OptionError,
+  ProviderError,
+  RunTimeoutError,
+  SolorunError,
+  UnsupportedError,
+  type LossReason,
+} from './errors.ts';
+export { type SkipReason, type SoloEventName, type SoloEvents } from './events.ts';
+export { type Explanation, type GuaranteeInUse } from './explain.ts';
+export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
+export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';
+export {
+  MAX_NAME_LENGTH,
+  type BusyPolicy,
+  type LeaseOptions,
+  type OccurrenceOptions,
+  type RunOptions,
+  type SoloOptions,
+  type WatchOptions,
+} from './options.ts';
+export {
+  type AcquireRequest,
+  type AcquireResult,
+  type Grant,
+  type Guarantees,
+  type Holder,
+  type Identity,
+  type JobRecord,
+  type LockProvider,
+  type OccurrenceRequest,
+  type OccurrenceState,
+  type Outcome,
+  type Refusal,
+} from './provider.ts';
+export { type Handler, type Ran, type RunContext, type RunResult, type Skipped } from './run.ts';
+export {
+  createSolo,
+  type AcquireOptions,
+  type Claim,
+  type ClaimOptions,
+  type CloseOptions,
+  type Solo,
+} from './solo.ts';

@@ -1,0 +1,199 @@
+import type { Clock } from './clock.ts';
+import { LeaseLostError, type LossReason } from './errors.ts';
+import type { Grant, OccurrenceRequest, Outcome } from './provider.ts';
+
+/** A scheduled instant that a run is for, as its handler sees it. */
+export interface Occurrence {
+  readonly at: Date;
+  /** 1, 2, … of this occurrence, over the whole fleet. */
+  readonly attempt: number;
+  /** True when an earlier attempt of this occurrence crashed or failed. */
+  readonly recovering: boolean;
+}
+
+/** A lock that is held. It ends with `release()`, at the end of an `await using` block, or by being lost. */
+export interface Lease extends AsyncDisposable {
+  readonly name: string;
+  /** The fencing token: grows with every acquisition of this name. Hand it to whatever can refuse an older one. */
+  readonly fence: bigint;
+  readonly occurrence: Occurrence | undefined;
+  /**
+   * Aborts with a `LeaseLostError` as soon as the lease can no longer be trusted, before another replica can acquire the name.
+   * Asking `signal.aborted` after a pause answers by the clock, even before the timer has had its turn.
+   */
+  readonly signal: AbortSignal;
+  /** How long the lease is sure to last without further news, in ms; 0 once lost or released, `Infinity` without expiry. */
+  remainingMs(): number;
+  /**
+   * Returns if the lease is still held; to be called before each step that must not happen twice.
+   * @throws LeaseLostError
+   */
+  checkpoint(): void;
+  /**
+   * Gives the name back. Quiet when called twice. Resolves to true if the provider confirmed that it was ours to the end.
+   * Never rejects: what goes wrong is the `unconfirmed` event, and the name comes free when the lease expires.
+   *
+   * @param outcome what to record, for a lease with an occurrence. @default `{ result: 'done' }`
+   */
+  release(outcome?: Outcome): Promise<boolean>;
+}
+
+/**
+ * The end of trust: what `sentAt + leaseMs − margin` is, on the holder's own clock. The provider counts its `leaseMs` from when it
+ * sees the request, which is never before `sentAt`, so the holder always stops first. The margin is for clocks whose rates differ
+ * and for timers that are late.
+ */
+export function trustedUntil(sentAt: number, leaseMs: number | null, marginMs: number): number {
+  return leaseMs === null ? Number.POSITIVE_INFINITY : sentAt + leaseMs - marginMs;
+}
+
+export interface LeaseTerms {
+  /** The caller's name for it, without the namespace. */
+  readonly name: string;
+  readonly grant: Grant;
+  readonly occurrence: OccurrenceRequest | undefined;
+  readonly leaseMs: number | null;
+  readonly marginMs: number;
+  readonly sentAt: number;
+  readonly clock: Clock;
+}
+
+/** `taken`: the provider says that it was not ours any more. `unknown`: it could not be asked; the lease will lapse. */
+export type ReleaseAnswer = 'released' | 'taken' | 'unknown';
+
+export interface LeaseKeeper {
+  /** Called once, synchronously, when the lease is found lost. */
+  lost(lease: HeldLease, error: LeaseLostError): void;
+  /** Never rejects. */
+  release(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer>;
+}
+
+const isAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!;
+
+/** The core's own view of a lease: what the public interface shows, and the doors through which its keeper moves it. */
+export class HeldLease implements Lease {
+  readonly name: string;
+  readonly occurrence: Occurrence | undefined;
+  readonly grant: Grant;
+  readonly leaseMs: number | null;
+  readonly acquiredAt: number;
+  readonly signal: AbortSignal;
+  readonly #controller = new AbortController();
+  readonly #clock: Clock;
+  readonly #keeper: LeaseKeeper;
+  readonly #marginMs: number;
+  #trustedUntil: number;
+  #lost: LeaseLostError | undefined;
+  #released: Promise<ReleaseAnswer> | undefined;
+  readonly #onProviderLoss: (() => void) | undefined;
+
+  constructor(terms: LeaseTerms, keeper: LeaseKeeper) {
+    const { grant, clock } = terms;
+    this.name = terms.name;
+    this.grant = grant;
+    this.leaseMs = terms.leaseMs;
+    this.acquiredAt = clock.now();
+    this.#clock = clock;
+    this.#keeper = keeper;
+    this.#marginMs = terms.marginMs;
+    this.#trustedUntil = trustedUntil(terms.sentAt, terms.leaseMs, terms.marginMs);
+    this.occurrence =
+      terms.occurrence === undefined
+        ? undefined
+        : { at: terms.occurrence.at, attempt: grant.attempt, recovering: grant.attempt > 1 };
+    this.signal = this.#controller.signal;
+    // After a pause, timers fire in the order of their due times, so code of the handler may run before the timer that would
+    // abort the signal. Whoever asks the signal therefore asks the clock.
+    Object.defineProperty(this.signal, 'aborted', {
+      configurable: true,
+      get: () => {
+        this.isTrusted();
+        return isAborted.call(this.#controller.signal) as boolean;
+      },
+    });
+    if (grant.lost !== undefined) {
+      this.#onProviderLoss = () => this.lose('session', grant.lost?.reason);
+      if (grant.lost.aborted) this.#onProviderLoss();
+      else grant.lost.addEventListener('abort', this.#onProviderLoss, { once: true });
+    }
+  }
+
+  get fence(): bigint {
+    return this.grant.fence;
+  }
+
+  get trustedUntil(): number {
+    return this.#trustedUntil;
+  }
+
+  get lost(): LeaseLostError | undefined {
+    return this.#lost;
+  }
+
+  get ended(): boolean {
+    return this.#lost !== undefined || this.#released !== undefined;
+  }
+
+  /** Looks at the clock, and finds the lease lost if its time is over. */
+  isTrusted(): boolean {
+    if (this.ended) return false;
+    if (this.#trustedUntil === Number.POSITIVE_INFINITY || this.#clock.now() < this.#trustedUntil) return true;
+    this.lose('expired');
+    return false;
+  }
+
+  remainingMs(): number {
+    return this.isTrusted() ? Math.max(0, this.#trustedUntil - this.#clock.now()) : 0;
+  }
+
+  checkpoint(): void {
+    if (this.isTrusted()) return;
+    throw this.#lost ?? new LeaseLostError(this.name, this.fence, 'released');
+  }
+
+  /** A renewal was confirmed. It counts only if the answer came while the lease was trusted. */
+  renewed(sentAt: number): void {
+    if (!this.isTrusted()) return;
+    this.#trustedUntil = Math.max(this.#trustedUntil, trustedUntil(sentAt, this.leaseMs, this.#marginMs));
+  }
+
+  lose(reason: LossReason, cause?: unknown): void {
+    if (this.ended) return;
+    this.#lost = new LeaseLostError(this.name, this.fence, reason, cause === undefined ? {} : { cause });
+    this.#forgetProviderLoss();
+    this.#controller.abort(this.#lost);
+    this.#keeper.lost(this, this.#lost);
+  }
+
+  /** Asks the handler to stop, for a reason other than loss; the lease is kept and renewed until it is released. */
+  abort(reason: unknown): void {
+    this.#controller.abort(reason);
+  }
+
+  async release(outcome: Outcome = { result: 'done' }): Promise<boolean> {
+    return (await this.end(outcome)) === 'released';
+  }
+
+  /** What `release()` does, with the whole answer. */
+  end(outcome: Outcome): Promise<ReleaseAnswer> {
+    if (this.#released === undefined) {
+      this.isTrusted();
+      this.#forgetProviderLoss();
+      this.#released = this.#keeper.release(this, outcome);
+    }
+    return this.#released;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // The end of a block cannot tell success from failure, and an occurrence must not be marked done by an exception.
+    await this.release(
+      this.occurrence === undefined
+        ? { result: 'done' }
+        : { result: 'failed', error: 'the lease was disposed of without release()' },
+    );
+  }
+
+  #forgetProviderLoss(): void {
+    if (this.#onProviderLoss !== undefined) this.grant.lost?.removeEventListener('abort', this.#onProviderLoss);
+  }
+}

@@ -1,0 +1,242 @@
+import { hostname } from 'node:os';
+import { settleBackoff, type Backoff, type BackoffOptions } from './backoff.ts';
+import { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
+import { OptionError, quote, UnsupportedError } from './errors.ts';
+import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
+
+/** Longest lock name, in code points (so 500 emoji are 500). */
+export const MAX_NAME_LENGTH = 500;
+const MAX_NAMESPACE_LENGTH = 100;
+
+export interface SoloOptions<P extends LockProvider = LockProvider> {
+  readonly provider: P;
+  /**
+   * Put before every name as `namespace/`, so that programs which share a store keep apart. Up to 100 characters, no `/`.
+   * @default none
+   */
+  readonly namespace?: string;
+  /**
+   * How long the provider keeps a lease without news from us, in ms: the time until another replica takes over from one that is
+   * paused or cut off. Renewed every third of it. `null`: held until the session or process ends, where the provider can.
+   * @default 30_000
+   */
+  readonly leaseMs?: number | null;
+  /**
+   * How much earlier than the provider we stop trusting a lease, in ms. Must cover clocks whose rates differ and timers that are
+   * late. @default a twentieth of the lease, at least 50 ms, at most a fifth of the lease
+   */
+  readonly marginMs?: number;
+  /** Shown as the holder, beside host and process id; for example a replica's name. @default none */
+  readonly label?: string;
+  /** How long to wait for one answer of the provider, in ms. @default 5_000, at most half the lease */
+  readonly callTimeoutMs?: number;
+  /** Where holders read the passing of time. For tests. @default the process's monotonic clock, with time spent in suspend added */
+  readonly clock?: Clock;
+}
+
+export interface SoloSettings {
+  readonly provider: LockProvider;
+  readonly namespace: string;
+  readonly leaseMs: number | null;
+  readonly marginMs: number | undefined;
+  readonly callTimeoutMs: number | undefined;
+  readonly identity: Identity;
+  readonly clock: Clock;
+}
+
+/** Terms of one acquisition. */
+export interface LeaseOptions {
+  /** As for `createSolo`. @default what `createSolo` was given */
+  readonly leaseMs?: number | null;
+  /** Gives up waiting, and asks the handler to stop. Rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface OccurrenceOptions {
+  /**
+   * The scheduled instant this run is for, or a function that tells it. It runs at most `attempts` times over the whole fleet,
+   * whatever the clocks; a run without one is only kept from overlapping.
+   */
+  readonly occurrence?: Date | (() => Date) | undefined;
+  /** How many runs of one occurrence may start, the first one included. More than 1 recovers from crashes and failures. @default 1 */
+  readonly attempts?: number | undefined;
+  /** A digest of the schedule, kept in the record. Adapters set it. */
+  readonly scheduleHash?: string | undefined;
+}
+
+/** What to do when somebody else holds the lock. @default `{ onBusy: 'skip' }` */
+export type BusyPolicy =
+  /** `skip` returns `{ status: 'skipped' }` at once; `throw` rejects with `LockBusyError`. */
+  | { readonly onBusy?: 'skip' | 'throw' | undefined }
+  /** Tries again with backoff, then skips. */
+  | { readonly onBusy: 'retry'; readonly retry?: BackoffOptions }
+  /** Waits its turn for up to `waitMs`, then rejects with `LockTimeoutError`. `Infinity` is allowed, but said. */
+  | { readonly onBusy: 'wait'; readonly waitMs: number }
+  /**
+   * Waits until the occurrence is done elsewhere, then skips; takes it over if its holder dies (with `attempts > 1`). When it is
+   * an earlier occurrence that still runs, only the newest waits for it: never a burst of late runs.
+   */
+  | { readonly onBusy: 'standby' };
+
+export interface WatchOptions {
+  /** The handler's signal aborts after this long, with a `RunTimeoutError`, in ms. @default none */
+  readonly maxRunMs?: number | undefined;
+  /** How long after its signal aborted a handler counts as stuck, in ms. @default 10_000 */
+  readonly graceMs?: number | undefined;
+  /** Called for a stuck handler, whose lease is kept; the place to end the process. */
+  readonly onStuck?: ((stuck: { readonly name: string; readonly runningMs: number }) => void) | undefined;
+}
+
+export type RunOptions = LeaseOptions & OccurrenceOptions & BusyPolicy & WatchOptions;
+
+export type SettledPolicy =
+  | { readonly onBusy: 'skip' | 'throw' | 'standby' }
+  | { readonly onBusy: 'retry'; readonly retry: Backoff }
+  | { readonly onBusy: 'wait'; readonly waitMs: number };
+
+/** What the core works with: checked, and nothing left to a default. */
+export interface Terms {
+  /** As the caller wrote it. */
+  readonly name: string;
+  /** With the namespace: what the provider is asked for. */
+  readonly fullName: string;
+  readonly leaseMs: number | null;
+  readonly marginMs: number;
+  readonly callTimeoutMs: number;
+  readonly occurrence: OccurrenceRequest | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface SettledWatch {
+  readonly maxRunMs: number | undefined;
+  readonly graceMs: number;
+  readonly onStuck: WatchOptions['onStuck'];
+}
+
+export function settleSolo(options: SoloOptions): SoloSettings {
+  const { provider, namespace = '', leaseMs = 30_000, label, marginMs, callTimeoutMs } = options;
+  if (typeof provider?.tryAcquire !== 'function') {
+    throw new OptionError('createSolo needs a provider, for example { provider: lockfile({ directory }) }.');
+  }
+  if (namespace.includes('/') || !namespace.isWellFormed() || [...namespace].length > MAX_NAMESPACE_LENGTH) {
+    throw new OptionError(`The namespace ${quote(namespace)} must have no "/" and at most ${MAX_NAMESPACE_LENGTH} characters.`);
+  }
+  checkLease(provider, leaseMs);
+  if (marginMs !== undefined) checkMs('marginMs', marginMs, 0);
+  if (callTimeoutMs !== undefined) checkMs('callTimeoutMs', callTimeoutMs, 1);
+  if (leaseMs !== null && marginMs !== undefined && marginMs >= leaseMs / 2) {
+    throw new OptionError(`marginMs = ${marginMs} leaves too little of leaseMs = ${leaseMs}: keep it below half.`);
+  }
+  const clock = options.clock ?? (provider.guarantees.clock === 'process' ? processClock : createSuspendAwareClock());
+  return Object.freeze({
+    provider,
+    namespace,
+    leaseMs,
+    marginMs,
+    callTimeoutMs,
+    identity: Object.freeze({ host: hostname(), pid: process.pid, ...(label === undefined ? {} : { label }) }),
+    clock,
+  });
+}
+
+export function settleTerms(solo: SoloSettings, name: string, options: LeaseOptions & OccurrenceOptions): Terms {
+  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, scheduleHash, signal } = options;
+  checkName(name);
+  if (leaseMs !== solo.leaseMs) checkLease(solo.provider, leaseMs);
+  if (!Number.isSafeInteger(attempts) || attempts < 1) {
+    throw new OptionError(`attempts is a whole number from 1, not ${attempts} (lock ${quote(name)}).`);
+  }
+  const at = typeof occurrence === 'function' ? occurrence() : occurrence;
+  if (at === undefined && attempts > 1) {
+    throw new OptionError(`attempts = ${attempts} needs an occurrence: attempts of what? (lock ${quote(name)})`);
+  }
+  if (at !== undefined) {
+    if (!(at instanceof Date) || Number.isNaN(at.getTime())) {
+      throw new OptionError(`The occurrence of ${quote(name)} is not a valid Date.`);
+    }
+    if (!solo.provider.guarantees.occurrences) {
+      throw new UnsupportedError(
+        `${solo.provider.kind} keeps no occurrences here, so it cannot tell whether ${quote(name)} already ran at ${at.toISOString()}.`,
+      );
+    }
+  }
+  return {
+    name,
+    fullName: fullName(solo.namespace, name),
+    leaseMs,
+    marginMs: solo.marginMs ?? defaultMargin(leaseMs),
+    callTimeoutMs: Math.min(solo.callTimeoutMs ?? 5_000, leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs / 2),
+    occurrence: at === undefined ? undefined : { at: new Date(at), attempts, scheduleHash },
+    signal,
+  };
+}
+
+export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptions): SettledPolicy {
+  const { onBusy = 'skip' } = options;
+  switch (onBusy) {
+    case 'skip':
+    case 'throw':
+      return { onBusy };
+    case 'standby':
+      if (options.occurrence === undefined) {
+        throw new OptionError(
+          `onBusy: 'standby' needs an occurrence to stand by for (lock ${quote(name)}); to queue for a lock use onBusy: 'wait'.`,
+        );
+      }
+      return { onBusy };
+    case 'retry':
+      return { onBusy, retry: settleBackoff('retry' in options ? options.retry : undefined) };
+    case 'wait':
+      return { onBusy, waitMs: checkWait('waitMs' in options ? options.waitMs : undefined, name) };
+    default:
+      throw new OptionError(`onBusy is 'skip', 'retry', 'wait', 'standby' or 'throw', not ${String(onBusy)} (lock ${quote(name)}).`);
+  }
+}
+
+export function settleWatch(options: WatchOptions): SettledWatch {
+  const { maxRunMs, graceMs = 10_000, onStuck } = options;
+  if (maxRunMs !== undefined) checkMs('maxRunMs', maxRunMs, 1);
+  checkMs('graceMs', graceMs, 0);
+  return { maxRunMs, graceMs, onStuck };
+}
+
+export function checkWait(waitMs: number | undefined, name: string): number {
+  if (typeof waitMs !== 'number' || !(waitMs >= 0)) {
+    throw new OptionError(`waitMs is a number of milliseconds from 0 (or Infinity), not ${String(waitMs)} (lock ${quote(name)}).`);
+  }
+  return waitMs;
+}
+
+export function checkName(name: string): void {
+  if (typeof name !== 'string' || name.length === 0) throw new OptionError('A lock needs a name: a string that is not empty.');
+  // Half a surrogate pair has no UTF-8 form: two such names would become one.
+  if (!name.isWellFormed()) throw new OptionError(`The lock name ${quote(name)} is not well-formed Unicode.`);
+  const length = name.length > MAX_NAME_LENGTH ? [...name].length : name.length;
+  if (length > MAX_NAME_LENGTH) {
+    throw new OptionError(`The lock name ${quote(name)} has ${length} characters; ${MAX_NAME_LENGTH} are allowed.`);
+  }
+}
+
+export function fullName(namespace: string, name: string): string {
+  return namespace === '' ? name : `${namespace}/${name}`;
+}
+
+function checkLease(provider: LockProvider, leaseMs: number | null): void {
+  const { minLeaseMs, unbounded, expiry } = provider.guarantees;
+  if (leaseMs === null) {
+    if (!unbounded) throw new UnsupportedError(`${provider.kind} cannot hold a lease without an end: give leaseMs in ms.`);
+    return;
+  }
+  if (!expiry) throw new UnsupportedError(`${provider.kind} cannot end a lease by time here: give leaseMs: null.`);
+  checkMs('leaseMs', leaseMs, minLeaseMs);
+}
+
+function checkMs(option: string, value: number, min: number): void {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < min || value > 2 ** 31 - 1) {
+    throw new OptionError(`${option} is a number of milliseconds from ${min} to ${2 ** 31 - 1}, not ${String(value)}.`);
+  }
+}
+
+function defaultMargin(leaseMs: number | null): number {
+  return leaseMs === null ? 0 : Math.min(leaseMs / 5, Math.max(leaseMs / 20, 50));
+}

@@ -1,0 +1,191 @@
+/**
+ * The contract between the core and a provider.
+ *
+ * A provider answers small questions and never waits; the core owns everything that takes time (waiting, jitter, renewing,
+ * deadlines, abort, reporting). Three rules run through every verb:
+ *
+ * - *Busy is a value, trouble is an exception, unknown is neither.* A refused try is an answer. A provider that cannot be asked
+ *   rejects. A renewal that rejects is unknown, not lost: the holder's clock decides.
+ * - *The proof travels with the grant.* `renew` and `release` compare owner (and so fence) where the record lives, never in the
+ *   client, so nobody ends somebody else's lease.
+ * - *Nothing half-done stays.* A try whose answer was lost or came after `signal` aborted is undone by its owner nonce.
+ *
+ * `@solorun/core/testing` is this contract as a test suite.
+ */
+export interface LockProvider {
+  /** What it is, for messages and events: `postgres-advisory`, `lockfile`, `memory`. */
+  readonly kind: string;
+  readonly guarantees: Guarantees;
+
+  /**
+   * One attempt, one answer. The lease counts from the moment the provider sees the request, so never before the caller sent it.
+   * With an occurrence, lease and claim are one atomic step.
+   *
+   * When `signal` aborts it rejects soon, and whatever it may have acquired is undone (in the background if need be).
+   */
+  tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult>;
+
+  /** True: the lease counts anew from some moment after the call began. False: known to be lost. Rejects: unknown. */
+  renew(grant: Grant, signal: AbortSignal): Promise<boolean>;
+
+  /**
+   * Frees the name and records how the run ended, if the grant still owns it. False: it no longer does, and nothing was changed.
+   * Rejects: unknown; the core tries again, so releasing twice is harmless.
+   */
+  release(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean>;
+
+  /**
+   * Resolves when a try is worth making: a hint, it may be early or false. It may keep a place in the server's queue for
+   * `request.owner`, or hold the name ready for it, until that owner's next `tryAcquire` has been answered or `signal` aborts;
+   * the core does one of the two. Without it the core polls.
+   */
+  untilFree?(request: AcquireRequest, signal: AbortSignal): Promise<void>;
+
+  /** The record of one name, or undefined if it was never acquired. */
+  inspect(name: string): Promise<JobRecord | undefined>;
+
+  /** Every record whose name starts with `prefix`, in no particular order. */
+  list(prefix?: string): AsyncIterable<JobRecord>;
+
+  /** Lets go of connections, files and timers. Twice is quiet. Leases still held end as they would if the process died. */
+  close(): Promise<void>;
+}
+
+/** What a provider promises, as data: `explain()` prints it and the contract suite holds the provider to it. */
+export interface Guarantees {
+  /** Whose clock ends a lease: a server's, the file store's, or this process's own. */
+  readonly clock: 'server' | 'store' | 'process';
+  /** Who is kept apart: code in one process, processes on one machine, or every replica that reaches the store. */
+  readonly reach: 'process' | 'host' | 'fleet';
+  /** The name comes free `leaseMs` after the last renewal, even if the holder is paused or cut off. */
+  readonly expiry: boolean;
+  /** `leaseMs: null` is accepted: held until the session or process ends. */
+  readonly unbounded: boolean;
+  /** A SIGKILL of the holder frees the name at once: always, if the next one is on the same host, or only by expiry. */
+  readonly crash: 'at once' | 'same host at once' | 'by expiry';
+  /** How far fences only grow. */
+  readonly fence: 'durable' | 'until server crash' | 'process';
+  /** Occurrences and records are kept. */
+  readonly occurrences: boolean;
+  /** How a waiter learns that the name is free: the server's own queue, a notification, or polling. */
+  readonly wakeUp: 'queue' | 'push' | 'poll';
+  /** The shortest lease that the clock's granularity allows, in ms. */
+  readonly minLeaseMs: number;
+  /** What would break the promises, one sentence each. */
+  readonly caveats: readonly string[];
+}
+
+/** Who asks: for people to read. Never used to decide whose a lease is; that is the owner nonce alone. */
+export interface Identity {
+  readonly host: string;
+  readonly pid: number;
+  readonly label?: string | undefined;
+}
+
+export interface Holder extends Identity {
+  /** When it acquired the name, by the provider's clock. */
+  readonly since: Date;
+}
+
+export interface AcquireRequest {
+  /** Any well-formed string of 1 to 601 code points (namespace included): never a path, SQL or a shell word. */
+  readonly name: string;
+  /** A nonce, one per acquisition. */
+  readonly owner: string;
+  /** How long the provider keeps the lease without news from us, in ms. `null`: until the session or process ends. */
+  readonly leaseMs: number | null;
+  readonly holder: Identity;
+  readonly occurrence?: OccurrenceRequest | undefined;
+}
+
+export interface OccurrenceRequest {
+  /** The scheduled instant the run is for; never "now". */
+  readonly at: Date;
+  /** How many runs of this occurrence may start, over the whole fleet. */
+  readonly attempts: number;
+  /** A digest of the schedule it comes from, kept in the record so that replicas with different schedules can be told. */
+  readonly scheduleHash?: string | undefined;
+}
+
+export type AcquireResult = { readonly acquired: true; readonly grant: Grant } | Refusal;
+
+export type Refusal =
+  | {
+      readonly acquired: false;
+      /** Somebody holds the name. */
+      readonly reason: 'held';
+      readonly holder?: Holder | undefined;
+      /** How long it has been held, by the provider's clock. */
+      readonly heldForMs?: number | undefined;
+      /** When the lease ends unless it is renewed, by the provider's clock. Undefined: it does not expire. */
+      readonly expiresInMs?: number | undefined;
+      readonly record?: JobRecord | undefined;
+    }
+  | {
+      readonly acquired: false;
+      /**
+       * `done`: that occurrence has run. `superseded`: a later one has been claimed. `exhausted`: all its attempts were started.
+       */
+      readonly reason: 'done' | 'superseded' | 'exhausted';
+      readonly record?: JobRecord | undefined;
+    }
+  | {
+      readonly acquired: false;
+      /** The occurrence lies in the provider's future: this replica's clock runs ahead. */
+      readonly reason: 'early';
+      readonly earlyMs: number;
+      readonly record?: JobRecord | undefined;
+    };
+
+/** A lease as the provider granted it. Providers may keep more on their own grants; the core hands them back untouched. */
+export interface Grant {
+  readonly name: string;
+  readonly owner: string;
+  /** The fencing token: grows with every acquisition of the name, minted in the same atomic step. */
+  readonly fence: bigint;
+  /** 1, 2, … of the occurrence; 1 without one. */
+  readonly attempt: number;
+  /** The occurrence that the record knew before this acquisition. */
+  readonly previous?: OccurrenceState | undefined;
+  /** Aborts when the provider itself learns that the lease is gone (its session ended). */
+  readonly lost?: AbortSignal | undefined;
+}
+
+/**
+ * How a lease ended.
+ * - `done`: the handler succeeded; the occurrence will not run again.
+ * - `failed`: it started and did not succeed; another attempt may follow if one is left.
+ * - `abandoned`: no handler was started; the claim is undone as if it had never been made.
+ */
+export type Outcome =
+  | { readonly result: 'done' }
+  | { readonly result: 'failed'; readonly error: string }
+  | { readonly result: 'abandoned' };
+
+/** The high-water mark of a name. */
+export interface OccurrenceState {
+  readonly at: Date;
+  readonly state: 'claimed' | 'done' | 'failed';
+  readonly attempt: number;
+}
+
+/** What the provider keeps per name. Times are the provider's. */
+export interface JobRecord {
+  readonly name: string;
+  /** False also when a lease has expired or its holder is known to be dead. */
+  readonly held: boolean;
+  /** Of the last acquisition. */
+  readonly owner: string;
+  readonly holder: Holder;
+  readonly fence: bigint;
+  readonly acquiredAt: Date;
+  /** `null`: held without expiry. Undefined: not held. */
+  readonly expiresAt?: Date | null | undefined;
+  readonly occurrence?: OccurrenceState | undefined;
+  readonly lastStartedAt?: Date | undefined;
+  readonly lastSuccessAt?: Date | undefined;
+  readonly lastDurationMs?: number | undefined;
+  /** Message of the last failure, shortened and with credentials masked; cleared by the next success. */
+  readonly lastError?: string | undefined;
+  readonly scheduleHash?: string | undefined;
+}
