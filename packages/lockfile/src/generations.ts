@@ -1,0 +1,271 @@
+import type {
+  AcquireRequest,
+  AcquireResult,
+  Grant,
+  JobRecord,
+  OccurrenceState,
+  OccurrenceVerdict,
+  Outcome,
+} from '@solorun/core';
+import { judgeOccurrence } from '@solorun/core';
+import { isKnownDead } from './holder.ts';
+import { generationKey, generationsOf, keysAmong } from './key.ts';
+import { jobRecord, readRecord, writeRecord, type LockRecord } from './record.ts';
+import type { FileStore, StoredFile } from './store.ts';
+
+/*
+ * The algorithm, over any store that can create a file exclusively and list consistently.
+ *
+ * A lock is a row of files `<key>.<generation>.lock`. The highest generation is the lock's record: held, or released. To acquire
+ * is to create the next generation; its number is the fence. Nothing is ever locked by deleting, and the highest file is never
+ * deleted, so a process that was paused anywhere can only ever touch a generation that is dead already:
+ *
+ *  1. Ask the store's clock, then list, then read the highest generation g. In this order: a lease that is renewed after the
+ *     clock was asked cannot look expired.
+ *  2. If g is released, expired by that clock, or its holder is known to be dead, create g+1 exclusively, with its whole content.
+ *  3. Look again: if a higher generation exists, if g is gone, or if an expired g has changed, somebody was faster or alive.
+ *     Withdraw: remove g+1, which nobody was told of.
+ *  4. Remove what lies below g, lowest first. g itself stays until g+2 is taken, so whoever was paused in step 2 with an older
+ *     list finds its own g gone, even from a listing that is not atomic.
+ *
+ * A renewal writes the file again, which moves its modification time, and counts only if no higher generation exists afterwards.
+ * A release writes it as released. Both touch one's own generation only.
+ */
+
+export interface GenerationsOptions {
+  readonly store: FileStore;
+  /** The key of a lock's files. */
+  readonly keyOf: (name: string) => string;
+  /** Whether what is written for this request must survive a crash of the machine. */
+  readonly durable: (occurrence: boolean) => boolean;
+  /** May veto taking over from a holder that is expired or dead. */
+  readonly onStale?: ((record: JobRecord) => boolean | Promise<boolean>) | undefined;
+}
+
+export interface GenerationGrant extends Grant {
+  readonly record: LockRecord;
+  /** As written; a renewal writes it again. */
+  readonly body: string;
+}
+
+export interface Generations {
+  tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult>;
+  renew(grant: Grant): Promise<boolean>;
+  release(grant: Grant, outcome: Outcome): Promise<boolean>;
+  inspect(name: string): Promise<JobRecord | undefined>;
+  list(prefix: string): AsyncIterable<JobRecord>;
+  /** Whether a try is worth making, and whether a death of the holder would be noticed by looking. */
+  look(name: string): Promise<{ readonly free: boolean; readonly deathIsVisible: boolean }>;
+}
+
+/** Lost races before a try says that the lock is held, by whoever keeps winning them. */
+const ROUNDS = 8;
+
+/** A file without a readable record (a machine crashed while it was written) counts as held for this long, in ms. */
+const UNREADABLE_LEASE_MS = 60_000;
+
+interface Top {
+  readonly generation: bigint;
+  readonly file: StoredFile;
+  readonly record: LockRecord | undefined;
+  /** Undefined: not held. `Infinity`: without expiry. */
+  readonly expiresAt: number | undefined;
+  readonly over: boolean;
+}
+
+export function createGenerations({ store, keyOf, durable, onStale }: GenerationsOptions): Generations {
+  async function generations(key: string): Promise<bigint[]> {
+    return generationsOf(key, await store.list(`${key}.`));
+  }
+
+  /** The highest generation. `moved`: it was replaced while we looked. */
+  async function readTop(key: string, known: readonly bigint[], now: number): Promise<Top | 'moved' | undefined> {
+    const generation = known.at(-1);
+    if (generation === undefined) return undefined;
+    const file = await store.read(generationKey(key, generation));
+    if (file === undefined) return 'moved';
+    const record = readRecord(file.body);
+    if (record?.state === 'released') return { generation, file, record, expiresAt: undefined, over: true };
+    const leaseMs = record === undefined ? UNREADABLE_LEASE_MS : record.leaseMs;
+    // The allowance is for stores that round modification times down.
+    const expiresAt = leaseMs === null ? Number.POSITIVE_INFINITY : file.modifiedAt + leaseMs + store.granularityMs;
+    const over = now >= expiresAt || (record !== undefined && isKnownDead(record.proof, file, store.proof));
+    return { generation, file, record: record ?? (await salvage(key, known)), expiresAt, over };
+  }
+
+  /** What an unreadable file replaced: the generation below is kept until the one above is taken over. */
+  async function salvage(key: string, known: readonly bigint[]): Promise<LockRecord | undefined> {
+    const below = known.at(-2);
+    const file = below === undefined ? undefined : await store.read(generationKey(key, below));
+    return file === undefined ? undefined : readRecord(file.body);
+  }
+
+  function recordOf(top: Top | undefined): JobRecord | undefined {
+    if (top?.record === undefined) return undefined;
+    const held = !top.over && top.expiresAt !== undefined;
+    const expiresAt = !held ? undefined : top.expiresAt === Number.POSITIVE_INFINITY ? null : new Date(top.expiresAt!);
+    return jobRecord(top.record, top.generation, expiresAt);
+  }
+
+  async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const key = keyOf(request.name);
+    let seen: Top | undefined;
+    for (let round = 0; round < ROUNDS; round += 1) {
+      signal.throwIfAborted();
+      const now = await store.now();
+      const known = await generations(key);
+      const top = await readTop(key, known, now);
+      if (top === 'moved') continue;
+      seen = top;
+      const held = top !== undefined && !top.over;
+      const judged = request.occurrence && judgeOccurrence(top?.record?.occurrence, request.occurrence, now, held);
+      const refusal = refuse(top, held, judged, now);
+      if (refusal !== undefined) return refusal;
+      if (top?.expiresAt !== undefined && !(await mayTakeOver(top))) return refuse(top, true, undefined, now)!;
+
+      const generation = (top?.generation ?? 0n) + 1n;
+      const attempt = judged?.verdict === 'claim' ? judged.attempt : 1;
+      const record = nextRecord(request, top?.record, attempt, now);
+      const grant = { name: request.name, owner: request.owner, fence: generation, attempt, record, body: writeRecord(record) };
+      if (await take(key, grant, top, signal)) {
+        // Lowest first: see step 4.
+        for (const below of known.slice(0, -1)) await store.remove(generationKey(key, below));
+        return { acquired: true, grant: { ...grant, previous: record.previous } satisfies GenerationGrant };
+      }
+    }
+    return { acquired: false, reason: 'held', holder: recordOf(seen)?.holder, record: recordOf(seen) };
+  }
+
+  function refuse(
+    top: Top | undefined,
+    held: boolean,
+    judged: OccurrenceVerdict | undefined,
+    now: number,
+  ): AcquireResult | undefined {
+    const record = recordOf(top);
+    if (judged?.verdict === 'early') return { acquired: false, reason: 'early', earlyMs: judged.earlyMs, record };
+    if (judged !== undefined && judged.verdict !== 'claim' && judged.verdict !== 'held') {
+      return { acquired: false, reason: judged.verdict, record };
+    }
+    if (!held || top === undefined) return undefined;
+    return {
+      acquired: false,
+      reason: 'held',
+      holder: record?.holder,
+      heldForMs: record === undefined ? undefined : now - record.acquiredAt.getTime(),
+      expiresInMs: top.expiresAt === undefined || top.expiresAt === Number.POSITIVE_INFINITY ? undefined : top.expiresAt - now,
+      record,
+    };
+  }
+
+  async function mayTakeOver(top: Top): Promise<boolean> {
+    const record = recordOf(top);
+    return onStale === undefined || record === undefined || (await onStale(record));
+  }
+
+  /** Steps 2 and 3. False: somebody was faster, or alive. */
+  async function take(key: string, grant: GenerationGrant, top: Top | undefined, signal: AbortSignal): Promise<boolean> {
+    const own = generationKey(key, grant.fence);
+    if (!(await store.createExclusive(own, grant.body, durable(grant.record.claimed)))) return false;
+    let counts = false;
+    try {
+      counts = (await isNext(key, grant.fence, top)) && !signal.aborted;
+    } finally {
+      // Also when looking failed: a generation that nobody was told of must not stand.
+      if (!counts) await store.remove(own);
+    }
+    signal.throwIfAborted();
+    return counts;
+  }
+
+  async function isNext(key: string, generation: bigint, top: Top | undefined): Promise<boolean> {
+    const after = await generations(key);
+    if (after.at(-1) !== generation) return false;
+    if (top === undefined) return true;
+    if (!after.includes(top.generation)) return false;
+    if (top.expiresAt === undefined) return true;
+    const again = await store.read(generationKey(key, top.generation));
+    return again?.body === top.file.body && again.modifiedAt === top.file.modifiedAt;
+  }
+
+  function nextRecord(request: AcquireRequest, before: LockRecord | undefined, attempt: number, now: number): LockRecord {
+    const { name, owner, holder, leaseMs, occurrence } = request;
+    return {
+      name,
+      state: 'held',
+      owner,
+      holder,
+      acquiredAt: now,
+      leaseMs,
+      proof: store.proof,
+      claimed: occurrence !== undefined,
+      occurrence: occurrence === undefined ? before?.occurrence : { at: occurrence.at, state: 'claimed', attempt },
+      previous: before?.occurrence,
+      lastStartedAt: now,
+      lastSuccessAt: before?.lastSuccessAt,
+      lastDurationMs: before?.lastDurationMs,
+      lastError: before?.lastError,
+      scheduleHash: occurrence?.scheduleHash ?? before?.scheduleHash,
+    };
+  }
+
+  async function renew(grant: Grant): Promise<boolean> {
+    const { body } = grant as GenerationGrant;
+    const key = keyOf(grant.name);
+    if (!(await store.write(generationKey(key, grant.fence), body, false))) return false;
+    return (await generations(key)).at(-1) === grant.fence;
+  }
+
+  async function release(grant: Grant, outcome: Outcome): Promise<boolean> {
+    const { record } = grant as GenerationGrant;
+    const key = keyOf(grant.name);
+    const body = writeRecord(releasedRecord(record, outcome, await store.now()));
+    // Looked up before the write: a generation that comes after it is the next holder's, in due form.
+    if ((await generations(key)).at(-1) !== grant.fence) return false;
+    return store.write(generationKey(key, grant.fence), body, durable(record.claimed));
+  }
+
+  async function inspectKey(key: string): Promise<JobRecord | undefined> {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const now = await store.now();
+      const top = await readTop(key, await generations(key), now);
+      if (top !== 'moved') return recordOf(top);
+    }
+    throw new Error('the lock changes hands too fast to be read');
+  }
+
+  return {
+    tryAcquire,
+    renew,
+    release,
+    inspect: (name) => inspectKey(keyOf(name)),
+    async *list(prefix) {
+      for (const key of keysAmong(await store.list(''))) {
+        const record = await inspectKey(key);
+        if (record?.name.startsWith(prefix) === true) yield record;
+      }
+    },
+    async look(name) {
+      const key = keyOf(name);
+      const now = await store.now();
+      const top = await readTop(key, await generations(key), now);
+      if (top === 'moved') return { free: true, deathIsVisible: false };
+      const deathIsVisible = top?.record?.proof.bootId !== undefined && top.record.proof.bootId === store.proof.bootId;
+      return { free: top === undefined || top.over, deathIsVisible };
+    },
+  };
+}
+
+function releasedRecord(record: LockRecord, outcome: Outcome, now: number): LockRecord {
+  if (outcome.result === 'abandoned') return { ...record, state: 'released', occurrence: record.previous };
+  const occurrence: OccurrenceState | undefined =
+    record.claimed && record.occurrence !== undefined ? { ...record.occurrence, state: outcome.result } : record.occurrence;
+  return {
+    ...record,
+    state: 'released',
+    occurrence,
+    lastSuccessAt: outcome.result === 'done' ? now : record.lastSuccessAt,
+    lastDurationMs: Math.max(0, now - record.acquiredAt),
+    lastError: outcome.result === 'failed' ? outcome.error : undefined,
+  };
+}

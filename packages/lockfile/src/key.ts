@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto';
+
+/** Lower case only: some file systems do not tell upper from lower. No dot and no tilde: those are ours. */
+const PLAIN = /^[a-z0-9][a-z0-9_-]{0,63}$/;
+
+/**
+ * The key of a lock's files: the name itself where that is harmless, else what can be read of it and 128 bits of its SHA-256. The
+ * two forms cannot meet, for only the second has a tilde.
+ */
+export function keyOf(name: string): string {
+  if (PLAIN.test(name)) return name;
+  const readable = name.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 40);
+  return `${readable}~${createHash('sha256').update(name).digest('hex').slice(0, 32)}`;
+}
+
+const GENERATION = /^([1-9][0-9]{0,17})\.lock$/;
+
+export function generationKey(key: string, generation: bigint): string {
+  return `${key}.${generation}.lock`;
+}
+
+/** The generations of one lock among listed keys, in rising order. Files that are not ours are passed over. */
+export function generationsOf(key: string, listed: readonly string[]): bigint[] {
+  const found: bigint[] = [];
+  for (const file of listed) {
+    const match = file.startsWith(`${key}.`) ? GENERATION.exec(file.slice(key.length + 1)) : null;
+    if (match?.[1] !== undefined) found.push(BigInt(match[1]));
+  }
+  return found.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
+/** The keys of all locks among listed files. */
+export function keysAmong(listed: readonly string[]): Set<string> {
+  const keys = new Set<string>();
+  for (const file of listed) {
+    const match = /^(.+)\.[1-9][0-9]{0,17}\.lock$/.exec(file);
+    if (match?.[1] !== undefined) keys.add(match[1]);
+  }
+  return keys;
+}

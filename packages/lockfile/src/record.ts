@@ -1,0 +1,126 @@
+import type { Identity, JobRecord, OccurrenceState } from '@solorun/core';
+import type { Proof } from './store.ts';
+
+/** The content of a generation file. The generation itself, which is the fence, stands in the file's name. */
+export interface LockRecord {
+  readonly name: string;
+  readonly state: 'held' | 'released';
+  readonly owner: string;
+  readonly holder: Identity;
+  /** By the store's clock, in ms since the epoch; so are all times here. */
+  readonly acquiredAt: number;
+  readonly leaseMs: number | null;
+  readonly proof: Proof;
+  /** Whether this acquisition claimed `occurrence`. */
+  readonly claimed: boolean;
+  readonly occurrence: OccurrenceState | undefined;
+  /** What `occurrence` was before, to undo a claim whose handler never started. */
+  readonly previous: OccurrenceState | undefined;
+  readonly lastStartedAt: number | undefined;
+  readonly lastSuccessAt: number | undefined;
+  readonly lastDurationMs: number | undefined;
+  readonly lastError: string | undefined;
+  readonly scheduleHash: string | undefined;
+}
+
+/** The form of what is written. A later form must stay readable as far as `state`, `owner`, `leaseMs` and `occurrence` go. */
+const FORMAT = 1;
+
+/** JSON on several lines with readable times: `cat` is the first tool that anybody reaches for. */
+export function writeRecord(record: LockRecord): string {
+  const { name, state, owner, holder, leaseMs, proof, claimed, lastDurationMs, lastError, scheduleHash } = record;
+  const shown = {
+    solorun: FORMAT,
+    name,
+    state,
+    holder,
+    acquiredAt: iso(record.acquiredAt),
+    leaseMs,
+    occurrence: writeOccurrence(record.occurrence),
+    lastStartedAt: iso(record.lastStartedAt),
+    lastSuccessAt: iso(record.lastSuccessAt),
+    lastDurationMs,
+    lastError,
+    owner,
+    claimed,
+    previous: writeOccurrence(record.previous),
+    scheduleHash,
+    proof,
+  };
+  return `${JSON.stringify(shown, undefined, 2)}\n`;
+}
+
+/** Undefined: not a whole record, as a crash of the machine can leave it. @throws if it is a record of a later form. */
+export function readRecord(body: string): LockRecord | undefined {
+  let read: Record<string, unknown>;
+  try {
+    read = JSON.parse(body) as Record<string, unknown>;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  if (typeof read !== 'object' || read === null || typeof read['solorun'] !== 'number') return undefined;
+  if (read['solorun'] > FORMAT) {
+    throw new Error(
+      `the lock file was written by a newer Solorun (format ${read['solorun']}, this one reads up to ${FORMAT}): upgrade this program`,
+    );
+  }
+  const { name, state, owner, holder, leaseMs, proof } = read as Partial<Record<string, never>>;
+  if (typeof name !== 'string' || typeof owner !== 'string' || (state !== 'held' && state !== 'released')) return undefined;
+  return {
+    name,
+    state,
+    owner,
+    holder: (holder ?? { host: 'unknown', pid: 0 }) as Identity,
+    acquiredAt: time(read['acquiredAt']) ?? 0,
+    leaseMs: typeof leaseMs === 'number' ? leaseMs : null,
+    proof: (proof ?? { pid: 0 }) as Proof,
+    claimed: read['claimed'] === true,
+    occurrence: readOccurrence(read['occurrence']),
+    previous: readOccurrence(read['previous']),
+    lastStartedAt: time(read['lastStartedAt']),
+    lastSuccessAt: time(read['lastSuccessAt']),
+    lastDurationMs: read['lastDurationMs'] as number | undefined,
+    lastError: read['lastError'] as string | undefined,
+    scheduleHash: read['scheduleHash'] as string | undefined,
+  };
+}
+
+/** The record as the contract has it. `expiresAt`: undefined when the lock is not held. */
+export function jobRecord(record: LockRecord, fence: bigint, expiresAt: Date | null | undefined): JobRecord {
+  return {
+    name: record.name,
+    held: expiresAt !== undefined,
+    owner: record.owner,
+    holder: { ...record.holder, since: new Date(record.acquiredAt) },
+    fence,
+    acquiredAt: new Date(record.acquiredAt),
+    expiresAt,
+    occurrence: record.occurrence,
+    lastStartedAt: record.lastStartedAt === undefined ? undefined : new Date(record.lastStartedAt),
+    lastSuccessAt: record.lastSuccessAt === undefined ? undefined : new Date(record.lastSuccessAt),
+    lastDurationMs: record.lastDurationMs,
+    lastError: record.lastError,
+    scheduleHash: record.scheduleHash,
+  };
+}
+
+function iso(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : new Date(ms).toISOString();
+}
+
+function time(value: unknown): number | undefined {
+  const ms = typeof value === 'string' ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
+function writeOccurrence(state: OccurrenceState | undefined): object | undefined {
+  return state === undefined ? undefined : { at: state.at.toISOString(), state: state.state, attempt: state.attempt };
+}
+
+function readOccurrence(value: unknown): OccurrenceState | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { at, state, attempt } = value as { at: unknown; state: OccurrenceState['state']; attempt: number };
+  const ms = time(at);
+  return ms === undefined ? undefined : { at: new Date(ms), state, attempt };
+}

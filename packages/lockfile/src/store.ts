@@ -1,0 +1,50 @@
+/**
+ * What the algorithm in generations.ts needs of a place that keeps files: a directory, a bucket, a simulation.
+ *
+ * Keys are plain names made by key.ts, never paths. Every verb may reject, which means "unknown": the algorithm copes.
+ */
+export interface FileStore {
+  readonly kind: string;
+  /** How much a modification time may lie before the moment of the write, in ms. */
+  readonly granularityMs: number;
+  /** What this process writes into the files it holds, so that others can tell whether it lives. */
+  readonly proof: Proof;
+
+  /** Creates the file with its whole content, visible at once or not at all. False: the key exists. */
+  createExclusive(key: string, body: string, durable: boolean): Promise<boolean>;
+  /** Content and modification time as of one moment, by the store's clock. Undefined: there is no such key. */
+  read(key: string): Promise<StoredFile | undefined>;
+  /** Replaces the whole content and moves the modification time to the store's now. False: there is no such key. */
+  write(key: string, body: string, durable: boolean): Promise<boolean>;
+  /** The keys that start with `prefix`. */
+  list(prefix: string): Promise<string[]>;
+  /** Quiet when there is no such key. */
+  remove(key: string): Promise<void>;
+  /** The store's clock, in ms since the epoch: never later than the moment at which this resolves. */
+  now(): Promise<number>;
+  /** Resolves when files with this prefix may have come or gone; without it the algorithm looks again by itself. */
+  watch?(prefix: string, signal: AbortSignal): Promise<void>;
+  /** Lets go of every file held here, as the end of the process would. Twice is quiet. */
+  close(): Promise<void>;
+}
+
+export interface StoredFile {
+  readonly body: string;
+  readonly modifiedAt: number;
+  /** Which device the file lies on, as its reader sees it. */
+  readonly device?: string | undefined;
+  /** True: nobody holds the kernel's lock on this file. Undefined: the kernel cannot be asked. */
+  readonly unlocked?: boolean | undefined;
+}
+
+/** How to tell whether the process that holds a file still lives. */
+export interface Proof {
+  readonly pid: number;
+  /** Names one start of one kernel; only on the same one do pids, start times and kernel locks mean anything. */
+  readonly bootId?: string | undefined;
+  readonly pidNamespace?: string | undefined;
+  /** In clock ticks since the boot: tells a process from a later one with its pid. */
+  readonly startTime?: string | undefined;
+  /** The device of the file, if the holder keeps a kernel lock on it for as long as it lives. */
+  readonly lockedOn?: string | undefined;
+}

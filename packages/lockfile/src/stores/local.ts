@@ -1,0 +1,393 @@
+import { randomUUID } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statfsSync,
+  unlinkSync,
+  watch,
+  writeSync,
+  type FSWatcher,
+  type Stats,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { OptionError } from '@solorun/core';
+import { processProof } from '../holder.ts';
+import type { FileStore, Proof, StoredFile } from '../store.ts';
+
+/*
+ * A directory on a local disk.
+ *
+ * System calls here are synchronous: on a local disk they take microseconds, and a hop through the thread pool several times that.
+ * Files are opened with O_NOFOLLOW (a symlink planted under a lock's name is refused) and O_NONBLOCK (so is a named pipe).
+ */
+
+interface KernelLocks {
+  /** On Linux an OFD lock: belongs to the open file, not to the process, and ends with it. */
+  tryLock(fd: number, options?: { shared?: boolean }): boolean;
+}
+
+export interface LocalStoreOptions {
+  readonly directory: string;
+  /** False: tell deaths by the process table alone. */
+  readonly kernelLocks: boolean;
+  readonly allowNetworkFileSystem: boolean;
+  /** False: the directory is the user's, and is neither made nor judged. */
+  readonly own: boolean;
+}
+
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
+const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+const CREATE = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+/** Readable for others only as far as the directory and the umask allow. */
+const FILE_MODE = 0o660;
+/** Linux's coarse clock, which stamps files, moves in steps of up to 10 ms (HZ = 100). */
+const GRANULARITY_MS = 10;
+/** Larger than any record can be. */
+const MAX_FILE_BYTES = 64 * 1024;
+/** Whoever crashed while creating a file left its temporary form; nobody takes this long, in ms. */
+const LEFT_BEHIND_MS = 60 * 60 * 1000;
+
+/** statfs(2) magic numbers: NFS, SMB, SMB2, CIFS. Their clients cache listings, so two of them may see different directories. */
+const NETWORK_FILE_SYSTEMS = new Set([0x6969, 0x517b, 0xfe534d42, 0xff534d42]);
+
+interface HeldFile {
+  readonly fd: number;
+  readonly body: string;
+}
+
+export function localStore(options: LocalStoreOptions): FileStore {
+  const directory = resolve(options.directory);
+  if (options.own) prepareDirectory(directory);
+  else requireDirectory(directory);
+  refuseNetworkFileSystem(directory, options.allowNetworkFileSystem);
+  const locks = options.kernelLocks ? loadKernelLocks() : undefined;
+  const proof: Proof = { ...processProof(), lockedOn: locks === undefined ? undefined : deviceOf(directory, locks) };
+  /** Open, and locked where the kernel can: the files that this process holds. */
+  const held = new Map<string, HeldFile>();
+  const watchers = createWatchers(directory);
+  let clockFd: number | undefined;
+  let closed = false;
+
+  const pathOf = (key: string): string => join(directory, key);
+
+  function forget(key: string): void {
+    const file = held.get(key);
+    if (file === undefined) return;
+    held.delete(key);
+    closeSync(file.fd);
+  }
+
+  function writeTemporary(body: string, durable: boolean): { fd: number; path: string } {
+    const path = pathOf(`.${randomUUID()}.tmp`);
+    const fd = openSync(path, CREATE, FILE_MODE);
+    try {
+      writeSync(fd, body);
+      if (durable) fsyncSync(fd);
+    } catch (error) {
+      closeSync(fd);
+      unlinkQuietly(path);
+      throw error;
+    }
+    return { fd, path };
+  }
+
+  function syncDirectory(): void {
+    const fd = openSync(directory, O_RDONLY);
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  function requireOpen(): void {
+    if (closed) throw new Error('this lockfile provider is closed');
+  }
+
+  function sweep(now: number): void {
+    for (const name of readdirSync(directory)) {
+      if (!name.startsWith('.') || !name.endsWith('.tmp')) continue;
+      const path = pathOf(name);
+      const stat = lstatSync(path, { throwIfNoEntry: false });
+      if (stat !== undefined && now - stat.mtimeMs > LEFT_BEHIND_MS) unlinkQuietly(path);
+    }
+  }
+
+  function storeNow(): number {
+    if (clockFd === undefined) {
+      const path = pathOf(`.${randomUUID()}.tmp`);
+      clockFd = openSync(path, CREATE, 0o600);
+      // Only its modification time is wanted, and an open file keeps that without a name.
+      unlinkSync(path);
+      touch(clockFd, '.');
+      sweep(fstatSync(clockFd).mtimeMs);
+    }
+    touch(clockFd, '.');
+    return fstatSync(clockFd).mtimeMs;
+  }
+
+  return {
+    kind: 'local',
+    granularityMs: GRANULARITY_MS,
+    proof,
+
+    async now() {
+      requireOpen();
+      // Every try and every release begins here. All else is synchronous, so without a turn of the event loop a program that
+      // acquires in a tight loop would starve its own timers, and with them the renewals of its other leases.
+      await turn();
+      return storeNow();
+    },
+
+    async createExclusive(key, body, durable) {
+      requireOpen();
+      const { fd, path } = writeTemporary(body, durable);
+      let created = false;
+      try {
+        // Locked before anybody can see it: a file that is visible and not locked means a death.
+        locks?.tryLock(fd);
+        linkSync(path, pathOf(key));
+        created = true;
+        if (durable) syncDirectory();
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
+          if (created) unlinkQuietly(pathOf(key));
+          created = false;
+          throw error;
+        }
+      } finally {
+        unlinkQuietly(path);
+        if (!created) closeSync(fd);
+      }
+      if (created) held.set(key, { fd, body });
+      return created;
+    },
+
+    async read(key) {
+      requireOpen();
+      return readFile(pathOf(key), locks);
+    },
+
+    async write(key, body, durable) {
+      requireOpen();
+      const path = pathOf(key);
+      const file = held.get(key);
+      if (file?.body === body) {
+        // In place, so that the file system's own clock moves the modification time; utimes would bring ours.
+        touch(file.fd, body);
+        return sameFile(file.fd, path);
+      }
+      if (file === undefined ? lstatSync(path, { throwIfNoEntry: false }) === undefined : !sameFile(file.fd, path)) {
+        forget(key);
+        return false;
+      }
+      const temporary = writeTemporary(body, durable);
+      closeSync(temporary.fd);
+      try {
+        renameSync(temporary.path, path);
+      } catch (error) {
+        unlinkQuietly(temporary.path);
+        throw error;
+      }
+      if (durable) syncDirectory();
+      // Only now: whoever finds the old file unlocked must also find it replaced.
+      forget(key);
+      return true;
+    },
+
+    async list(prefix) {
+      requireOpen();
+      return readdirSync(directory).filter((name) => name.startsWith(prefix));
+    },
+
+    async remove(key) {
+      requireOpen();
+      unlinkQuietly(pathOf(key));
+      forget(key);
+    },
+
+    watch: (prefix, signal) => watchers.next(prefix, signal),
+
+    async close() {
+      closed = true;
+      for (const key of held.keys()) forget(key);
+      if (clockFd !== undefined) closeSync(clockFd);
+      clockFd = undefined;
+      watchers.close();
+    },
+  };
+}
+
+/** Writes the first byte again. */
+function touch(fd: number, body: string): void {
+  writeSync(fd, body.slice(0, 1), 0);
+}
+
+function sameFile(fd: number, path: string): boolean {
+  const there = lstatSync(path, { throwIfNoEntry: false, bigint: true });
+  return there !== undefined && there.ino === fstatSync(fd, { bigint: true }).ino;
+}
+
+/** Looks again when the file was replaced while it was read: the kernel's lock tells of the old file, the content must too. */
+function readFile(path: string, locks: KernelLocks | undefined): StoredFile | undefined {
+  for (;;) {
+    let fd: number;
+    try {
+      fd = openSync(path, READ);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if ((error as NodeJS.ErrnoException).code === 'ELOOP') throw new Error(`${path} is a symbolic link: refused`, { cause: error });
+      throw error;
+    }
+    try {
+      const stat = fstatSync(fd);
+      if (!stat.isFile()) throw new Error(`${path} is not a regular file: refused`);
+      if (stat.size > MAX_FILE_BYTES) throw new Error(`${path} is too large for a lock file: refused`);
+      const body = readFileSync(fd, 'utf8');
+      const modifiedAt = fstatSync(fd).mtimeMs;
+      const unlocked = locks === undefined ? undefined : isUnlocked(locks, fd);
+      if (unlocked !== true || sameFile(fd, path)) return { body, modifiedAt, device: String(stat.dev), unlocked };
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** By a shared lock, so that two who look at once do not take each other for the holder. */
+function isUnlocked(locks: KernelLocks, fd: number): boolean | undefined {
+  try {
+    return locks.tryLock(fd, { shared: true });
+  } catch (error) {
+    if (isLockingUnavailable(error)) return undefined;
+    throw error;
+  }
+}
+
+function isLockingUnavailable(error: unknown): boolean {
+  return ['ENOLCK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+function unlinkQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+function prepareDirectory(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const stat = requireDirectory(directory);
+  if ((stat.mode & 0o002) !== 0) {
+    throw new OptionError(
+      `The lock directory ${directory} can be written by everybody, so anybody could take or fake a lock: chmod o-w it, or use a directory of your own.`,
+    );
+  }
+}
+
+function requireDirectory(directory: string): Stats {
+  const stat = lstatSync(directory);
+  if (stat.isSymbolicLink()) throw new OptionError(`The lock directory ${directory} is a symbolic link: give the directory itself.`);
+  if (!stat.isDirectory()) throw new OptionError(`${directory} is not a directory.`);
+  return stat;
+}
+
+function refuseNetworkFileSystem(directory: string, allow: boolean): void {
+  const type = process.platform === 'linux' && !allow ? statfsSync(directory).type : 0;
+  if (!NETWORK_FILE_SYSTEMS.has(type >>> 0)) return;
+  throw new OptionError(
+    `${directory} is on a network file system, whose clients may see an old listing, so two could hold one lock. ` +
+      'Use a database provider between machines; or, if it is mounted without caching, say allowNetworkFileSystem: true.',
+  );
+}
+
+/** The addon is prebuilt and has no install script, but not for every platform. Then the process table tells of deaths. */
+function loadKernelLocks(): KernelLocks | undefined {
+  try {
+    return createRequire(import.meta.url)('fs-native-extensions') as KernelLocks;
+  } catch (error) {
+    process.emitWarning(`No kernel locks here, crashes are noticed by the process table or by expiry: ${String(error)}`, {
+      code: 'SOLORUN_NO_KERNEL_LOCKS',
+    });
+    return undefined;
+  }
+}
+
+/** The device that files in this directory lie on, if its file system takes locks. */
+function deviceOf(directory: string, locks: KernelLocks): string | undefined {
+  const path = join(directory, `.${randomUUID()}.tmp`);
+  const fd = openSync(path, CREATE, 0o600);
+  try {
+    locks.tryLock(fd);
+    return String(fstatSync(fd).dev);
+  } catch (error) {
+    if (isLockingUnavailable(error)) return undefined;
+    throw error;
+  } finally {
+    closeSync(fd);
+    unlinkQuietly(path);
+  }
+}
+
+interface Watchers {
+  next(prefix: string, signal: AbortSignal): Promise<void>;
+  close(): void;
+}
+
+/** One watch on the directory for all who wait in this process. Renewals write in place and wake nobody. */
+function createWatchers(directory: string): Watchers {
+  const waiting = new Map<() => void, string>();
+  let watcher: FSWatcher | undefined;
+
+  function open(): void {
+    watcher = watch(directory, { persistent: false }, (event, file) => {
+      if (event !== 'rename') return;
+      for (const [wake, prefix] of waiting) if (file === null || file.startsWith(prefix)) wake();
+    });
+    // The directory went away or the watch broke: whoever waits looks for itself.
+    watcher.on('error', () => {
+      close();
+      for (const wake of waiting.keys()) wake();
+    });
+  }
+
+  function close(): void {
+    watcher?.close();
+    watcher = undefined;
+  }
+
+  return {
+    next(prefix, signal) {
+      return new Promise((resolveNext, reject) => {
+        if (signal.aborted) return resolveNext();
+        const wake = (): void => {
+          waiting.delete(wake);
+          signal.removeEventListener('abort', wake);
+          if (waiting.size === 0) close();
+          resolveNext();
+        };
+        try {
+          if (watcher === undefined) open();
+        } catch (error) {
+          // No watches left (ENOSPC, EMFILE): the caller looks by the clock.
+          return reject(error as Error);
+        }
+        waiting.set(wake, prefix);
+        signal.addEventListener('abort', wake, { once: true });
+      });
+    },
+    close,
+  };
+}
+
