@@ -1,0 +1,157 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { node, npm, tsc } from './programs.ts';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const published = ['@solorun/core', '@solorun/lockfile', '@solorun/node-cron'];
+
+interface Tarball {
+  readonly name: string;
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+
+interface Lock {
+  readonly packages: Record<string, { readonly hasInstallScript?: boolean }>;
+}
+
+async function json<T>(...path: string[]): Promise<T> {
+  return JSON.parse(await readFile(join(...path), 'utf8')) as T;
+}
+
+describe('the packages as they are published', () => {
+  let directory: string;
+  let tarballs: readonly Tarball[];
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'solorun-packed-'));
+    const workspaces = published.map((name) => `--workspace=${name}`);
+    const packed = await npm(['pack', '--json', '--pack-destination', directory, ...workspaces], root);
+    tarballs = Object.values(JSON.parse(packed.stdout) as Record<string, Tarball>);
+    await writeFile(join(directory, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
+    const { devDependencies } = await json<{ devDependencies: Record<string, string> }>(root, 'packages/node-cron/package.json');
+    const wanted = [...tarballs.map(({ filename }) => `./${filename}`), `node-cron@${devDependencies['node-cron']}`];
+    await npm(['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', ...wanted], directory);
+  }, 180_000);
+
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+
+  it('hold their sources, what was compiled from them, and a licence; no tests, no leftovers', () => {
+    expect(tarballs.map(({ name }) => name).sort()).toEqual(published);
+    for (const { name, files } of tarballs) {
+      const paths = files.map(({ path }) => path);
+      expect(paths, name).toEqual(
+        expect.arrayContaining(['LICENSE', 'package.json', 'dist/index.js', 'dist/index.d.ts', 'src/index.ts']),
+      );
+      const sources = paths.filter((path) => path.startsWith('src/')).map((path) => path.slice('src/'.length).replace(/\.ts$/, ''));
+      const expected = sources.flatMap((path) => [
+        `src/${path}.ts`,
+        ...['js', 'js.map', 'd.ts', 'd.ts.map'].map((end) => `dist/${path}.${end}`),
+      ]);
+      const others = ['LICENSE', 'README.md', 'CHANGELOG.md', 'package.json'];
+      const leftovers = paths.filter((path) => ![...expected, ...others].includes(path) || path.includes('.test.'));
+      expect(leftovers, name).toEqual([]);
+    }
+  });
+
+  it('are installed without a script, with one core for all', async () => {
+    const installed = Object.entries((await json<Lock>(directory, 'package-lock.json')).packages);
+    const paths = installed.map(([path]) => path);
+    expect(paths.filter((path) => path.endsWith('@solorun/core'))).toEqual(['node_modules/@solorun/core']);
+    expect(installed.filter(([, { hasInstallScript }]) => hasInstallScript).map(([path]) => path)).toEqual([]);
+    for (const name of published) {
+      const { scripts = {} } = await json<{ scripts?: object }>(directory, 'node_modules', name, 'package.json');
+      const atInstall = Object.keys(scripts).filter((script) => /install|prepare/.test(script));
+      expect(atInstall, name).toEqual([]);
+    }
+  });
+
+  it('run a job when imported', async () => {
+    await writeFile(
+      join(directory, 'consumer.mjs'),
+      `import { createSolo } from '@solorun/core';
+import { memory } from '@solorun/core/memory';
+import * as suite from '@solorun/core/testing';
+import { lockfile } from '@solorun/lockfile';
+import { schedule, soloCoordinator } from '@solorun/node-cron';
+const fences = [];
+for (const provider of [memory(), lockfile({ directory: 'locks' })]) {
+  const solo = createSolo({ provider });
+  fences.push((await solo.run('job', ({ fence }) => String(fence))).value);
+  await solo.close();
+}
+console.log(JSON.stringify([fences, typeof schedule, typeof soloCoordinator, Object.keys(suite).length > 0]));
+`,
+    );
+    expect(JSON.parse((await node(['consumer.mjs'], directory)).stdout)).toEqual([['1', '1'], 'function', 'function', true]);
+  });
+
+  it.runIf(process.features.require_module)('run a job when required', async () => {
+    await writeFile(
+      join(directory, 'consumer.cjs'),
+      `const { createSolo } = require('@solorun/core');
+const { memory } = require('@solorun/core/memory');
+const { lockfile } = require('@solorun/lockfile');
+const { schedule, soloCoordinator } = require('@solorun/node-cron');
+(async () => {
+  const statuses = [];
+  for (const provider of [memory(), lockfile({ directory: 'locks-cjs' })]) {
+    const solo = createSolo({ provider });
+    statuses.push((await solo.run('job', () => {})).status);
+    await solo.close();
+  }
+  console.log(JSON.stringify([statuses, typeof schedule, typeof soloCoordinator]));
+})();
+`,
+    );
+    expect(JSON.parse((await node(['consumer.cjs'], directory)).stdout)).toEqual([['ran', 'ran'], 'function', 'function']);
+  });
+
+  it.each(['nodenext', 'bundler'])(
+    'have types that hold under moduleResolution %s',
+    async (moduleResolution) => {
+      const source = `import { createSolo, type Lease, type LockProvider, type RunResult } from '@solorun/core';
+import { memory } from '@solorun/core/memory';
+import { lockfile } from '@solorun/lockfile';
+import { schedule, soloCoordinator } from '@solorun/node-cron';
+import { setRunCoordinator, type RunCoordinator } from 'node-cron';
+
+const providers: LockProvider[] = [memory(), lockfile({ directory: './locks' })];
+for (const provider of providers) {
+  const solo = createSolo({ provider, leaseMs: 5_000 });
+  const result: RunResult<bigint> = await solo.run('job', ({ fence, signal }) => (signal.throwIfAborted(), fence));
+  if (result.status === 'ran') result.value.toString();
+  else result.reason.toUpperCase();
+  const lease: Lease | undefined = await solo.tryAcquire('job');
+  await lease?.release();
+  const coordinator: RunCoordinator = soloCoordinator(solo);
+  setRunCoordinator(coordinator);
+  const task = schedule(solo, '0 3 * * *', async ({ signal, fence, occurrence, attempt, recovering }) => {
+    console.log(signal.aborted, fence + 1n, occurrence, attempt + 1, recovering);
+  }, { name: 'job' });
+  await task.stop();
+  // @ts-expect-error: a lease is a number of milliseconds, or null
+  createSolo({ provider, leaseMs: '5s' });
+}
+`;
+      const file = `${moduleResolution}.ts`;
+      await writeFile(join(directory, file), source);
+      const compilerOptions = {
+        target: 'es2023',
+        module: moduleResolution === 'nodenext' ? 'nodenext' : 'esnext',
+        moduleResolution,
+        strict: true,
+        noEmit: true,
+        types: ['node'],
+        typeRoots: [join(root, 'node_modules/@types')],
+      };
+      const project = `tsconfig.${moduleResolution}.json`;
+      await writeFile(join(directory, project), JSON.stringify({ compilerOptions, files: [file] }));
+      await tsc(['-p', project], directory);
+    },
+    60_000,
+  );
+});

@@ -1,0 +1,50 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import * as core from '@solorun/core';
+import * as memory from '@solorun/core/memory';
+import * as lockfile from '@solorun/lockfile';
+
+/** What users may import, and we may therefore not take away. Types are not seen here: `packed.test.ts` uses the principal ones. */
+const entryPoints: Record<string, { module: object; names: readonly string[] }> = {
+  '@solorun/core': {
+    module: core,
+    names: [
+      'CloseTimeoutError',
+      'ClosedError',
+      'LeaseLostError',
+      'LockBusyError',
+      'LockTimeoutError',
+      'MAX_NAME_LENGTH',
+      'OptionError',
+      'ProviderError',
+      'RunTimeoutError',
+      'SolorunError',
+      'UnsupportedError',
+      'createSolo',
+      'createSuspendAwareClock',
+      'intervalOccurrence',
+      'judgeOccurrence',
+      'processClock',
+      'trustedUntil',
+    ],
+  },
+  '@solorun/core/memory': { module: memory, names: ['memory'] },
+  '@solorun/lockfile': { module: lockfile, names: [] },
+};
+
+describe('public names', () => {
+  it.each(Object.entries(entryPoints))('of %s', (_, { module, names }) => {
+    expect(Object.keys(module).sort()).toEqual(names);
+  });
+
+  it('are listed here for every entry point of every package', async () => {
+    const packages = new URL('../packages/', import.meta.url);
+    const found: string[] = [];
+    for (const directory of await readdir(packages)) {
+      const manifest = await readFile(new URL(`${directory}/package.json`, packages), 'utf8');
+      const { name, exports } = JSON.parse(manifest) as { name: string; exports: Record<string, unknown> };
+      found.push(...Object.keys(exports).map((path) => name + path.slice(1)));
+    }
+    expect(found.filter((path) => !path.endsWith('/package.json')).sort()).toEqual(Object.keys(entryPoints).sort());
+  });
+});
