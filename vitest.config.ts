@@ -1,30 +1,40 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { defineConfig } from 'vitest/config';
+import { join } from 'node:path';
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 
-/** Packages and `test/` as projects that share the settings below; run from the root: `npx vitest run --project core`. */
-const packages = readdirSync('packages').filter((name) => existsSync(`packages/${name}/package.json`));
+/** A project that shares the settings here; what else a package needs (a plugin) stands in its own vitest.config.ts. */
+function project(root: string, name: string, test: TestProjectInlineConfiguration['test']): TestProjectInlineConfiguration {
+  const own = join(import.meta.dirname, root, 'vitest.config.ts');
+  return {
+    ...(existsSync(own) ? { extends: own } : {}),
+    root: join(import.meta.dirname, root),
+    // The deadlines are far above what a test needs: they end a hang and measure nothing.
+    test: { name, testTimeout: 20_000, hookTimeout: 20_000, ...test },
+  };
+}
 
+const below = (directory: string): string[] =>
+  readdirSync(directory).filter(
+    (name) => existsSync(`${directory}/${name}/package.json`) && existsSync(`${directory}/${name}/test`),
+  );
+
+const alone = { maxWorkers: 1, sequence: { groupOrder: 1 } };
+
+// From the root: npx vitest run --project core occurrence
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    // Deadlines are far above what a test needs: they end a hang, they measure nothing.
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
     maxWorkers: 2,
     reporters: process.env['CI'] === undefined ? ['default'] : ['verbose'],
     coverage: { provider: 'v8', include: ['packages/*/src/**/*.ts'], reporter: ['text', 'html'] },
     projects: [
-      ...packages.map((name) => ({
-        extends: true as const,
-        root: `packages/${name}`,
-        test: { name, sequence: { groupOrder: 0 } },
-      })),
-      // What starts processes of its own comes last and one file at a time, so that nothing else takes its processor.
-      {
-        extends: true,
-        root: 'test',
-        test: { name: 'test', include: ['**/*.test.ts'], maxWorkers: 1, sequence: { groupOrder: 1 } },
-      },
+      ...below('packages').map((name) =>
+        project(`packages/${name}`, name, { include: ['test/**/*.test.ts'], sequence: { groupOrder: 0 } }),
+      ),
+      // What starts processes of its own comes last, one file at a time: nothing else takes its processors.
+      ...below('examples').map((name) =>
+        project(`examples/${name}`, `example-${name}`, { include: ['test/**/*.test.ts'], ...alone }),
+      ),
+      project('test', 'test', { include: ['**/*.test.ts'], ...alone }),
     ],
   },
 });

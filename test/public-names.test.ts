@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import * as core from '@solorun/core';
 import * as memory from '@solorun/core/memory';
 import * as lockfile from '@solorun/lockfile';
+import * as nodeCron from '@solorun/node-cron';
 
 /** What users may import, and we may therefore not take away. Types are not seen here: `packed.test.ts` uses the principal ones. */
 const entryPoints: Record<string, { module: object; names: readonly string[] }> = {
@@ -29,7 +30,8 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
     ],
   },
   '@solorun/core/memory': { module: memory, names: ['memory'] },
-  '@solorun/lockfile': { module: lockfile, names: [] },
+  '@solorun/lockfile': { module: lockfile, names: ['lockfile'] },
+  '@solorun/node-cron': { module: nodeCron, names: ['schedule', 'soloCoordinator'] },
 };
 
 describe('public names', () => {
