@@ -33,13 +33,14 @@ function isInstalled() {
     const present = installed[path];
     // The root is not in the note, nor are binaries made for other platforms.
     if (present === undefined) return path === '' || entry.optional === true;
-    return present.version === entry.version && present.resolved === entry.resolved && present.integrity === entry.integrity;
+    // Not by "resolved": whether npm writes down where a package came from is a setting.
+    return present.version === entry.version && present.integrity === entry.integrity && present.link === entry.link;
   });
 }
 
 /**
  * @param {string} file
- * @returns {Record<string, { version?: string, resolved?: string, integrity?: string, optional?: boolean }> | undefined}
+ * @returns {Record<string, { version?: string, integrity?: string, link?: boolean, optional?: boolean }> | undefined}
  */
 function packagesIn(file) {
   try {
