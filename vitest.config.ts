@@ -13,10 +13,12 @@ function project(root: string, name: string, test: TestProjectInlineConfiguratio
   };
 }
 
-const below = (directory: string): string[] =>
-  readdirSync(directory).filter(
-    (name) => existsSync(`${directory}/${name}/package.json`) && existsSync(`${directory}/${name}/test`),
-  );
+/** The directories that hold a package with tests. */
+function below(directory: string): string[] {
+  const path = join(import.meta.dirname, directory);
+  if (!existsSync(path)) return [];
+  return readdirSync(path).filter((name) => existsSync(join(path, name, 'package.json')) && existsSync(join(path, name, 'test')));
+}
 
 const alone = { maxWorkers: 1, sequence: { groupOrder: 1 } };
 
