@@ -1,0 +1,62 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { createGenerations } from '../src/generations.ts';
+import { mutants } from './mutants.ts';
+import { simulate, Violation, type Sightings, type World } from './simulation.ts';
+
+/** Enough for a minute of both cores, all in all; `SOLORUN_SIMULATIONS=20000` explores for longer. */
+const RUNS = Number(process.env['SOLORUN_SIMULATIONS'] ?? 700);
+const MUTANT_RUNS = 10_000;
+
+type Place = Omit<World, 'scheduler' | 'draw' | 'createGenerations'>;
+
+const disk: Place = { kernel: true, resurrects: false, tornListings: false, granularityMs: 10 };
+const tornDisk: Place = { ...disk, tornListings: true };
+const objectStore: Place = { kernel: false, resurrects: true, tornListings: false, granularityMs: 10 };
+const coarseStore: Place = { ...objectStore, granularityMs: 200 };
+
+async function explore(create: typeof createGenerations, place: Place, runs: number): Promise<fc.RunDetails<unknown> & Sightings> {
+  const sightings: Sightings = { grants: 0, takeovers: 0 };
+  const property = fc.asyncProperty(fc.scheduler(), fc.infiniteStream(fc.nat(999)), async (scheduler, chances) => {
+    const draw = (): number => chances.next().value as number;
+    await simulate({ ...place, scheduler, draw, createGenerations: create }, sightings);
+  });
+  return { ...(await fc.check(property, { numRuns: runs, endOnFailure: true })), ...sightings };
+}
+
+describe('the generations algorithm, under random interleavings, pauses and crashes', () => {
+  const places: [string, Place][] = [
+    ['a local disk', disk],
+    ['a disk whose listings are not atomic', tornDisk],
+    ['an object store', objectStore],
+    ['a store whose times are coarse', coarseStore],
+  ];
+  for (const [says, place] of places) {
+    it(`keeps its promises on ${says}`, { timeout: 120_000 + RUNS * 100 }, async () => {
+      const seen = await explore(createGenerations, place, RUNS);
+      if (RUNS > 1_000) console.log(`${says}: ${seen.grants} acquisitions, ${seen.takeovers} of them takeovers`);
+      expect(seen.failed, String(seen.errorInstance)).toBe(false);
+      // An exploration in which nobody ever took over has shown nothing.
+      expect(seen.grants).toBeGreaterThan(RUNS * 2);
+      expect(seen.takeovers).toBeGreaterThan(RUNS / 4);
+    });
+  }
+
+  const suitable: Record<string, Place> = {
+    'no-allowance': coarseStore,
+    'renews-whatever-stands-above': { ...objectStore, trust: 'extends after the deadline' },
+  };
+  for (const [name, { says }] of Object.entries(mutants)) {
+    it(`catches a mutant that ${says}`, { timeout: 120_000 }, async () => {
+      const path = `../src/generations.ts?mutant=${name}`;
+      const mutant = (await import(/* @vite-ignore */ path)) as { createGenerations: typeof createGenerations };
+      const seen = await explore(mutant.createGenerations, suitable[name] ?? disk, MUTANT_RUNS);
+      expect(seen.errorInstance).toBeInstanceOf(Violation);
+    });
+  }
+
+  it("catches a holder that counts its trust from the provider's answer", { timeout: 120_000 }, async () => {
+    const seen = await explore(createGenerations, { ...disk, trust: 'from the response' }, MUTANT_RUNS);
+    expect(seen.errorInstance).toBeInstanceOf(Violation);
+  });
+});

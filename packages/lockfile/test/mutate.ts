@@ -1,0 +1,24 @@
+import type { Plugin } from 'vite';
+import { mutants } from './mutants.ts';
+
+/**
+ * Breaks a source on purpose: `import('../src/generations.ts?mutant=<name>')` loads it with the replacements of that mutant. Each
+ * must match exactly once, so that a mutant cannot quietly turn into the original.
+ */
+export function mutate(): Plugin {
+  return {
+    name: 'mutate',
+    enforce: 'pre',
+    transform(code, id) {
+      const name = /\?mutant=([\w-]+)/.exec(id)?.[1];
+      if (name === undefined) return undefined;
+      const mutant = mutants[name];
+      if (mutant === undefined) throw new Error(`there is no mutant ${name}`);
+      return mutant.edits.reduce((text, [find, replace]) => {
+        const parts = text.split(find);
+        if (parts.length !== 2) throw new Error(`mutant ${name}: ${parts.length - 1} matches instead of 1 for: ${find}`);
+        return parts.join(replace);
+      }, code);
+    },
+  };
+}

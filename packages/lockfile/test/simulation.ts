@@ -1,0 +1,216 @@
+import type { OccurrenceRequest } from '@solorun/core';
+import { trustedUntil } from '@solorun/core';
+import type { Scheduler } from 'fast-check';
+import type { createGenerations as create, GenerationsOptions } from '../src/generations.ts';
+import type { FileStore } from '../src/store.ts';
+
+/*
+ * A fleet on a simulated file store, in virtual time. Every verb of the store takes two steps, its effect and its answer, and the
+ * scheduler picks whose step comes next; between any two of them a process may be paused for long or crash for good.
+ *
+ * What is checked at every grant and at every action of a holder:
+ *  - at most one process trusts its lease, by its own clock (whose setting and rate differ from the store's);
+ *  - the fences of those who come to trust one grow strictly;
+ *  - no occurrence is started more often than it has attempts;
+ * and at the end, that a newcomer gets the lock after one lease: nobody's crash has blocked it.
+ */
+
+export interface World {
+  readonly scheduler: Scheduler;
+  /** Numbers from 0 to 999, the world's only source of chance. */
+  readonly draw: () => number;
+  readonly createGenerations: typeof create;
+  /** The kernel tells of dead holders. */
+  readonly kernel: boolean;
+  /** Writing to a key that is gone brings it back, as a PUT to an object store does. */
+  readonly resurrects: boolean;
+  /** A listing sees one half of the keys before the other. */
+  readonly tornListings: boolean;
+  /** Modification times, and the store's clock, are rounded down to this. */
+  readonly granularityMs: number;
+  /** Mutations of the holder's side, which the core owns. */
+  readonly trust?: 'from the response' | 'extends after the deadline';
+}
+
+const LEASE_MS = 200;
+const MARGIN_MS = 3;
+const PROCESSES = 3;
+const ACQUISITIONS = 3;
+/** Per acquisition: most find the lock held. */
+const TRIES = 8;
+
+export class Violation extends Error {}
+
+interface Trust {
+  readonly process: number;
+  readonly clock: () => number;
+  until: number;
+}
+
+/** What an exploration has seen, so that it can be told from one that saw nothing. */
+export interface Sightings {
+  /** Leases that came to be trusted. */
+  grants: number;
+  /** Of those, taken from a holder that was expired or dead. */
+  takeovers: number;
+}
+
+export async function simulate(world: World, sightings: Sightings): Promise<void> {
+  const { scheduler, draw } = world;
+  const files = new Map<string, { body: string; modifiedAt: number; creator: number }>();
+  const crashed = new Set<number>();
+  const trusting = new Set<Trust>();
+  const released = new Map<bigint, boolean>();
+  const starts = new Map<number, number>();
+  let time = 1_000_000;
+  let lastFence = 0n;
+
+  const storeTime = (): number => Math.floor(time / world.granularityMs) * world.granularityMs;
+
+  /** One step of one process: time passes, others may come first, and this may be its last. */
+  async function step(process: number): Promise<void> {
+    const chance = draw();
+    if (chance < 2) {
+      crashed.add(process);
+      throw new Crash();
+    }
+    const waits = chance < 60 ? 10 + chance : 1;
+    for (let n = 0; n < waits; n += 1) await scheduler.schedule(Promise.resolve());
+    const leap = draw();
+    time += leap < 6 ? LEASE_MS : leap < 26 ? 30 : leap < 250 ? 1 : 0;
+  }
+
+  /** A crashed process never hears of it, and runs no finally block. */
+  const alive = (steps: Promise<void>, process: number): Promise<void> =>
+    steps.catch((error: unknown) => {
+      if (!(error instanceof Crash)) throw error;
+      ends[process]?.();
+      return new Promise<never>(() => {});
+    });
+
+  function storeFor(process: number): FileStore {
+    const verb = async <T>(effect: () => T): Promise<T> => {
+      await alive(step(process), process);
+      const answer = effect();
+      await alive(step(process), process);
+      return answer;
+    };
+    return {
+      kind: 'simulation',
+      granularityMs: world.granularityMs,
+      proof: world.kernel ? { pid: process, bootId: 'boot', lockedOn: 'disk' } : { pid: process },
+      now: () => verb(storeTime),
+      createExclusive: (key, body) =>
+        verb(() => {
+          if (files.has(key)) return false;
+          files.set(key, { body, modifiedAt: storeTime(), creator: process });
+          return true;
+        }),
+      read: (key) =>
+        verb(() => {
+          const file = files.get(key);
+          if (file === undefined) return undefined;
+          const unlocked = world.kernel ? crashed.has(file.creator) : undefined;
+          return { body: file.body, modifiedAt: file.modifiedAt, device: 'disk', unlocked };
+        }),
+      write: (key, body) =>
+        verb(() => {
+          if (!files.has(key) && !world.resurrects) return false;
+          files.set(key, { body, modifiedAt: storeTime(), creator: process });
+          return true;
+        }),
+      async list(prefix) {
+        const matching = (): string[] => [...files.keys()].filter((key) => key.startsWith(prefix)).sort();
+        if (!world.tornListings) return verb(matching);
+        const upper = await verb(() => matching().filter((_, index) => index % 2 === 1));
+        const lower = await verb(() => matching().filter((_, index) => index % 2 === 0));
+        return [...new Set([...lower, ...upper])];
+      },
+      remove: (key) => verb(() => void files.delete(key)),
+      close: async () => {},
+    };
+  }
+
+  function checkTrust(newcomer?: { fence: bigint }): void {
+    const now = [...trusting].filter((trust) => trust.clock() < trust.until && !crashed.has(trust.process));
+    if (now.length > 1) throw new Violation(`${now.length} processes trust their lease at once`);
+    if (newcomer === undefined) return;
+    if (newcomer.fence <= lastFence) throw new Violation(`fence ${newcomer.fence} after ${lastFence}`);
+    lastFence = newcomer.fence;
+  }
+
+  async function live(process: number, acquisitions: number, occurrences = true): Promise<number> {
+    const generations = world.createGenerations(options(storeFor(process)));
+    // Each clock has a setting of its own, and a rate within what the margin is for.
+    const rate = 1 + (process - 1) * 0.01;
+    const clock = (): number => time * rate + process * 1e7;
+    let granted = 0;
+    for (let n = 0; n < acquisitions * TRIES && granted < acquisitions; n += 1) {
+      const occurrence: OccurrenceRequest | undefined =
+        !occurrences || draw() < 300 ? undefined : { at: new Date(900_000 + n), attempts: 1 + (n % 2) };
+      let sentAt = clock();
+      const result = await generations.tryAcquire(
+        { name: 'job', owner: `${process}-${n}`, leaseMs: LEASE_MS, holder: { host: 'sim', pid: process }, occurrence },
+        new AbortController().signal,
+      );
+      if (!result.acquired) continue;
+      granted += 1;
+      if (world.trust === 'from the response') sentAt = clock();
+      const trust: Trust = { process, clock, until: trustedUntil(sentAt, LEASE_MS, MARGIN_MS) };
+      if (clock() >= trust.until) {
+        await generations.release(result.grant, { result: 'abandoned' });
+        continue;
+      }
+      sightings.grants += 1;
+      if (released.get(result.grant.fence - 1n) !== true && result.grant.fence > 1n) sightings.takeovers += 1;
+      trusting.add(trust);
+      checkTrust(result.grant);
+      if (occurrence !== undefined) {
+        const count = (starts.get(occurrence.at.getTime()) ?? 0) + 1;
+        starts.set(occurrence.at.getTime(), count);
+        if (count > occurrence.attempts) throw new Violation(`occurrence ${n} was started ${count} times`);
+      }
+      for (let renewals = draw() % 6; renewals > 0; renewals -= 1) {
+        for (let work = draw() % 25; work > 0; work -= 1) {
+          await alive(step(process), process);
+          checkTrust();
+        }
+        const renewedAt = clock();
+        const renewed = await generations.renew(result.grant);
+        if (!renewed) break;
+        if (clock() < trust.until || world.trust === 'extends after the deadline') {
+          trust.until = Math.max(trust.until, trustedUntil(renewedAt, LEASE_MS, MARGIN_MS));
+        }
+        checkTrust();
+        if (clock() >= trust.until) break;
+      }
+      const trusted = clock() < trust.until;
+      trusting.delete(trust);
+      released.set(result.grant.fence, trusted);
+      await generations.release(result.grant, trusted ? { result: 'done' } : { result: 'failed', error: 'lost' });
+    }
+    return granted;
+  }
+
+  const options = (store: FileStore): GenerationsOptions => ({ store, keyOf: (name) => name, durable: () => false });
+
+  const ends: (() => void)[] = [];
+  const fleet = Array.from({ length: PROCESSES }, (_, process) => {
+    const died = new Promise<void>((resolve) => {
+      ends[process] = resolve;
+    });
+    return Promise.race([live(process, ACQUISITIONS).then(() => {}), died]);
+  });
+  await scheduler.waitFor(Promise.all(fleet));
+
+  // Whatever was left behind, it ends with its lease; a few tries, for the newcomer too may be paused.
+  time += 2 * (LEASE_MS + world.granularityMs);
+  const newcomer = PROCESSES;
+  const died = new Promise<number>((resolve) => {
+    ends[newcomer] = () => resolve(1);
+  });
+  const granted = await scheduler.waitFor(Promise.race([live(newcomer, 3, false), died]));
+  if (granted === 0) throw new Violation('the lock is blocked for ever');
+}
+
+class Crash extends Error {}
