@@ -223,9 +223,11 @@ function createHints(core: Core, terms: Terms, stop: AbortSignal): Hints {
       const look = new AbortController();
       const unlink = linkAbort(stop, look);
       place.onFreed(() => look.abort());
-      const ceiling = provider.untilFree === undefined ? backoffDelay(polling, (polls += 1)) : SAFETY_POLL_MS * (0.75 + Math.random() / 2);
+      const ceiling =
+        provider.untilFree === undefined ? backoffDelay(polling, (polls += 1)) : SAFETY_POLL_MS * (0.75 + Math.random() / 2);
       // Just after the end of the lease, by the provider's clock, and not in step with the other waiters.
-      const lapse = held.expiresInMs === undefined ? Number.POSITIVE_INFINITY : Math.max(0, held.expiresInMs) + 2 + Math.random() * 20;
+      const lapse =
+        held.expiresInMs === undefined ? Number.POSITIVE_INFINITY : Math.max(0, held.expiresInMs) + 2 + Math.random() * 20;
       const clock = delay(Math.min(ceiling, lapse), look.signal);
       await (provider.untilFree === undefined ? clock : Promise.race([hintFor(request, provider.untilFree), clock]));
       look.abort();

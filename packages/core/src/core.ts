@@ -102,8 +102,7 @@ export function createCore(settings: SoloSettings): Core {
       result = await bounded((bound) => provider.tryAcquire(request, bound), {
         timeoutMs: terms.callTimeoutMs,
         signal,
-        timeoutError: () =>
-          new ProviderError(provider.kind, operation, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
+        timeoutError: () => new ProviderError(provider.kind, operation, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
         late(answer) {
           if (!answer.acquired) return;
           const undo = provider.release(answer.grant, { result: 'abandoned' }, AbortSignal.timeout(terms.callTimeoutMs));

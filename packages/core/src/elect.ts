@@ -66,7 +66,7 @@ export function elect(core: Core, name: string, options: ElectOptions): RunningE
   });
 
   async function campaign(): Promise<void> {
-    for (let failures = 0; !stopping.signal.aborted; ) {
+    for (let failures = 0; !stopping.signal.aborted;) {
       let wellEnded: boolean;
       try {
         const attempt = await acquireWhenFree(core, campaignTerms, { patient: true });
@@ -117,7 +117,9 @@ export function elect(core: Core, name: string, options: ElectOptions): RunningE
       await elected;
       await deposed;
       await lease.end(
-        failure === undefined ? { result: 'done' } : { result: 'failed', error: failure instanceof Error ? failure.message : 'failed' },
+        failure === undefined
+          ? { result: 'done' }
+          : { result: 'failed', error: failure instanceof Error ? failure.message : 'failed' },
       );
     })();
     current = { lease, end, over };

@@ -51,13 +51,7 @@ export class LockTimeoutError extends SolorunError {
   readonly holder: Holder | undefined;
   readonly waitedMs: number;
 
-  constructor(
-    lock: string,
-    holder: Holder | undefined,
-    heldForMs: number | undefined,
-    waitedMs: number,
-    options?: ErrorOptions,
-  ) {
+  constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined, waitedMs: number, options?: ErrorOptions) {
     super(
       'SOLORUN_TIMEOUT',
       `Cannot acquire ${quote(lock)}: held by ${describeHolder(holder, heldForMs)}, gave up after ${Math.round(waitedMs)} ms.`,

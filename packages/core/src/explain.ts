@@ -47,7 +47,8 @@ const LOOK_AGAIN_MS = 1_000;
 export function explain(settings: SoloSettings, leaseMs: number | null = settings.leaseMs): Explanation {
   const { guarantees: g, kind } = settings.provider;
   const byExpiry = leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs + LOOK_AGAIN_MS;
-  const killed = g.crash === 'at once' ? LOOK_AGAIN_MS : g.crash === 'same host at once' ? Math.max(LOOK_AGAIN_MS, byExpiry) : byExpiry;
+  const killed =
+    g.crash === 'at once' ? LOOK_AGAIN_MS : g.crash === 'same host at once' ? Math.max(LOOK_AGAIN_MS, byExpiry) : byExpiry;
   const lease =
     leaseMs === null
       ? 'held until it is released or the session or process ends; a paused holder keeps it'
@@ -93,9 +94,19 @@ export function explain(settings: SoloSettings, leaseMs: number | null = setting
       holds: leaseMs === null && g.crash !== 'at once' ? 'partly' : 'yes',
       how: `killed holder: ${crashWords(g, leaseMs)}; paused or cut off: ${leaseMs === null ? 'never by itself' : `within ${describeMs(leaseMs)}`}; waiters wait ${wakeWords[g.wakeUp]}`,
     },
-    { id: 'G6', title: "Never somebody else's", holds: 'yes', how: 'renew and release compare a nonce per acquisition where the record is kept' },
+    {
+      id: 'G6',
+      title: "Never somebody else's",
+      holds: 'yes',
+      how: 'renew and release compare a nonce per acquisition where the record is kept',
+    },
     { id: 'G7', title: 'Never early', holds: 'yes', how: 'a lease is released only after its handler has settled' },
-    { id: 'G8', title: 'Fail closed', holds: 'yes', how: 'if the provider cannot be asked, the handler does not run and the caller is told why' },
+    {
+      id: 'G8',
+      title: 'Fail closed',
+      holds: 'yes',
+      how: 'if the provider cannot be asked, the handler does not run and the caller is told why',
+    },
   ];
 
   return {

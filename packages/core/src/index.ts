@@ -42,11 +42,4 @@ export {
   type Refusal,
 } from './provider.ts';
 export { type Handler, type Ran, type RunContext, type RunResult, type Skipped } from './run.ts';
-export {
-  createSolo,
-  type AcquireOptions,
-  type Claim,
-  type ClaimOptions,
-  type CloseOptions,
-  type Solo,
-} from './solo.ts';
+export { createSolo, type AcquireOptions, type Claim, type ClaimOptions, type CloseOptions, type Solo } from './solo.ts';

@@ -70,7 +70,8 @@ export function memory(options: MemoryOptions = {}): LockProvider {
     const entry = entries.get(name);
     const held = isHeld(entry, at);
     const judged = occurrence && judgeOccurrence(entry?.occurrence, occurrence, at, held);
-    if (judged?.verdict === 'early') return { acquired: false, reason: 'early', earlyMs: judged.earlyMs, record: recordOf(entry, at) };
+    if (judged?.verdict === 'early')
+      return { acquired: false, reason: 'early', earlyMs: judged.earlyMs, record: recordOf(entry, at) };
     if (held && (judged === undefined || judged.verdict === 'claim' || judged.verdict === 'held')) {
       return {
         acquired: false,

@@ -189,7 +189,9 @@ export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptio
     case 'wait':
       return { onBusy, waitMs: checkWait('waitMs' in options ? options.waitMs : undefined, name) };
     default:
-      throw new OptionError(`onBusy is 'skip', 'retry', 'wait', 'standby' or 'throw', not ${String(onBusy)} (lock ${quote(name)}).`);
+      throw new OptionError(
+        `onBusy is 'skip', 'retry', 'wait', 'standby' or 'throw', not ${String(onBusy)} (lock ${quote(name)}).`,
+      );
   }
 }
 

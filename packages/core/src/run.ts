@@ -56,12 +56,7 @@ export interface Skipped {
 }
 
 /** Runs the handler while its lock is held, or says why not. */
-export async function run<T>(
-  core: Core,
-  name: string,
-  handler: Handler<T>,
-  options: RunOptions = {},
-): Promise<RunResult<T>> {
+export async function run<T>(core: Core, name: string, handler: Handler<T>, options: RunOptions = {}): Promise<RunResult<T>> {
   const terms = settleTerms(core.settings, name, options);
   const policy = settlePolicy(name, options);
   const watch = settleWatch(options);
@@ -113,9 +108,7 @@ async function underLease<T>(
   }
   unwatch();
   const trusted = lease.isTrusted();
-  const answer = await lease.end(
-    trusted ? { result: 'done' } : { result: 'failed', error: lease.lost?.message ?? 'lost' },
-  );
+  const answer = await lease.end(trusted ? { result: 'done' } : { result: 'failed', error: lease.lost?.message ?? 'lost' });
   if (!trusted || answer === 'taken') {
     const error = takenError(lease, value);
     core.events.emit('failed', { name, provider: core.settings.provider.kind, fence, occurrence, error });

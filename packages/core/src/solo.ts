@@ -121,7 +121,11 @@ export function createSolo(options: SoloOptions): Solo {
       settleTerms(settings, name, runOptions);
       settlePolicy(name, runOptions);
       settleWatch(runOptions);
-      return (...args) => track(name, run(core, name, (context) => handler(context, ...args), runOptions));
+      return (...args) =>
+        track(
+          name,
+          run(core, name, (context) => handler(context, ...args), runOptions),
+        );
     },
 
     async tryAcquire(name, leaseOptions = {}) {

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { delay } from '../bounded.ts';
+import type { AcquireRequest, AcquireResult, Grant, LockProvider, OccurrenceRequest, Refusal } from '../provider.ts';
+
+export interface ContractOptions {
+  /**
+   * Opens the provider as one more replica would: all that are opened share one store. Called several times per case; each is
+   * closed at its end.
+   */
+  readonly open: () => LockProvider | Promise<LockProvider>;
+  /** The short lease of cases in which one runs out, in ms. Raise it for a slow store. @default 400, at least `minLeaseMs` */
+  readonly leaseMs?: number;
+  /** Lets this much time pass for the provider, in ms; for those with a clock of their own. @default waits */
+  readonly pass?: (ms: number) => Promise<void>;
+}
+
+/** One promise of the contract, to be handed to any test runner: `it(case.name, case.run)`. */
+export interface ContractCase {
+  /** A sentence. */
+  readonly name: string;
+  /** Which guarantee of docs/guarantees.md it is about. */
+  readonly guarantee: 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8';
+  run(): Promise<void>;
+}
+
+/** What a case works with. */
+export interface Fleet {
+  readonly leaseMs: number;
+  open(): Promise<LockProvider>;
+  pass(ms: number): Promise<void>;
+}
+
+export type CaseBody = (fleet: Fleet) => Promise<void>;
+
+/** A case that closes whatever it opened, and whose own failure is the one that is told. */
+export function contractCase(
+  options: ContractOptions,
+  guarantee: ContractCase['guarantee'],
+  name: string,
+  body: CaseBody,
+): ContractCase {
+  return {
+    name,
+    guarantee,
+    async run() {
+      const opened: LockProvider[] = [];
+      const open = async (): Promise<LockProvider> => {
+        const provider = await options.open();
+        opened.push(provider);
+        return provider;
+      };
+      const leaseMs = Math.max(options.leaseMs ?? 400, (await open()).guarantees.minLeaseMs);
+      try {
+        await body({ leaseMs, open, pass: options.pass ?? delay });
+      } finally {
+        await Promise.allSettled(opened.map((provider) => provider.close()));
+      }
+    },
+  };
+}
+
+/** Far longer than a case takes. */
+export const LONG_MS = 60_000;
+
+export function newName(): string {
+  return `contract ${randomUUID()}`;
+}
+
+export function request(name: string, more: Partial<AcquireRequest> = {}): AcquireRequest {
+  return { name, owner: randomUUID(), leaseMs: LONG_MS, holder: { host: 'contract.test', pid: 4711, label: 'case' }, ...more };
+}
+
+export function tryIt(provider: LockProvider, asked: AcquireRequest): Promise<AcquireResult> {
+  return provider.tryAcquire(asked, new AbortController().signal);
+}
+
+export async function mustAcquire(provider: LockProvider, name: string, more: Partial<AcquireRequest> = {}): Promise<Grant> {
+  const result = await tryIt(provider, request(name, more));
+  assert(result.acquired, `a free name is acquired, and not refused as ${result.acquired ? '' : result.reason}`);
+  return result.grant;
+}
+
+export async function mustRefuse<R extends Refusal['reason']>(
+  provider: LockProvider,
+  name: string,
+  reason: R,
+  more: Partial<AcquireRequest> = {},
+): Promise<Refusal & { readonly reason: R }> {
+  const result = await tryIt(provider, request(name, more));
+  assert(!result.acquired, `the try is refused as "${reason}", not granted`);
+  assert.equal(result.reason, reason);
+  return result as Refusal & { readonly reason: R };
+}
+
+export function renew(provider: LockProvider, grant: Grant): Promise<boolean> {
+  return provider.renew(grant, new AbortController().signal);
+}
+
+export function done(provider: LockProvider, grant: Grant): Promise<boolean> {
+  return provider.release(grant, { result: 'done' }, new AbortController().signal);
+}
+
+export function failed(provider: LockProvider, grant: Grant, error = 'it broke'): Promise<boolean> {
+  return provider.release(grant, { result: 'failed', error }, new AbortController().signal);
+}
+
+/** Tries until the name is acquired, as whoever takes over an expired lease does. */
+export async function takeOver(
+  fleet: Fleet,
+  provider: LockProvider,
+  name: string,
+  more: Partial<AcquireRequest> = {},
+): Promise<Grant> {
+  for (let waitedMs = 0; waitedMs < fleet.leaseMs * 5 + 5_000; waitedMs += 10) {
+    const result = await tryIt(provider, request(name, more));
+    if (result.acquired) return result.grant;
+    await fleet.pass(10);
+  }
+  return assert.fail('a lease that nobody renews comes free');
+}
+
+/** An instant of the recent past, apart from other cases' by minutes. */
+export function instant(minutesAgo: number): Date {
+  return new Date(Math.floor(Date.now() / 1_000) * 1_000 - minutesAgo * 60_000);
+}
+
+export function occurrence(at: Date, attempts = 1): { occurrence: OccurrenceRequest } {
+  return { occurrence: { at, attempts } };
+}
