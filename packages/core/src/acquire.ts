@@ -198,10 +198,10 @@ function createHints(core: Core, terms: Terms, stop: AbortSignal): Hints {
   let polls = 0;
 
   /** The provider may hold a place in its queue for this request, so one hint outlives the polls in between. */
-  function hintFor(request: AcquireRequest, untilFree: NonNullable<typeof provider.untilFree>): Promise<void> {
+  function hintFor(request: AcquireRequest): Promise<void> {
     if (pending !== undefined) return pending.hint;
     const controller = new AbortController();
-    const hint = untilFree.call(provider, request, controller.signal).then(
+    const hint = provider.untilFree!(request, controller.signal).then(
       () => {
         mine.arrived = true;
       },
@@ -229,7 +229,7 @@ function createHints(core: Core, terms: Terms, stop: AbortSignal): Hints {
       const lapse =
         held.expiresInMs === undefined ? Number.POSITIVE_INFINITY : Math.max(0, held.expiresInMs) + 2 + Math.random() * 20;
       const clock = delay(Math.min(ceiling, lapse), look.signal);
-      await (provider.untilFree === undefined ? clock : Promise.race([hintFor(request, provider.untilFree), clock]));
+      await (provider.untilFree === undefined ? clock : Promise.race([hintFor(request), clock]));
       look.abort();
       unlink();
       place.onFreed(() => {});

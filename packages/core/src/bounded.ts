@@ -36,7 +36,7 @@ export function bounded<T>(call: (signal: AbortSignal) => Promise<T>, bounds: Bo
       given = true;
       end();
       controller.abort(reason);
-      reject(reason as Error);
+      reject(reason);
     };
     const onAbort = (): void => giveUp(signal?.reason);
     const timer = setTimeout(() => giveUp(timeoutError()), timeoutMs);
@@ -56,7 +56,7 @@ export function bounded<T>(call: (signal: AbortSignal) => Promise<T>, bounds: Bo
         // After giving up, the caller has its error already and this one is its echo.
         if (given) return;
         end();
-        reject(error as Error);
+        reject(error);
       },
     );
   });

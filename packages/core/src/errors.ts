@@ -149,7 +149,7 @@ export function quote(name: string): string {
   return JSON.stringify(points.length > 80 ? `${points.slice(0, 80).join('')}…` : name);
 }
 
-export function describeHolder(holder: Holder | undefined, heldForMs: number | undefined): string {
+function describeHolder(holder: Holder | undefined, heldForMs: number | undefined): string {
   const who = holder
     ? `${holder.label === undefined ? '' : `${holder.label}@`}${holder.host} (pid ${holder.pid})`
     : 'an unknown holder';

@@ -68,6 +68,7 @@ export interface LeaseKeeper {
   release(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer>;
 }
 
+// oxlint-disable-next-line typescript/unbound-method -- called on a signal below
 const isAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!;
 
 /** The core's own view of a lease: what the public interface shows, and the doors through which its keeper moves it. */

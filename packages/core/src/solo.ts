@@ -19,7 +19,7 @@ import {
   type RunOptions,
   type SoloOptions,
 } from './options.ts';
-import type { JobRecord, LockProvider, Refusal } from './provider.ts';
+import type { JobRecord, Refusal } from './provider.ts';
 import { run, type Handler, type RunContext, type RunResult } from './run.ts';
 
 export interface AcquireOptions extends LeaseOptions {
@@ -209,5 +209,3 @@ async function asked<T>(core: Core, operation: string, call: () => Promise<T>): 
     throw new ProviderError(core.settings.provider.kind, operation, detail, { cause: error });
   }
 }
-
-export type { LockProvider };

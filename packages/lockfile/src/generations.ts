@@ -1,12 +1,4 @@
-import type {
-  AcquireRequest,
-  AcquireResult,
-  Grant,
-  JobRecord,
-  OccurrenceState,
-  OccurrenceVerdict,
-  Outcome,
-} from '@solorun/core';
+import type { AcquireRequest, AcquireResult, Grant, JobRecord, OccurrenceState, OccurrenceVerdict, Outcome } from '@solorun/core';
 import { judgeOccurrence } from '@solorun/core';
 import { isKnownDead } from './holder.ts';
 import { generationKey, generationsOf, keysAmong } from './key.ts';
@@ -42,7 +34,7 @@ export interface GenerationsOptions {
   readonly onStale?: ((record: JobRecord) => boolean | Promise<boolean>) | undefined;
 }
 
-export interface GenerationGrant extends Grant {
+interface GenerationGrant extends Grant {
   readonly record: LockRecord;
   /** As written; a renewal writes it again. */
   readonly body: string;
@@ -102,9 +94,8 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
 
   function recordOf(top: Top | undefined): JobRecord | undefined {
     if (top?.record === undefined) return undefined;
-    const held = !top.over && top.expiresAt !== undefined;
-    const expiresAt = !held ? undefined : top.expiresAt === Number.POSITIVE_INFINITY ? null : new Date(top.expiresAt!);
-    return jobRecord(top.record, top.generation, expiresAt);
+    if (top.over || top.expiresAt === undefined) return jobRecord(top.record, top.generation, undefined);
+    return jobRecord(top.record, top.generation, top.expiresAt === Number.POSITIVE_INFINITY ? null : new Date(top.expiresAt));
   }
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {

@@ -22,7 +22,8 @@ export function processProof(): Proof {
 export function isKnownDead(holder: Proof, file: StoredFile, self: Proof): boolean {
   if (holder.bootId === undefined || holder.bootId !== self.bootId) return false;
   if (holder.lockedOn !== undefined && holder.lockedOn === file.device && file.unlocked !== undefined) return file.unlocked;
-  if (holder.pidNamespace === undefined || holder.pidNamespace !== self.pidNamespace || holder.startTime === undefined) return false;
+  if (holder.pidNamespace === undefined || holder.pidNamespace !== self.pidNamespace || holder.startTime === undefined)
+    return false;
   const found = readProcess(holder.pid);
   if (found === 'hidden') return false;
   return found === undefined || found.startTime !== holder.startTime || found.state === 'Z' || found.state === 'X';

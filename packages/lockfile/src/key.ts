@@ -9,7 +9,11 @@ const PLAIN = /^[a-z0-9][a-z0-9_-]{0,63}$/;
  */
 export function keyOf(name: string): string {
   if (PLAIN.test(name)) return name;
-  const readable = name.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 40);
+  const readable = name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 40);
   return `${readable}~${createHash('sha256').update(name).digest('hex').slice(0, 32)}`;
 }
 

@@ -153,7 +153,8 @@ function guaranteesOf(store: FileStore, flush: 'occurrences' | 'always' | 'never
     'Setting the clock of the machine that keeps the files forward by more than a lease ends leases early; slewing it does not.',
     'Machines exclude each other only if they share the directory itself: a local disk serves one machine and its containers.',
   ];
-  if (!seesDeaths) caveats.push('Deaths cannot be seen here, so the lock of a killed process comes free only when its lease expires.');
+  if (!seesDeaths)
+    caveats.push('Deaths cannot be seen here, so the lock of a killed process comes free only when its lease expires.');
   if (flush === 'never') caveats.push('Nothing is flushed: a power cut may bring back an occurrence that has run.');
   return Object.freeze({
     clock: 'store',

@@ -65,16 +65,16 @@ export function readRecord(body: string): LockRecord | undefined {
       `the lock file was written by a newer Solorun (format ${read['solorun']}, this one reads up to ${FORMAT}): upgrade this program`,
     );
   }
-  const { name, state, owner, holder, leaseMs, proof } = read as Partial<Record<string, never>>;
+  const { name, state, owner, holder, leaseMs, proof } = read as Partial<LockRecord>;
   if (typeof name !== 'string' || typeof owner !== 'string' || (state !== 'held' && state !== 'released')) return undefined;
   return {
     name,
     state,
     owner,
-    holder: (holder ?? { host: 'unknown', pid: 0 }) as Identity,
+    holder: holder ?? { host: 'unknown', pid: 0 },
     acquiredAt: time(read['acquiredAt']) ?? 0,
     leaseMs: typeof leaseMs === 'number' ? leaseMs : null,
-    proof: (proof ?? { pid: 0 }) as Proof,
+    proof: proof ?? { pid: 0 },
     claimed: read['claimed'] === true,
     occurrence: readOccurrence(read['occurrence']),
     previous: readOccurrence(read['previous']),

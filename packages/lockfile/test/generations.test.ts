@@ -32,9 +32,9 @@ describe('the generations algorithm, under random interleavings, pauses and cras
     ['a store whose times are coarse', coarseStore],
   ];
   for (const [says, place] of places) {
-    it(`keeps its promises on ${says}`, { timeout: 120_000 + RUNS * 100 }, async () => {
+    it(`keeps its promises on ${says}`, { timeout: 120_000 + RUNS * 100 }, async ({ annotate }) => {
       const seen = await explore(createGenerations, place, RUNS);
-      if (RUNS > 1_000) console.log(`${says}: ${seen.grants} acquisitions, ${seen.takeovers} of them takeovers`);
+      await annotate(`${says}: ${seen.grants} acquisitions, ${seen.takeovers} of them takeovers`);
       expect(seen.failed, String(seen.errorInstance)).toBe(false);
       // An exploration in which nobody ever took over has shown nothing.
       expect(seen.grants).toBeGreaterThan(RUNS * 2);

@@ -39,7 +39,10 @@ export const mutants: Readonly<Record<string, Mutant>> = {
         'async function readTop(key: string, known: readonly bigint[], now: number)',
         'async function readTop(key: string, known: readonly bigint[], now: number, early?: StoredFile)',
       ],
-      ['const file = await store.read(generationKey(key, generation));', 'const file = early ?? (await store.read(generationKey(key, generation)));'],
+      [
+        'const file = await store.read(generationKey(key, generation));',
+        'const file = early ?? (await store.read(generationKey(key, generation)));',
+      ],
       noLookForChange,
     ],
   },
@@ -72,8 +75,14 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   'forgets-history-on-takeover': {
     says: 'starts the record anew when the holder is dead',
     edits: [
-      ['const record = nextRecord(request, top?.record, attempt, now);', 'const record = nextRecord(request, undefined, attempt, now);'],
-      ['judgeOccurrence(top?.record?.occurrence,', "judgeOccurrence(top?.expiresAt === undefined ? top?.record?.occurrence : undefined,"],
+      [
+        'const record = nextRecord(request, top?.record, attempt, now);',
+        'const record = nextRecord(request, undefined, attempt, now);',
+      ],
+      [
+        'judgeOccurrence(top?.record?.occurrence,',
+        'judgeOccurrence(top?.expiresAt === undefined ? top?.record?.occurrence : undefined,',
+      ],
     ],
   },
   'dead-without-the-lock': {

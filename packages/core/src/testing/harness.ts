@@ -21,14 +21,14 @@ export interface ContractCase {
   readonly name: string;
   /** Which guarantee of docs/guarantees.md it is about. */
   readonly guarantee: 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8';
-  run(): Promise<void>;
+  readonly run: () => Promise<void>;
 }
 
 /** What a case works with. */
 export interface Fleet {
   readonly leaseMs: number;
-  open(): Promise<LockProvider>;
-  pass(ms: number): Promise<void>;
+  readonly open: () => Promise<LockProvider>;
+  readonly pass: (ms: number) => Promise<void>;
 }
 
 export type CaseBody = (fleet: Fleet) => Promise<void>;

@@ -247,7 +247,8 @@ function readFile(path: string, locks: KernelLocks | undefined): StoredFile | un
       fd = openSync(path, READ);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      if ((error as NodeJS.ErrnoException).code === 'ELOOP') throw new Error(`${path} is a symbolic link: refused`, { cause: error });
+      if ((error as NodeJS.ErrnoException).code === 'ELOOP')
+        throw new Error(`${path} is a symbolic link: refused`, { cause: error });
       throw error;
     }
     try {
@@ -298,7 +299,8 @@ function prepareDirectory(directory: string): void {
 
 function requireDirectory(directory: string): Stats {
   const stat = lstatSync(directory);
-  if (stat.isSymbolicLink()) throw new OptionError(`The lock directory ${directory} is a symbolic link: give the directory itself.`);
+  if (stat.isSymbolicLink())
+    throw new OptionError(`The lock directory ${directory} is a symbolic link: give the directory itself.`);
   if (!stat.isDirectory()) throw new OptionError(`${directory} is not a directory.`);
   return stat;
 }
@@ -381,7 +383,7 @@ function createWatchers(directory: string): Watchers {
           if (watcher === undefined) open();
         } catch (error) {
           // No watches left (ENOSPC, EMFILE): the caller looks by the clock.
-          return reject(error as Error);
+          return reject(error);
         }
         waiting.set(wake, prefix);
         signal.addEventListener('abort', wake, { once: true });
@@ -390,4 +392,3 @@ function createWatchers(directory: string): Watchers {
     close,
   };
 }
-
