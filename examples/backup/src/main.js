@@ -1,0 +1,183 @@
+#!/usr/bin/env node
+// @ts-check
+// What `npm start` shows: replicas that fire a backup every second, what befalls them, and the count at the end.
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { published, verify } from './backup.js';
+import { createFleet } from './fleet.js';
+import { play } from './incidents.js';
+import { now, readJournals } from './journal.js';
+import { narrate } from './narrate.js';
+import { report } from './report.js';
+import { directoryOf } from './store.js';
+import { summarize } from './summary.js';
+import { changeTree, makeTree } from './tree.js';
+import { watchJournals } from './watch.js';
+
+const HELP = `Makes one backup per second on several replicas of a program, while they are killed and frozen.
+
+Usage: npm start -- [options]
+
+  --replicas N    replicas at the start; two more come by accident (2 to 7, default 3)
+  --seconds N     how long it goes on, if nothing holds it up (10 to 600, default 25)
+  --store URL     where the locks live: file:DIR (default: a fresh directory)
+  --keep          keep the working directory: journals, logs, backups
+  -h, --help      this text
+
+Exit status: 0 if every tick was backed up at most once, no two backups overlapped and the ticks of the dead were recovered;
+1 if not; 64 for a wrong option.
+`;
+
+/** How long a lease lasts without renewal: what it takes until a frozen replica is given up. */
+const LEASE_MS = 2_000;
+const INTERVAL_MS = 1_000;
+/** As in replica.js. */
+const ATTEMPTS = 3;
+/** Slow enough for a run to have a middle: the tree makes 650 KB. */
+const BYTES_PER_SECOND = 2_000_000;
+/** In which the other replicas tell that they left the last tick alone. */
+const SETTLE_MS = 100;
+/** Beyond `--seconds`: after that nothing more is waited for. */
+const OVERTIME_S = 60;
+
+const settings = readSettings();
+const workspace = mkdtempSync(join(tmpdir(), 'solorun-backup-'));
+const at = (/** @type {string} */ name) => join(workspace, name);
+for (const name of ['data', 'backups', 'journals', 'logs']) mkdirSync(at(name));
+makeTree(at('data'));
+const store = settings.store ?? `file:${at('locks')}`;
+
+let keep = settings.keep;
+const startedAt = now();
+const elapsed = () => (now() - startedAt) / 1000;
+const fleet = createFleet({
+  args: [
+    ...['--store', store, '--source', at('data'), '--destination', at('backups'), '--journals', at('journals')],
+    ...['--lease-ms', String(LEASE_MS), '--bytes-per-second', String(BYTES_PER_SECOND)],
+  ],
+  logs: at('logs'),
+  onCrash: (error) => watch.fail(error),
+});
+// After the fleet's own exit listener: the replicas have been killed by then.
+process.on('exit', () => {
+  if (!keep) rmSync(workspace, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+});
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.once(signal, () => process.exit(128 + constants.signals[signal]));
+}
+setTimeout(
+  () => {
+    console.error(`Gave up after ${settings.seconds + OVERTIME_S} s.`);
+    process.exit(1);
+  },
+  (settings.seconds + OVERTIME_S) * 1000,
+).unref();
+
+const names = Array.from({ length: settings.replicas + 2 }, (_, index) => `replica-${index + 1}`);
+const narrator = narrate(process.stdout, {
+  attempts: ATTEMPTS,
+  intervalMs: INTERVAL_MS,
+  seconds: settings.seconds,
+  store,
+  elapsed,
+});
+const watch = watchJournals(at('journals'), (entry) => narrator.add(entry));
+const orders = setInterval(() => changeTree(at('data'), workspace), 500);
+
+/** @type {string[]} */
+const trouble = [];
+try {
+  await play({
+    fleet,
+    watch,
+    audience: narrator,
+    replicas: names.slice(0, settings.replicas),
+    extra: names.slice(settings.replicas),
+    leaseMs: LEASE_MS,
+    calm: settings.seconds < 20 ? 2 : 4,
+  });
+  while (elapsed() < settings.seconds) await nextBackup();
+  // Ends between two ticks rather than in the middle of one.
+  await nextBackup();
+  await sleep(SETTLE_MS);
+} catch (error) {
+  trouble.push(error instanceof Error ? error.message : String(error));
+}
+clearInterval(orders);
+await fleet.stop();
+watch.look();
+watch.close();
+narrator.finish();
+
+const summary = summarize(readJournals(at('journals')), { attempts: ATTEMPTS, intervalMs: INTERVAL_MS });
+const archives = await checkArchives();
+trouble.push(...archives.unsound);
+const good = report(process.stdout, { summary, archives: archives.sound, trouble });
+if (!good) keep = true;
+if (keep) console.log(`  Kept for a closer look: ${workspace}`);
+process.exitCode = good ? 0 : 1;
+
+function nextBackup() {
+  return watch.until('a backup to be made', 15_000, (entry) => entry.event === 'end' && entry.result === 'done');
+}
+
+/** Are the backups that are there the ones that the journals tell of, and whole? */
+async function checkArchives() {
+  const made = new Map(
+    readJournals(at('journals')).flatMap((entry) => (entry.event === 'end' && entry.name ? [[entry.name, entry]] : [])),
+  );
+  /** @type {string[]} */
+  const unsound = [];
+  const there = published(at('backups'));
+  for (const name of there) {
+    const found = await verify(join(at('backups'), name)).catch((/** @type {unknown} */ error) => ({
+      sha256: String(error),
+      files: 0,
+    }));
+    const told = made.get(name);
+    if (told?.sha256 !== found.sha256 || told.files !== found.files)
+      unsound.push(`The backup ${name} is not what its maker wrote down.`);
+  }
+  return { sound: there.length - unsound.length, unsound };
+}
+
+function readSettings() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        replicas: { type: 'string', default: '3' },
+        seconds: { type: 'string', default: '25' },
+        store: { type: 'string' },
+        keep: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    if (values.help) {
+      process.stdout.write(HELP);
+      process.exit(0);
+    }
+    if (process.platform === 'win32') throw new Error('This needs a system that can freeze processes (SIGSTOP): Linux or macOS.');
+    if (values.store !== undefined) directoryOf(values.store);
+    return {
+      replicas: wholeNumber('--replicas', values.replicas, 2, 7),
+      seconds: wholeNumber('--seconds', values.seconds, 10, 600),
+      store: values.store,
+      keep: values.keep,
+    };
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${HELP}`);
+    process.exit(64);
+  }
+}
+
+/** @param {string} option @param {string} text @param {number} min @param {number} max */
+function wholeNumber(option, text, min, max) {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new Error(`${option} is a whole number from ${min} to ${max}, not ${text}.`);
+  return value;
+}
