@@ -1,0 +1,1 @@
+export { soloCoordinator, type CoordinatorOptions, type SoloCoordinator } from './coordinator.ts';
