@@ -1,1 +1,2 @@
 export { soloCoordinator, type CoordinatorOptions, type SoloCoordinator } from './coordinator.ts';
+export { schedule, type ScheduleContext, type ScheduleHandler, type ScheduleOptions } from './schedule.ts';

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import {
+  OptionError,
+  type BusyPolicy,
+  type LeaseOptions,
+  type OccurrenceOptions,
+  type RunContext,
+  type RunOptions,
+  type RunResult,
+  type Solo,
+  type WatchOptions,
+} from '@solorun/core';
+import { schedule as cronSchedule, type ScheduledTask, type TaskContext, type TaskOptions } from 'node-cron';
+
+/**
+ * node-cron's options, except those that let a coordinator decide, and those of `solo.run`, except the occurrence, which is the
+ * tick.
+ */
+export type ScheduleOptions = Omit<TaskOptions, 'name' | 'distributed' | 'runCoordinator' | 'distributedLease'> & {
+  /** Of the task and of its lock; the same on every replica. Required. */
+  readonly name: string;
+} & LeaseOptions &
+  Pick<OccurrenceOptions, 'attempts'> &
+  BusyPolicy &
+  WatchOptions;
+
+/**
+ * What a handler is told: by node-cron (`date`, `dateLocalIso`, `triggeredAt`, `task`, `execution`) and by the solo (`occurrence`,
+ * `signal`, `fence`, `attempt`, `recovering`, `checkpoint()`, `remainingMs()`).
+ *
+ * `date` is the tick, also when a random delay or a wait came before the handler; for `task.execute()` it is the time of the call
+ * and `occurrence` is undefined.
+ */
+export interface ScheduleContext extends Omit<TaskContext, 'reason' | 'error'>, RunContext {}
+
+export type ScheduleHandler<T> = (context: ScheduleContext) => T | Promise<T>;
+
+/**
+ * Schedules a handler with node-cron on every replica, and runs it on one: once per tick, and never while an earlier tick still
+ * runs anywhere.
+ *
+ * - The result of an execution, for `execution:finished` and `task.lastRun()`, is the run's `RunResult`:
+ *   `{ status: 'ran', value, … }` or `{ status: 'skipped', reason, … }`. An error of the handler, of the provider or of the lease
+ *   is the error of the execution (`execution:failed`).
+ * - `onBusy` is `'skip'` unless given. With `'standby'` and `attempts: 2`, another replica takes over a tick whose runner crashed
+ *   or failed.
+ * - `task.execute()` takes the lock too, but claims no occurrence: it resolves to a `RunResult`, is skipped while the handler runs
+ *   elsewhere (unless `onBusy` says `'wait'`, `'retry'` or `'throw'`), and never stands in for a tick.
+ * - `signal` ends the schedule as well as what runs or waits: the task is destroyed.
+ * - `noOverlap` is not needed. node-cron then drops ticks of this replica while one of its own runs or waits, even if no other
+ *   replica would run them. `maxExecutions` counts the ticks that fired here, the skipped ones too.
+ * - Replicas must agree on `expression` and `timezone`; the default time zone is each machine's own. The record keeps a digest of
+ *   both (`scheduleHash`).
+ *
+ * Jobs in a file of their own, which node-cron runs in a process of its own, are for `soloCoordinator`.
+ *
+ * @returns node-cron's task, started.
+ * @throws OptionError; UnsupportedError if the provider keeps no occurrences; the signal's reason if it is aborted already;
+ * node-cron's own errors, for an expression it cannot read.
+ * @example
+ * schedule(solo, '0 3 * * *', ({ signal, occurrence }) => backup(occurrence?.at, signal), { name: 'nightly-backup' });
+ */
+export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHandler<T>, options: ScheduleOptions): ScheduledTask {
+  checkHandler(handler);
+  checkOptions(options);
+  const { name, signal, timezone } = options;
+  const terms = { ...options, scheduleHash: scheduleHash(expression, timezone) };
+  // Finds a name or an option that cannot work here, not at the first tick.
+  solo.singleton(name, () => {}, { ...terms, occurrence: new Date() });
+  signal?.throwIfAborted();
+
+  const onTick = (context: TaskContext): Promise<RunResult<T>> => {
+    const handle = (run: RunContext): T | Promise<T> => handler({ ...context, ...run });
+    if (context.execution?.reason === 'invoked') return solo.run(name, handle, withoutOccurrence(terms));
+    return solo.run(name, handle, { ...terms, occurrence: context.date });
+  };
+  const task = cronSchedule(expression, onTick, options);
+  if (signal !== undefined) {
+    const destroy = (): void => void task.destroy();
+    signal.addEventListener('abort', destroy, { once: true });
+    task.once('task:destroyed', () => signal.removeEventListener('abort', destroy));
+  }
+  return task;
+}
+
+/** There is nothing to attempt again or to stand by for. */
+function withoutOccurrence(options: RunOptions): RunOptions {
+  const once = { ...options, attempts: 1 };
+  return once.onBusy === 'standby' ? { ...once, onBusy: 'skip' } : once;
+}
+
+function checkHandler(handler: unknown): void {
+  if (typeof handler === 'function') return;
+  if (typeof handler === 'string') {
+    throw new OptionError(
+      `schedule() cannot wrap the file ${JSON.stringify(handler)}, which node-cron runs in another process. Give a function, or ` +
+        "use node-cron's own schedule with { distributed: true, runCoordinator: soloCoordinator(solo) }.",
+    );
+  }
+  throw new OptionError(`The handler of schedule() is a function, not ${typeof handler}.`);
+}
+
+/** What the types rule out, for those who write JavaScript. */
+function checkOptions(options: ScheduleOptions | undefined): void {
+  if (typeof options?.name !== 'string' || options.name === '') {
+    throw new OptionError('schedule() needs a name, the same on every replica: { name: "nightly-backup" }.');
+  }
+  const given: Readonly<Record<string, unknown>> = { ...options };
+  for (const option of ['distributed', 'runCoordinator', 'distributedLease']) {
+    if (given[option] !== undefined && given[option] !== false) {
+      throw new OptionError(
+        `schedule() decides by itself which replica runs ${JSON.stringify(options.name)}: leave out ${option}, or use node-cron's ` +
+          'own schedule with soloCoordinator(solo).',
+      );
+    }
+  }
+  for (const option of ['occurrence', 'scheduleHash']) {
+    if (given[option] !== undefined) {
+      throw new OptionError(`schedule() sets ${option} itself: the occurrence of ${JSON.stringify(options.name)} is the tick.`);
+    }
+  }
+}
+
+/** Tells schedules apart, so that replicas of different versions can be noticed. */
+function scheduleHash(expression: string, timezone: string | undefined): string {
+  const zone = timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const text = `${expression.trim().replaceAll(/\s+/gu, ' ')} ${zone}`;
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
