@@ -15,7 +15,11 @@ const tornDisk: Place = { ...disk, tornListings: true };
 const objectStore: Place = { kernel: false, resurrects: true, tornListings: false, granularityMs: 10 };
 const coarseStore: Place = { ...objectStore, granularityMs: 200 };
 
-async function explore(create: typeof createGenerations, place: Place, runs: number): Promise<fc.RunDetails<unknown> & Sightings> {
+async function explore(
+  create: typeof createGenerations,
+  place: Place,
+  runs: number,
+): Promise<fc.RunDetails<[fc.Scheduler, fc.Stream<number>]> & Sightings> {
   const sightings: Sightings = { grants: 0, takeovers: 0 };
   const property = fc.asyncProperty(fc.scheduler(), fc.infiniteStream(fc.nat(999)), async (scheduler, chances) => {
     const draw = (): number => chances.next().value as number;
