@@ -76,8 +76,10 @@ const standbys = new WeakMap<Core, Map<string, { readonly at: number; displace()
 export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOptions): Promise<Attempt> {
   const { waitMs = Number.POSITIVE_INFINITY, coalesce = false, patient = false } = options;
   const startedAt = performance.now();
+  // Only the caller and the end of the solo cut a try short; the time that is left for waiting does not.
+  const quit = new AbortController();
   const stop = new AbortController();
-  const unlink = [linkAbort(terms.signal, stop), linkAbort(core.closing.signal, stop)];
+  const unlink = [linkAbort(terms.signal, quit), linkAbort(core.closing.signal, quit), linkAbort(quit.signal, stop)];
   const timer =
     waitMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => stop.abort(TIMED_OUT), Math.min(waitMs, 2 ** 31 - 1));
   // Of which `held` refusal an error can tell.
@@ -96,14 +98,16 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       // A standby tries before it stands in line, for its occurrence may be done already.
       if (!coalesce) place ??= core.queue.enter(terms.fullName);
       await place?.head(stop.signal);
-      stop.signal.throwIfAborted();
+      // Even a wait of no time at all is worth one try.
+      const untried = last === undefined && trouble === undefined;
+      if (!untried || stop.signal.reason !== TIMED_OUT) stop.signal.throwIfAborted();
       let attempt: Attempt;
       try {
-        attempt = await core.attempt(terms, request, stop.signal);
+        attempt = await core.attempt(terms, request, quit.signal);
         hints.forget();
       } catch (error) {
         hints.end();
-        if (stop.signal.aborted || !reached || !isTransient(error)) throw error;
+        if (quit.signal.aborted || !reached || !isTransient(error)) throw error;
         core.events.emit('unconfirmed', { name: terms.name, provider: core.settings.provider.kind, operation: 'acquire', error });
         trouble = error;
         // The unknown try is being undone by its nonce, so the next one needs a nonce of its own.
@@ -136,12 +140,12 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       stop.signal.throwIfAborted();
     }
   } catch (error) {
-    if (stop.signal.aborted && stop.signal.reason === TIMED_OUT) {
+    if (error === TIMED_OUT) {
       throw new LockTimeoutError(terms.name, last?.holder, last?.heldForMs, performance.now() - startedAt, {
         ...(trouble === undefined ? {} : { cause: trouble }),
       });
     }
-    if (stop.signal.aborted && stop.signal.reason === DISPLACED) return superseded(last);
+    if (error === DISPLACED) return superseded(last);
     throw error;
   } finally {
     clearTimeout(timer);
