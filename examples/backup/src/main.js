@@ -69,6 +69,8 @@ process.on('exit', () => {
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
   process.once(signal, () => process.exit(128 + constants.signals[signal]));
 }
+// Whoever read this has gone away, as `head` does.
+process.stdout.on('error', () => process.exit(1));
 setTimeout(
   () => {
     console.error(`Gave up after ${settings.seconds + OVERTIME_S} s.`);

@@ -160,19 +160,30 @@ export function createPicture({ attempts, intervalMs, seconds, store }) {
       const space = Math.min(NEWS, height - lines.length - 2);
       if (space > 0) {
         lines.push([]);
-        const told = news.flatMap(({ seconds: at, text, tone }) =>
-          wrap(text, width - 10).map((part, index) => ({ at, part, index, tone })),
-        );
-        for (const { at, part, index, tone } of told.slice(-space)) {
-          lines.push([
-            [index === 0 ? `${at.toFixed(1).padStart(6)} s  ` : ' '.repeat(10), 'dim'],
-            [part, TONES[tone]],
-          ]);
-        }
+        lines.push(...latest(space, width));
       }
-      return lines.map((line) => paint(line, width, color));
+      // What is taller than the terminal cannot be drawn over.
+      return lines.slice(0, Math.max(1, height - 1)).map((line) => paint(line, width, color));
     },
   };
+
+  /** As much of the news as there is room for, none of it cut in half. @param {number} space @param {number} width */
+  function latest(space, width) {
+    /** @type {Piece[][]} */
+    let lines = [];
+    for (const { seconds: at, text, tone } of news.toReversed()) {
+      const parts = wrap(text, width - 10).map((part, index) => {
+        const time = index === 0 ? `${at.toFixed(1).padStart(6)} s  ` : ' '.repeat(10);
+        return /** @type {Piece[]} */ ([
+          [time, 'dim'],
+          [part, TONES[tone]],
+        ]);
+      });
+      if (lines.length + parts.length > space) break;
+      lines = [...parts, ...lines];
+    }
+    return lines;
+  }
 
   /** @param {number} elapsed */
   function clock(elapsed) {

@@ -30,7 +30,7 @@
  * @property {number} done Runs that made a backup.
  * @property {number} skipped How often a replica left a tick to another.
  * @property {string[]} recovered Ticks that were done (or found done) by a later attempt, because an earlier one was killed or lost.
- * @property {string[]} missed Ticks that were never done.
+ * @property {string[]} missed Ticks that were never done, though nobody asked the replica that ran them to end.
  * @property {string[]} duplicates One sentence each. A duplicate is a run too many: a second backup made of one tick, one attempt that
  *   was started twice, or an attempt beyond those allowed.
  * @property {string[]} overlaps One sentence each. An overlap is a pair of runs, of whatever ticks, one of which started before the
@@ -52,9 +52,9 @@ export function summarize(entries, { attempts, intervalMs }) {
     ticks: ticks.length,
     runs,
     done: runs.filter((run) => run.result === 'done').length,
-    skipped: entries.filter((entry) => entry.event === 'skipped' && entry.reason !== 'closed').length,
+    skipped: entries.filter(isSkip).length,
     recovered: ticks.filter((tick) => byTick.get(tick)?.some((run) => run.attempt > 1 && isDone(run))),
-    missed: ticks.filter((tick) => !byTick.get(tick)?.some(isDone)),
+    missed: ticks.filter((tick) => !byTick.get(tick)?.some((run) => isDone(run) || run.result === 'stopped')),
     duplicates: [...byTick.values()].flatMap((ofTick) => duplicatesOf(ofTick, attempts)),
     overlaps: overlapsOf(runs),
     disorder: disorderOf(runs),
@@ -105,11 +105,23 @@ export function runsOf(entries) {
  * @param {number} intervalMs
  */
 function ticksOf(entries, intervalMs) {
-  const known = entries.flatMap((entry) => ('tick' in entry && entry.tick !== undefined ? [Date.parse(entry.tick)] : []));
+  const known = entries
+    .filter((entry) => entry.event === 'start' || isSkip(entry))
+    .flatMap(({ tick }) => (tick === undefined ? [] : [Date.parse(tick)]));
   if (known.length === 0) return [];
   const first = Math.min(...known);
   const count = Math.floor((Math.max(...known) - first) / intervalMs) + 1;
   return Array.from({ length: count }, (_, index) => new Date(first + index * intervalMs).toISOString());
+}
+
+/**
+ * A replica that ends leaves no tick to another: it just ends.
+ *
+ * @param {Entry} entry
+ * @returns {entry is Extract<Entry, { event: 'skipped' }>}
+ */
+function isSkip(entry) {
+  return entry.event === 'skipped' && entry.reason !== 'closed';
 }
 
 /** @param {readonly Run[]} runs */

@@ -128,6 +128,22 @@ describe('a frozen replica', () => {
   });
 });
 
+describe('a replica that is asked to end', () => {
+  it('leaves its last tick neither done nor missed', () => {
+    const stopped = run({ tick: 1, fence: 2, from: 1_000, steps: [1_100], end: [1_200, 'stopped'] });
+    const entries = [...run({ fence: 1, from: 0, end: [300, 'done'] }), ...stopped];
+    expect(summarize(entries, schedule)).toMatchObject({ ticks: 2, done: 1, missed: [], duplicates: [], overlaps: [] });
+  });
+
+  it('does not leave ticks to others', () => {
+    const closed: Entry = { ...skipped('replica-2', 1, 1_000), reason: 'closed' } as Entry;
+    expect(summarize([...run({ fence: 1, from: 0, end: [300, 'done'] }), closed], schedule)).toMatchObject({
+      ticks: 1,
+      skipped: 0,
+    });
+  });
+});
+
 describe('planted mistakes', () => {
   const first = run({ fence: 1, from: 0, end: [300, 'done'] });
 
