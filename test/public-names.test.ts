@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import * as core from '@solorun/core';
 import * as memory from '@solorun/core/memory';
+import * as testing from '@solorun/core/testing';
 import * as lockfile from '@solorun/lockfile';
 import * as nodeCron from '@solorun/node-cron';
 
@@ -30,6 +31,7 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
     ],
   },
   '@solorun/core/memory': { module: memory, names: ['memory'] },
+  '@solorun/core/testing': { module: testing, names: ['providerContract'] },
   '@solorun/lockfile': { module: lockfile, names: ['lockfile'] },
   '@solorun/node-cron': { module: nodeCron, names: ['schedule', 'soloCoordinator'] },
 };

@@ -13,9 +13,9 @@ export interface Term {
   readonly signal: AbortSignal;
   /** The fencing token of the term. */
   readonly fence: bigint;
-  remainingMs(): number;
+  readonly remainingMs: () => number;
   /** Returns while the term lasts. @throws LeaseLostError */
-  checkpoint(): void;
+  readonly checkpoint: () => void;
 }
 
 export interface ElectOptions extends LeaseOptions {

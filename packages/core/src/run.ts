@@ -22,9 +22,9 @@ export interface RunContext {
   /** True when an earlier attempt of this occurrence crashed or failed. */
   readonly recovering: boolean;
   /** As `Lease.remainingMs`. */
-  remainingMs(): number;
+  readonly remainingMs: () => number;
   /** As `Lease.checkpoint`: call it before each step that must not happen twice. */
-  checkpoint(): void;
+  readonly checkpoint: () => void;
 }
 
 export type Handler<T> = (context: RunContext) => T | Promise<T>;

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSolo, type Solo } from '@solorun/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { lockfile, type LocalLockOptions } from '../src/index.ts';
-import { hold, killAll } from './holder-process.ts';
+import { lockfile, type LocalLockOptions } from '@solorun/lockfile';
+import { killAll, start, type JsonProcess } from './json-process.ts';
 
 let directory: string;
 const solos: Solo[] = [];
@@ -24,6 +24,13 @@ function open(options: LocalLockOptions = {}): Solo {
   return solo;
 }
 
+/** Another process that holds the lock. */
+async function hold(leaseMs: number | null, ...more: string[]): Promise<JsonProcess> {
+  const holder = start(new URL('./programs/hold.js', import.meta.url), [directory, 'job', String(leaseMs), ...more]);
+  expect(await holder.says('held')).toMatchObject({ held: '1' });
+  return holder;
+}
+
 /** Rewrites what the holder said of itself. */
 function tamper(change: (proof: Record<string, unknown>) => void): void {
   const path = join(directory, 'job.1.lock');
@@ -33,11 +40,10 @@ function tamper(change: (proof: Record<string, unknown>) => void): void {
   renameSync(`${path}.new`, path);
 }
 
-describe('the death of a holder', () => {
+describe('the death of a process that holds a lockfile', () => {
   for (const crashDetection of ['kernel', 'processes'] as const) {
     it(`frees its lock at once, as seen by ${crashDetection}`, async () => {
-      const holder = hold(directory, 'job', 60_000, crashDetection);
-      expect(await holder.says()).toMatchObject({ held: '1' });
+      const holder = await hold(60_000, crashDetection);
       const solo = open({ crashDetection });
       expect(await solo.tryAcquire('job')).toBeUndefined();
       await holder.killed();
@@ -45,8 +51,7 @@ describe('the death of a holder', () => {
     });
 
     it(`wakes who waits for it, as seen by ${crashDetection}, long before the lease ends`, async () => {
-      const holder = hold(directory, 'job', 60_000, crashDetection);
-      await holder.says();
+      const holder = await hold(60_000, crashDetection);
       const waiting = open({ crashDetection }).acquire('job', { waitMs: 20_000 });
       await holder.killed();
       expect((await waiting).fence).toBe(2n);
@@ -54,8 +59,7 @@ describe('the death of a holder', () => {
   }
 
   it('frees also a lease without end', async () => {
-    const holder = hold(directory, 'job', null);
-    await holder.says();
+    const holder = await hold(null);
     const solo = open();
     expect(await solo.tryAcquire('job')).toBeUndefined();
     await holder.killed();
@@ -63,16 +67,14 @@ describe('the death of a holder', () => {
   });
 
   it('is not taken from a pause: a stopped holder is alive, and expiry deals with it', async () => {
-    const holder = hold(directory, 'job', 60_000);
-    await holder.says();
+    const holder = await hold(60_000);
     holder.kill('SIGSTOP');
     expect(await open().tryAcquire('job')).toBeUndefined();
     expect(await open({ crashDetection: 'processes' }).tryAcquire('job')).toBeUndefined();
   });
 
   it('is found in the process table although the name of the program has spaces and parentheses', async () => {
-    const holder = hold(directory, 'job', 60_000, 'processes', 'we) ird (x');
-    await holder.says();
+    const holder = await hold(60_000, 'processes', 'we) ird (x');
     const solo = open({ crashDetection: 'processes' });
     expect(await solo.tryAcquire('job')).toBeUndefined();
     await holder.killed();
@@ -80,8 +82,7 @@ describe('the death of a holder', () => {
   });
 
   it('is believed of another process that has its pid now', async () => {
-    const holder = hold(directory, 'job', 60_000, 'processes');
-    await holder.says();
+    const holder = await hold(60_000, 'processes');
     await holder.killed();
     // This process lives, and did not start when the holder did.
     tamper((proof) => (proof['pid'] = process.pid));
@@ -97,8 +98,7 @@ describe('the death of a holder', () => {
   ];
   for (const [whose, change, options] of unknowable) {
     it(`cannot be known of a holder ${whose}: only expiry frees the lock`, async () => {
-      const holder = hold(directory, 'job', 60_000);
-      await holder.says();
+      const holder = await hold(60_000);
       await holder.killed();
       tamper(change);
       expect(await open(options).tryAcquire('job')).toBeUndefined();
@@ -108,15 +108,14 @@ describe('the death of a holder', () => {
 
 describe('a holder that is gone for longer than its lease', () => {
   it('loses the lock, is told so first thing when it wakes, and cannot release it', async () => {
-    const holder = hold(directory, 'job', 500);
-    await holder.says();
+    const holder = await hold(500);
     holder.kill('SIGSTOP');
     const lease = await open().acquire('job', { waitMs: 20_000 });
     expect(lease.fence).toBe(2n);
     holder.kill('SIGCONT');
-    expect(await holder.says()).toEqual({ lost: 'expired' });
+    expect(await holder.says('lost')).toMatchObject({ lost: 'expired' });
     holder.write('release');
-    expect(await holder.says()).toEqual({ released: false });
+    expect(await holder.says('released')).toMatchObject({ released: false });
     lease.checkpoint();
     expect(await lease.release()).toBe(true);
   });

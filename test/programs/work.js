@@ -1,0 +1,33 @@
+// @ts-check
+// One replica that runs one occurrence of a job in small steps, and says each of them.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createSolo, LeaseLostError } from '@solorun/core';
+import { lockfile } from '@solorun/lockfile';
+import { say } from './say.js';
+
+const [directory = '', leaseMs = '', at = '', steps = ''] = process.argv.slice(2);
+const solo = createSolo({ provider: lockfile({ directory }), leaseMs: Number(leaseMs) });
+
+say({ ready: true });
+try {
+  const result = await solo.run(
+    'job',
+    async ({ fence, attempt, recovering, signal, checkpoint }) => {
+      say({ started: String(fence), attempt, recovering });
+      signal.addEventListener('abort', () => say({ aborted: signal.reason.reason }));
+      for (let step = 0; step < Number(steps); step += 1) {
+        await sleep(5);
+        // What a handler that was paused asks first.
+        if (signal.aborted) say({ asked: 'aborted' });
+        checkpoint();
+        say({ step });
+      }
+    },
+    { occurrence: new Date(at), attempts: 2, onBusy: 'standby' },
+  );
+  say({ status: result.status, reason: 'reason' in result ? result.reason : undefined });
+} catch (error) {
+  if (!(error instanceof LeaseLostError)) throw error;
+  say({ status: 'lost', reason: error.reason });
+}
+await solo.close();
