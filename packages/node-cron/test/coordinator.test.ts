@@ -213,9 +213,9 @@ describe('soloCoordinator: how a tick ends', () => {
       await end.opened;
     });
     await started.opened;
+    await turnOfTheLoop();
     const over = released(solo);
     await job.stop();
-    await turnOfTheLoop();
     expect(await solo.inspect(name)).toMatchObject({ held: true });
     end.open();
     expect((await over).outcome).toBe('done');
