@@ -1,0 +1,20 @@
+import { createSolo } from '@solorun/core';
+import { lockfile } from '@solorun/lockfile';
+import { schedule } from '@solorun/node-cron';
+
+const solo = createSolo({ provider: lockfile({ directory: './locks' }) });
+
+// Run this program as often as you like: each night one of the copies makes the backup.
+schedule(
+  solo,
+  '0 3 * * *',
+  async ({ occurrence, signal }) => {
+    await makeBackup(occurrence!.at, signal);
+  },
+  { name: 'nightly-backup', onBusy: 'standby', attempts: 2 },
+);
+
+async function makeBackup(at: Date, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  console.log(`the backup of ${at.toISOString()}`);
+}
