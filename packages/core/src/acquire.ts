@@ -291,6 +291,12 @@ function tellBusy(core: Core, terms: Terms, held: Held): void {
   core.events.emit('busy', { name: terms.name, provider: core.settings.provider.kind, holder, heldForMs });
 }
 
+export function tellSkipped(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): void {
+  const at = terms.occurrence?.at;
+  const holder = refusal.reason === 'held' ? refusal.holder : undefined;
+  core.events.emit('skipped', { name: terms.name, provider: core.settings.provider.kind, reason: refusal.reason, at, holder });
+}
+
 function tellDrift(core: Core, terms: Terms, earlyMs: number): void {
   if (earlyMs < DRIFT_WORTH_TELLING_MS) return;
   core.events.emit('drift', { name: terms.name, provider: core.settings.provider.kind, earlyMs });

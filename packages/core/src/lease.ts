@@ -86,6 +86,7 @@ export class HeldLease implements Lease {
   #trustedUntil: number;
   #lost: LeaseLostError | undefined;
   #released: Promise<ReleaseAnswer> | undefined;
+  #onOver: (() => void) | undefined;
   readonly #onProviderLoss: (() => void) | undefined;
 
   constructor(terms: LeaseTerms, keeper: LeaseKeeper) {
@@ -164,6 +165,7 @@ export class HeldLease implements Lease {
     this.#forgetProviderLoss();
     this.#controller.abort(this.#lost);
     this.#keeper.lost(this, this.#lost);
+    this.#onOver?.();
   }
 
   /** Asks the handler to stop, for a reason other than loss; the lease is kept and renewed until it is released. */
@@ -181,8 +183,18 @@ export class HeldLease implements Lease {
       this.isTrusted();
       this.#forgetProviderLoss();
       this.#released = this.#keeper.release(this, outcome);
+      void this.#released.then(() => this.#onOver?.());
     }
     return this.#released;
+  }
+
+  /** Resolves when the lease has been lost or given back. */
+  over(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#lost !== undefined) resolve();
+      else if (this.#released === undefined) this.#onOver = resolve;
+      else void this.#released.then(() => resolve());
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
-import { acquireBy } from './acquire.ts';
-import { takenError, type Core } from './core.ts';
+import { acquireBy, tellSkipped } from './acquire.ts';
+import { takenError, type Attempt, type Core } from './core.ts';
 import { ClosedError, RunTimeoutError } from './errors.ts';
 import type { SkipReason } from './events.ts';
 import type { HeldLease, Occurrence } from './lease.ts';
@@ -60,15 +60,11 @@ export async function run<T>(core: Core, name: string, handler: Handler<T>, opti
   const terms = settleTerms(core.settings, name, options);
   const policy = settlePolicy(name, options);
   const watch = settleWatch(options);
+  let attempt: Attempt;
   try {
     core.closing.signal.throwIfAborted();
-    const attempt = await acquireBy(core, terms, policy);
-    if (!attempt.acquired) return skip(core, terms, attempt);
-    if (core.closing.signal.aborted) {
-      await attempt.lease.end({ result: 'abandoned' });
-      throw core.closing.signal.reason as Error;
-    }
-    return await underLease(core, terms, attempt.lease, handler, watch);
+    attempt = await acquireBy(core, terms, policy);
+    if (attempt.acquired) await startOrAbandon(core, terms, attempt.lease);
   } catch (error) {
     // A tick that fires while the program shuts down is no error of its job's.
     if (error instanceof ClosedError && error === core.closing.signal.reason) {
@@ -76,6 +72,15 @@ export async function run<T>(core: Core, name: string, handler: Handler<T>, opti
     }
     throw error;
   }
+  return attempt.acquired ? underLease(core, terms, attempt.lease, handler, watch) : skip(core, terms, attempt);
+}
+
+/** What came between the grant and now ends the run before its handler starts, and so undoes its claim. */
+async function startOrAbandon(core: Core, terms: Terms, lease: HeldLease): Promise<void> {
+  const outside = [core.closing.signal, terms.signal].find((signal) => signal?.aborted === true);
+  if (outside === undefined && lease.isTrusted()) return;
+  await lease.end({ result: 'abandoned' });
+  throw (outside?.reason ?? lease.lost) as Error;
 }
 
 async function underLease<T>(
@@ -154,9 +159,8 @@ function watchRun(core: Core, terms: Terms, lease: HeldLease, watch: SettledWatc
 }
 
 function skip(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): Skipped {
-  const at = terms.occurrence?.at;
+  tellSkipped(core, terms, refusal);
   const holder = refusal.reason === 'held' ? refusal.holder : undefined;
-  core.events.emit('skipped', { name: terms.name, provider: core.settings.provider.kind, reason: refusal.reason, at, holder });
   return { status: 'skipped', reason: refusal.reason, holder, retryAt: retryAt(refusal) };
 }
 

@@ -1,4 +1,4 @@
-import { acquireWhenFree, leaseOrUndefined, tryOnce } from './acquire.ts';
+import { acquireWhenFree, leaseOrUndefined, tellSkipped, tryOnce } from './acquire.ts';
 import { delay } from './bounded.ts';
 import { createCore, throwIfClosed, type Attempt, type Core } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
@@ -60,7 +60,10 @@ export interface Solo extends AsyncDisposable {
   tryAcquire(name: string, options?: LeaseOptions): Promise<Lease | undefined>;
   /** Waits its turn. @throws LockTimeoutError, which names the holder; ProviderError, OptionError, ClosedError */
   acquire(name: string, options: AcquireOptions): Promise<Lease>;
-  /** One try that tells why not, with an occurrence if wanted: for adapters, which start and end their runs elsewhere. */
+  /**
+   * One try that tells why not, with an occurrence if wanted: for adapters, which start and end their runs elsewhere. `close()`
+   * waits until the lease is released.
+   */
   claim(name: string, options?: ClaimOptions): Promise<Claim>;
   /** Campaigns for the lock until stopped: leader election. */
   elect(name: string, options: ElectOptions): Election;
@@ -73,8 +76,9 @@ export interface Solo extends AsyncDisposable {
   /** Returns what removes the listener. A listener that throws is reported as a process warning. */
   on<E extends SoloEventName>(event: E, listener: (detail: SoloEvents[E]) => void): () => void;
   /**
-   * Claims nothing more, asks what runs to stop, waits for it, then lets go of the provider. Leases acquired by hand are released.
-   * @throws CloseTimeoutError if handlers still run after `graceMs`: their leases are kept.
+   * Claims nothing more, aborts the signals of all leases, waits for runs, elections and claims to end, releases what was acquired
+   * by hand, and lets go of the provider.
+   * @throws CloseTimeoutError if something still runs after `graceMs`: its lease is kept.
    */
   close(options?: CloseOptions): Promise<void>;
 }
@@ -146,10 +150,11 @@ export function createSolo(options: SoloOptions): Solo {
       const terms = settleTerms(settings, name, claimOptions);
       throwIfClosed(core);
       const attempt = await tryOnce(core, terms, claimOptions.maxEarlyMs);
-      if (attempt.acquired && core.closing.signal.aborted) {
+      if (!attempt.acquired) tellSkipped(core, terms, attempt);
+      else if (core.closing.signal.aborted) {
         await attempt.lease.end({ result: 'abandoned' });
         throw new ClosedError();
-      }
+      } else void track(name, attempt.lease.over());
       return attempt;
     },
 
@@ -187,6 +192,7 @@ export function createSolo(options: SoloOptions): Solo {
 
   async function close({ graceMs = 30_000, keepProvider = false }: CloseOptions): Promise<void> {
     core.closing.abort(new ClosedError());
+    for (const lease of core.leases) lease.abort(core.closing.signal.reason);
     const grace = new AbortController();
     await Promise.race([Promise.allSettled(active.keys()), delay(graceMs, grace.signal)]);
     grace.abort();
