@@ -178,8 +178,7 @@ describe('soloCoordinator: how a tick ends', () => {
     expect(handler).not.toHaveBeenCalled();
     expect(onComplete).not.toHaveBeenCalled();
 
-    const claim = await fleet.replica(provider).claim(name, { occurrence: date });
-    expect(claim.acquired).toBe(true);
+    expect(await fleet.replica(provider).run(name, () => {}, { occurrence: date })).toMatchObject({ status: 'ran', attempt: 1 });
   });
 
   it.concurrent('sees tasks of the copy of node-cron that a program loads with require()', async ({ fleet }) => {
