@@ -19,11 +19,16 @@ export const processClock: Clock = { now: () => performance.now() };
 export function createSuspendAwareClock(readUptimeMs: () => number = () => uptime() * 1000): Clock {
   let suspendedMs = 0;
   let offset = readUptimeMs() - performance.now();
+  let readAt = Number.NEGATIVE_INFINITY;
   return {
     now() {
+      // The uptime costs a system call and a file: 5 µs, against 0.05 µs. Between looking and acting a millisecond can pass anyway.
+      const soon = performance.now();
+      if (soon - readAt < 1) return soon + suspendedMs;
       const up = readUptimeMs();
       // Read after the uptime, so that being preempted in between can only hide a suspension, never invent one.
       const monotonic = performance.now();
+      readAt = monotonic;
       const slept = up - monotonic - offset;
       // Below 20 ms it is the coarse step of the uptime; the lease's margin is there for that.
       if (slept > 20) {
