@@ -13,17 +13,16 @@ import {
   renameSync,
   statfsSync,
   unlinkSync,
-  watch,
   writeSync,
-  type FSWatcher,
   type Stats,
 } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { OptionError } from '@solorun/core';
 import { processProof } from '../holder.ts';
 import type { FileStore, Proof, StoredFile } from '../store.ts';
+import { isLockingUnavailable, isUnlocked, loadKernelLocks, type KernelLocks } from './kernel-locks.ts';
+import { createWatchers } from './watch.ts';
 
 /*
  * A directory on a local disk.
@@ -31,11 +30,6 @@ import type { FileStore, Proof, StoredFile } from '../store.ts';
  * System calls here are synchronous: on a local disk they take microseconds, and a hop through the thread pool several times that.
  * Files are opened with O_NOFOLLOW (a symlink planted under a lock's name is refused) and O_NONBLOCK (so is a named pipe).
  */
-
-interface KernelLocks {
-  /** On Linux an OFD lock: belongs to the open file, not to the process, and ends with it. */
-  tryLock(fd: number, options?: { shared?: boolean }): boolean;
-}
 
 export interface LocalStoreOptions {
   readonly directory: string;
@@ -265,20 +259,6 @@ function readFile(path: string, locks: KernelLocks | undefined): StoredFile | un
   }
 }
 
-/** By a shared lock, so that two who look at once do not take each other for the holder. */
-function isUnlocked(locks: KernelLocks, fd: number): boolean | undefined {
-  try {
-    return locks.tryLock(fd, { shared: true });
-  } catch (error) {
-    if (isLockingUnavailable(error)) return undefined;
-    throw error;
-  }
-}
-
-function isLockingUnavailable(error: unknown): boolean {
-  return ['ENOLCK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '');
-}
-
 function unlinkQuietly(path: string): void {
   try {
     unlinkSync(path);
@@ -314,18 +294,6 @@ function refuseNetworkFileSystem(directory: string, allow: boolean): void {
   );
 }
 
-/** The addon is prebuilt and has no install script, but not for every platform. Then the process table tells of deaths. */
-function loadKernelLocks(): KernelLocks | undefined {
-  try {
-    return createRequire(import.meta.url)('fs-native-extensions') as KernelLocks;
-  } catch (error) {
-    process.emitWarning(`No kernel locks here, crashes are noticed by the process table or by expiry: ${String(error)}`, {
-      code: 'SOLORUN_NO_KERNEL_LOCKS',
-    });
-    return undefined;
-  }
-}
-
 /** The device that files in this directory lie on, if its file system takes locks. */
 function deviceOf(directory: string, locks: KernelLocks): string | undefined {
   const path = join(directory, `.${randomUUID()}.tmp`);
@@ -340,55 +308,4 @@ function deviceOf(directory: string, locks: KernelLocks): string | undefined {
     closeSync(fd);
     unlinkQuietly(path);
   }
-}
-
-interface Watchers {
-  next(prefix: string, signal: AbortSignal): Promise<void>;
-  close(): void;
-}
-
-/** One watch on the directory for all who wait in this process. Renewals write in place and wake nobody. */
-function createWatchers(directory: string): Watchers {
-  const waiting = new Map<() => void, string>();
-  let watcher: FSWatcher | undefined;
-
-  function open(): void {
-    watcher = watch(directory, { persistent: false }, (event, file) => {
-      if (event !== 'rename') return;
-      for (const [wake, prefix] of waiting) if (file === null || file.startsWith(prefix)) wake();
-    });
-    // The directory went away or the watch broke: whoever waits looks for itself.
-    watcher.on('error', () => {
-      close();
-      for (const wake of waiting.keys()) wake();
-    });
-  }
-
-  function close(): void {
-    watcher?.close();
-    watcher = undefined;
-  }
-
-  return {
-    next(prefix, signal) {
-      return new Promise((resolveNext, reject) => {
-        if (signal.aborted) return resolveNext();
-        const wake = (): void => {
-          waiting.delete(wake);
-          signal.removeEventListener('abort', wake);
-          if (waiting.size === 0) close();
-          resolveNext();
-        };
-        try {
-          if (watcher === undefined) open();
-        } catch (error) {
-          // No watches left (ENOSPC, EMFILE): the caller looks by the clock.
-          return reject(error);
-        }
-        waiting.set(wake, prefix);
-        signal.addEventListener('abort', wake, { once: true });
-      });
-    },
-    close,
-  };
 }

@@ -1,0 +1,32 @@
+import { createRequire } from 'node:module';
+
+export interface KernelLocks {
+  /** On Linux an OFD lock: belongs to the open file, not to the process, and ends with it. */
+  tryLock(fd: number, options?: { shared?: boolean }): boolean;
+}
+
+/** The addon is prebuilt and has no install script, but not for every platform. Then the process table tells of deaths. */
+export function loadKernelLocks(): KernelLocks | undefined {
+  try {
+    return createRequire(import.meta.url)('fs-native-extensions') as KernelLocks;
+  } catch (error) {
+    process.emitWarning(`No kernel locks here, crashes are noticed by the process table or by expiry: ${String(error)}`, {
+      code: 'SOLORUN_NO_KERNEL_LOCKS',
+    });
+    return undefined;
+  }
+}
+
+/** By a shared lock, so that two who look at once do not take each other for the holder. */
+export function isUnlocked(locks: KernelLocks, fd: number): boolean | undefined {
+  try {
+    return locks.tryLock(fd, { shared: true });
+  } catch (error) {
+    if (isLockingUnavailable(error)) return undefined;
+    throw error;
+  }
+}
+
+export function isLockingUnavailable(error: unknown): boolean {
+  return ['ENOLCK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '');
+}

@@ -1,8 +1,0 @@
-import cron from 'node-cron';
-import { soloCoordinator } from '../../src/index.ts';
-import { solo } from './solo.ts';
-
-cron.setRunCoordinator(soloCoordinator(solo));
-
-const file = new URL('nightly-backup.js', import.meta.url).href;
-cron.schedule('0 3 * * *', file, { name: 'nightly-backup', distributed: true });
