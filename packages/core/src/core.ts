@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { bounded, delay } from './bounded.ts';
-import { ClosedError, LeaseLostError, ProviderError, quote, redact, SolorunError } from './errors.ts';
+import { ClosedError, LeaseLostError, messageOf, ProviderError, quote, redact, SolorunError } from './errors.ts';
 import { createEvents, type Events } from './events.ts';
 import { createHeartbeat } from './heartbeat.ts';
 import { HeldLease, type LeaseKeeper, type ReleaseAnswer } from './lease.ts';
@@ -44,7 +44,8 @@ export function createCore(settings: SoloSettings): Core {
   const keeper: LeaseKeeper = {
     lost(lease, error) {
       heartbeat.remove(lease);
-      leases.delete(lease);
+      // A grant that is lost before anybody was given it is told as an answer that came too late.
+      if (!leases.delete(lease)) return;
       events.emit('lost', { name: lease.name, provider: provider.kind, fence: lease.fence, error });
     },
     async release(lease, outcome) {
@@ -90,8 +91,7 @@ export function createCore(settings: SoloSettings): Core {
 
   function asProviderError(error: unknown, operation: string): Error {
     if (error instanceof SolorunError) return error;
-    const detail = error instanceof Error ? error.message : String(error);
-    return new ProviderError(provider.kind, operation, detail, { cause: error });
+    return new ProviderError(provider.kind, operation, messageOf(error), { cause: error });
   }
 
   async function attempt(terms: Terms, request: AcquireRequest, signal?: AbortSignal): Promise<Attempt> {
@@ -105,8 +105,11 @@ export function createCore(settings: SoloSettings): Core {
         timeoutError: () => new ProviderError(provider.kind, operation, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
         late(answer) {
           if (!answer.acquired) return;
-          const undo = provider.release(answer.grant, { result: 'abandoned' }, AbortSignal.timeout(terms.callTimeoutMs));
-          undo.catch((error: unknown) => unconfirmed(terms.name, 'release', error));
+          // Nobody waits for it, and it must not throw: there is nobody left to catch.
+          bounded((bound) => provider.release(answer.grant, { result: 'abandoned' }, bound), {
+            timeoutMs: terms.callTimeoutMs,
+            timeoutError: () => new Error('no answer in time'),
+          }).catch((error: unknown) => unconfirmed(terms.name, 'release', asProviderError(error, `release ${quote(terms.name)}`)));
         },
       });
     } catch (error) {
@@ -120,7 +123,9 @@ export function createCore(settings: SoloSettings): Core {
     if (!lease.isTrusted()) {
       // The claim is undone: no handler was started under it.
       await giveBack(lease, { result: 'abandoned' });
-      if (lease.lost?.reason === 'session') throw asProviderError(lease.lost, operation);
+      if (lease.lost?.reason === 'session') {
+        throw new ProviderError(provider.kind, operation, lease.lost.message, { cause: lease.lost });
+      }
       throw new ProviderError(provider.kind, operation, 'the answer took longer than the lease lasts');
     }
     leases.add(lease);
@@ -160,7 +165,8 @@ const MAX_ERROR_LENGTH = 500;
 /** An outcome as it may be kept where others read it: short, and without credentials. */
 function keptOutcome(outcome: Outcome): Outcome {
   if (outcome.result !== 'failed') return outcome;
-  return { result: 'failed', error: redact(outcome.error).slice(0, MAX_ERROR_LENGTH) };
+  // The cut may go through a character of two units, and half of one has no UTF-8 form.
+  return { result: 'failed', error: redact(messageOf(outcome.error)).slice(0, MAX_ERROR_LENGTH).toWellFormed() };
 }
 
 /** The lost lease of a run whose release was refused. */

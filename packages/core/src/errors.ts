@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { Holder } from './provider.ts';
 
 /**
@@ -160,6 +161,12 @@ export function describeMs(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 120_000) return `${Math.round(ms / 1000)} s`;
   return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
+}
+
+/** What a thrown value says. Anything can be thrown, even what cannot be made a string, and a message may be anything too. */
+export function messageOf(thrown: unknown): string {
+  const message: unknown = thrown instanceof Error ? thrown.message : thrown;
+  return typeof message === 'string' ? message : inspect(message, { depth: 1, customInspect: false });
 }
 
 /**

@@ -70,6 +70,8 @@ export interface LeaseKeeper {
 
 // oxlint-disable-next-line typescript/unbound-method -- called on a signal below
 const isAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!;
+// oxlint-disable-next-line typescript/unbound-method -- called on a signal below
+const reasonOf = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'reason')!.get!;
 
 /** The core's own view of a lease: what the public interface shows, and the doors through which its keeper moves it. */
 export class HeldLease implements Lease {
@@ -105,13 +107,23 @@ export class HeldLease implements Lease {
         : { at: terms.occurrence.at, attempt: grant.attempt, recovering: grant.attempt > 1 };
     this.signal = this.#controller.signal;
     // After a pause, timers fire in the order of their due times, so code of the handler may run before the timer that would
-    // abort the signal. Whoever asks the signal therefore asks the clock.
-    Object.defineProperty(this.signal, 'aborted', {
-      configurable: true,
-      get: () => {
-        this.isTrusted();
-        return isAborted.call(this.#controller.signal) as boolean;
-      },
+    // abort the signal. Whoever asks the signal therefore asks the clock. Node's own throwIfAborted() does not go through `aborted`.
+    const { signal } = this;
+    const aborted = (): boolean => {
+      this.isTrusted();
+      return isAborted.call(signal) as boolean;
+    };
+    const reason = (): unknown => {
+      this.isTrusted();
+      return reasonOf.call(signal);
+    };
+    const throwIfAborted = (): void => {
+      if (aborted()) throw reason();
+    };
+    Object.defineProperties(signal, {
+      aborted: { configurable: true, get: aborted },
+      reason: { configurable: true, get: reason },
+      throwIfAborted: { configurable: true, value: throwIfAborted },
     });
     if (grant.lost !== undefined) {
       this.#onProviderLoss = () => this.lose('session', grant.lost?.reason);

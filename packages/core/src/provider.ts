@@ -31,6 +31,9 @@ export interface LockProvider {
   /**
    * Frees the name and records how the run ended, if the grant still owns it. False: it no longer does, and nothing was changed.
    * Rejects: unknown; the core tries again, so releasing twice is harmless.
+   *
+   * Name, owner and fence are enough, from whatever process: an operator who reads them from the record can release for a holder
+   * that will not, and the holder learns of it at its next renewal.
    */
   release(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean>;
 

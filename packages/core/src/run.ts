@@ -1,6 +1,6 @@
 import { acquireBy, tellSkipped } from './acquire.ts';
 import { takenError, type Attempt, type Core } from './core.ts';
-import { ClosedError, RunTimeoutError } from './errors.ts';
+import { ClosedError, messageOf, RunTimeoutError } from './errors.ts';
 import type { SkipReason } from './events.ts';
 import type { HeldLease, Occurrence } from './lease.ts';
 import { settlePolicy, settleTerms, settleWatch, type RunOptions, type SettledWatch, type Terms } from './options.ts';
@@ -107,7 +107,7 @@ async function underLease<T>(
     });
   } catch (error) {
     unwatch();
-    await lease.end({ result: 'failed', error: error instanceof Error ? error.message : String(error) });
+    await lease.end({ result: 'failed', error: messageOf(error) });
     core.events.emit('failed', { name, provider: core.settings.provider.kind, fence, occurrence, error });
     throw error;
   }

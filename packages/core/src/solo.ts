@@ -2,7 +2,7 @@ import { acquireWhenFree, leaseOrUndefined, tellSkipped, tryOnce } from './acqui
 import { delay } from './bounded.ts';
 import { createCore, throwIfClosed, type Attempt, type Core } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
-import { ClosedError, CloseTimeoutError, ProviderError, UnsupportedError } from './errors.ts';
+import { ClosedError, CloseTimeoutError, messageOf, ProviderError, UnsupportedError } from './errors.ts';
 import type { SoloEventName, SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
 import type { HeldLease, Lease } from './lease.ts';
@@ -211,7 +211,6 @@ async function asked<T>(core: Core, operation: string, call: () => Promise<T>): 
     return await call();
   } catch (error) {
     if (error instanceof ProviderError || error instanceof UnsupportedError) throw error;
-    const detail = error instanceof Error ? error.message : String(error);
-    throw new ProviderError(core.settings.provider.kind, operation, detail, { cause: error });
+    throw new ProviderError(core.settings.provider.kind, operation, messageOf(error), { cause: error });
   }
 }

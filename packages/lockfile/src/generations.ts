@@ -201,19 +201,29 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
   }
 
   async function renew(grant: Grant): Promise<boolean> {
-    const { body } = grant as GenerationGrant;
+    const { body } = grant as Partial<GenerationGrant>;
+    // Only who acquired it renews it.
+    if (body === undefined) return false;
     const key = keyOf(grant.name);
     if (!(await store.write(generationKey(key, grant.fence), body, false))) return false;
     return (await generations(key)).at(-1) === grant.fence;
   }
 
   async function release(grant: Grant, outcome: Outcome): Promise<boolean> {
-    const { record } = grant as GenerationGrant;
     const key = keyOf(grant.name);
+    const record = (grant as Partial<GenerationGrant>).record ?? (await ownRecord(key, grant));
+    if (record === undefined) return false;
     const body = writeRecord(releasedRecord(record, outcome, await store.now()));
     // Looked up before the write: a generation that comes after it is the next holder's, in due form.
     if ((await generations(key)).at(-1) !== grant.fence) return false;
     return store.write(generationKey(key, grant.fence), body, durable(record.claimed));
+  }
+
+  /** For a grant that was made up from the record; see `LockProvider.release`. */
+  async function ownRecord(key: string, grant: Grant): Promise<LockRecord | undefined> {
+    const file = await store.read(generationKey(key, grant.fence));
+    const record = file === undefined ? undefined : readRecord(file.body);
+    return record?.owner === grant.owner ? record : undefined;
   }
 
   async function inspectKey(key: string): Promise<JobRecord | undefined> {

@@ -141,6 +141,22 @@ export function leaseCases(options: ContractOptions): ContractCase[] {
       await mustRefuse(a, name, 'held');
     }),
 
+    promise('G6', 'releases by what the record tells, for an operator, and the holder learns of it', async ({ open }) => {
+      const [a, b] = [await open(), await open()];
+      if (!a.guarantees.occurrences) return;
+      const name = newName();
+      const grant = await mustAcquire(a, name);
+      const record = await b.inspect(name);
+      assert(record !== undefined);
+      const { owner, fence } = record;
+      const never = new AbortController().signal;
+      const outcome = { result: 'failed', error: 'released by an operator' } as const;
+      assert.equal(await b.release({ name, owner, fence, attempt: 1 }, outcome, never), true);
+      assert.equal((await b.inspect(name))?.lastError, outcome.error);
+      assert.equal(await renew(a, grant), false, 'the holder is told');
+      await mustAcquire(b, name);
+    }),
+
     promise('G6', 'takes a second release quietly, and for no other lease than its own', async ({ open }) => {
       const [a, b] = [await open(), await open()];
       const name = newName();
