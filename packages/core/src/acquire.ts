@@ -205,7 +205,7 @@ function createHints(core: Core, terms: Terms, stop: AbortSignal): Hints {
   function hintFor(request: AcquireRequest): Promise<void> {
     if (pending !== undefined) return pending.hint;
     const controller = new AbortController();
-    const hint = provider.untilFree!(request, controller.signal).then(
+    const hint = (async () => provider.untilFree?.(request, controller.signal))().then(
       () => {
         mine.arrived = true;
       },

@@ -83,6 +83,10 @@ export function elect(core: Core, name: string, options: ElectOptions): RunningE
 
   /** One term. False: it ended because `onElected` failed. */
   async function serve(lease: HeldLease): Promise<boolean> {
+    if (stopping.signal.aborted || !lease.isTrusted()) {
+      await lease.end({ result: 'abandoned' });
+      return true;
+    }
     let failure: unknown;
     let deposed: Promise<unknown> | undefined;
     const ended = new Promise<void>((resolve) => {
