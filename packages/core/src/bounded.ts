@@ -18,6 +18,8 @@ export interface Bounds<T> {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   readonly timeoutError: () => Error;
+  /** Does not keep the process alive. */
+  readonly idle?: boolean;
   /** Receives the answer of a call that was given up: a late success must be undone. */
   readonly late?: (value: T) => void;
 }
@@ -27,7 +29,7 @@ export interface Bounds<T> {
  * must not freeze the rest.
  */
 export function bounded<T>(call: (signal: AbortSignal) => Promise<T>, bounds: Bounds<T>): Promise<T> {
-  const { timeoutMs, signal, timeoutError, late } = bounds;
+  const { timeoutMs, signal, timeoutError, idle = false, late } = bounds;
   return new Promise<T>((resolve, reject) => {
     if (signal?.aborted === true) return reject(signal.reason as Error);
     const controller = new AbortController();
@@ -40,6 +42,7 @@ export function bounded<T>(call: (signal: AbortSignal) => Promise<T>, bounds: Bo
     };
     const onAbort = (): void => giveUp(signal?.reason);
     const timer = setTimeout(() => giveUp(timeoutError()), timeoutMs);
+    if (idle) timer.unref();
     const end = (): void => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);

@@ -65,6 +65,7 @@ export function createHeartbeat(
     try {
       const renewed = await bounded((signal) => provider.renew(lease.grant, signal), {
         timeoutMs: interval,
+        idle: true,
         timeoutError: () => new Error(`no answer within ${Math.round(interval)} ms`),
       });
       if (renewed) lease.renewed(sentAt);
