@@ -1,20 +1,14 @@
 import { backoffDelay, settleBackoff } from './backoff.ts';
-import { delay } from './bounded.ts';
+import { delay, linkAbort } from './bounded.ts';
 import type { Attempt, Core } from './core.ts';
 import { LockBusyError, LockTimeoutError, OptionError, ProviderError, UnsupportedError } from './errors.ts';
-import type { HeldLease } from './lease.ts';
+import { createHints, type Held } from './hints.ts';
 import type { SettledPolicy, Terms } from './options.ts';
-import type { AcquireRequest, Refusal } from './provider.ts';
+import type { Refusal } from './provider.ts';
 import type { Place } from './queue.ts';
-
-type Held = Extract<Refusal, { reason: 'held' }>;
 
 /** Clocks that agree to within this are not worth an event, in ms. */
 const DRIFT_WORTH_TELLING_MS = 100;
-/** Without a word from the provider, try again after at most this long, in ms. */
-const SAFETY_POLL_MS = 5_000;
-/** Polling: the ceiling of the first delay and of all later ones, in ms. */
-const polling = settleBackoff({ minMs: 25, maxMs: 1_000, retries: Number.POSITIVE_INFINITY });
 /** While a provider cannot be asked and a wait goes on all the same. */
 const outage = settleBackoff({ minMs: 100, maxMs: 5_000, retries: Number.POSITIVE_INFINITY });
 
@@ -30,9 +24,8 @@ export async function acquireBy(core: Core, terms: Terms, policy: SettledPolicy)
     }
     case 'retry': {
       for (let retry = 1; ; retry += 1) {
-        const attempt = await tryOnce(core, terms);
+        const attempt = await tryOnce(core, terms, { again: retry > 1 });
         if (attempt.acquired || attempt.reason !== 'held' || retry > policy.retry.retries) return attempt;
-        tellBusy(core, terms, attempt);
         await pause(core, terms, backoffDelay(policy.retry, retry));
       }
     }
@@ -43,12 +36,22 @@ export async function acquireBy(core: Core, terms: Terms, policy: SettledPolicy)
   }
 }
 
-/** One try. An occurrence that is not yet due by the provider's clock is waited for, up to `maxEarlyMs`. */
-export async function tryOnce(core: Core, terms: Terms, maxEarlyMs: number = Number.POSITIVE_INFINITY): Promise<Attempt> {
+export interface TryOptions {
+  /** An occurrence that is not yet due by the provider's clock is waited for up to this long, in ms. @default Infinity */
+  readonly maxEarlyMs?: number | undefined;
+  /** That it is busy has been told. @default false */
+  readonly again?: boolean;
+}
+
+/** One try that the provider answers, and another one if it was too early. */
+export async function tryOnce(core: Core, terms: Terms, options: TryOptions = {}): Promise<Attempt> {
+  const { maxEarlyMs = Number.POSITIVE_INFINITY, again = false } = options;
   let waitedMs = 0;
   for (;;) {
     const attempt = await untilClosed(core, terms, (signal) => core.attempt(terms, core.request(terms), signal));
-    if (attempt.acquired || attempt.reason !== 'early') return attempt;
+    if (attempt.acquired) return attempt;
+    if (attempt.reason === 'held' && !again) tellBusy(core, terms, attempt);
+    if (attempt.reason !== 'early') return attempt;
     tellDrift(core, terms, attempt.earlyMs);
     waitedMs += attempt.earlyMs;
     if (waitedMs > maxEarlyMs) return attempt;
@@ -68,9 +71,6 @@ export interface WaitOptions {
 /** Ends of a wait that are not errors of the caller's. */
 const TIMED_OUT = Symbol('timed out');
 const DISPLACED = Symbol('displaced by a later occurrence');
-
-/** Of each solo and name: the standby that waits for an earlier occurrence to end. */
-const standbys = new WeakMap<Core, Map<string, { readonly at: number; displace(): void }>>();
 
 /** Waits for the name, in the local line and at its head, until it is acquired or there is nothing left to wait for. */
 export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOptions): Promise<Attempt> {
@@ -103,8 +103,9 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       if (!untried || stop.signal.reason !== TIMED_OUT) stop.signal.throwIfAborted();
       let attempt: Attempt;
       try {
+        hints.trying();
         attempt = await core.attempt(terms, request, quit.signal);
-        hints.forget();
+        hints.tried();
       } catch (error) {
         hints.end();
         if (quit.signal.aborted || !reached || !isTransient(error)) throw error;
@@ -168,96 +169,20 @@ function standBy(core: Core, terms: Terms, held: Held, displace: () => void): bo
     leaveStandby(core, terms);
     return true;
   }
-  let waiting = standbys.get(core);
-  if (waiting === undefined) standbys.set(core, (waiting = new Map()));
-  const other = waiting.get(terms.fullName);
+  const other = core.standbys.get(terms.fullName);
   if (other?.at === at) return true;
   if (other !== undefined && other.at > at) return false;
   if (other !== undefined && other.at !== running) other.displace();
-  waiting.set(terms.fullName, { at, displace });
+  core.standbys.set(terms.fullName, { at, displace });
   return true;
 }
 
 function leaveStandby(core: Core, terms: Terms): void {
-  const waiting = standbys.get(core);
-  if (waiting?.get(terms.fullName)?.at === terms.occurrence?.at.getTime()) waiting?.delete(terms.fullName);
+  if (core.standbys.get(terms.fullName)?.at === terms.occurrence?.at.getTime()) core.standbys.delete(terms.fullName);
 }
 
 function superseded(held: Held | undefined): Refusal {
   return { acquired: false, reason: 'superseded', record: held?.record };
-}
-
-interface Hints {
-  /** Resolves when the provider hints that the name is free, when it came free here, or when it is time to look. */
-  untilWorthATry(request: AcquireRequest, held: Held, place: Place): Promise<void>;
-  /** The try that the hint was for has been answered. */
-  forget(): void;
-  end(): void;
-}
-
-/** Joins what may end a wait at the head of the line: the provider's hint, a release in this process, and the clock. */
-function createHints(core: Core, terms: Terms, stop: AbortSignal): Hints {
-  const { provider } = core.settings;
-  let pending: { readonly controller: AbortController; readonly hint: Promise<void>; arrived: boolean } | undefined;
-  let polls = 0;
-
-  /** The provider may hold a place in its queue for this request, so one hint outlives the polls in between. */
-  function hintFor(request: AcquireRequest): Promise<void> {
-    if (pending !== undefined) return pending.hint;
-    const controller = new AbortController();
-    const hint = (async () => provider.untilFree?.(request, controller.signal))().then(
-      () => {
-        mine.arrived = true;
-      },
-      async (error: unknown) => {
-        if (controller.signal.aborted) return;
-        core.events.emit('unconfirmed', { name: terms.name, provider: provider.kind, operation: 'wait', error });
-        // Fall back to the clock for this round.
-        await delay(backoffDelay(polling, (polls += 1)), controller.signal);
-        mine.arrived = true;
-      },
-    );
-    const mine = { controller, hint, arrived: false };
-    pending = mine;
-    return hint;
-  }
-
-  return {
-    async untilWorthATry(request, held, place) {
-      const look = new AbortController();
-      const unlink = linkAbort(stop, look);
-      place.onFreed(() => look.abort());
-      const ceiling =
-        provider.untilFree === undefined ? backoffDelay(polling, (polls += 1)) : SAFETY_POLL_MS * (0.75 + Math.random() / 2);
-      // Just after the end of the lease, by the provider's clock, and not in step with the other waiters.
-      const lapse =
-        held.expiresInMs === undefined ? Number.POSITIVE_INFINITY : Math.max(0, held.expiresInMs) + 2 + Math.random() * 20;
-      const clock = delay(Math.min(ceiling, lapse), look.signal);
-      await (provider.untilFree === undefined ? clock : Promise.race([hintFor(request), clock]));
-      look.abort();
-      unlink();
-      place.onFreed(() => {});
-    },
-    forget() {
-      // Only a hint that has arrived is used up; one still standing in the provider's queue keeps its place.
-      if (pending?.arrived !== true) return;
-      pending.controller.abort();
-      pending = undefined;
-    },
-    end() {
-      pending?.controller.abort();
-      pending = undefined;
-    },
-  };
-}
-
-/** Aborts `target` with the source's reason. Returns what undoes it. */
-function linkAbort(source: AbortSignal | undefined, target: AbortController): () => void {
-  if (source === undefined) return () => {};
-  const onAbort = (): void => target.abort(source.reason);
-  if (source.aborted) onAbort();
-  else source.addEventListener('abort', onAbort, { once: true });
-  return () => source.removeEventListener('abort', onAbort);
 }
 
 /** Runs `step` with a signal that aborts when the caller gives up or the solo closes. */
@@ -281,7 +206,7 @@ function pause(core: Core, terms: Terms, ms: number): Promise<void> {
 }
 
 /** What can pass by itself. A name or an option that the provider refuses will be refused again. */
-function isTransient(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   if (error instanceof OptionError || error instanceof UnsupportedError) return false;
   return error instanceof ProviderError;
 }
@@ -300,10 +225,4 @@ export function tellSkipped(core: Core, terms: Terms, refusal: Refusal | { reado
 function tellDrift(core: Core, terms: Terms, earlyMs: number): void {
   if (earlyMs < DRIFT_WORTH_TELLING_MS) return;
   core.events.emit('drift', { name: terms.name, provider: core.settings.provider.kind, earlyMs });
-}
-
-/** A lease for callers that want one: what is not acquired is undefined. */
-export async function leaseOrUndefined(attempt: Promise<Attempt>): Promise<HeldLease | undefined> {
-  const result = await attempt;
-  return result.acquired ? result.lease : undefined;
 }

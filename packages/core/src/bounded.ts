@@ -64,3 +64,16 @@ export function bounded<T>(call: (signal: AbortSignal) => Promise<T>, bounds: Bo
     );
   });
 }
+
+/** Aborts `target` with the source's reason when the source aborts. Returns what undoes it. */
+export function linkAbort(source: AbortSignal | undefined, target: AbortController): () => void {
+  return onceAborted(source, () => target.abort(source?.reason));
+}
+
+/** Calls `listener` once when `signal` is aborted, also if it is already. Returns what undoes it. */
+export function onceAborted(signal: AbortSignal | undefined, listener: () => void): () => void {
+  if (signal === undefined) return () => {};
+  if (signal.aborted) listener();
+  else signal.addEventListener('abort', listener, { once: true });
+  return () => signal.removeEventListener('abort', listener);
+}

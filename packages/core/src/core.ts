@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { bounded, delay } from './bounded.ts';
-import { ClosedError, LeaseLostError, messageOf, ProviderError, quote, redact, SolorunError } from './errors.ts';
+import { ClosedError, messageOf, ProviderError, quote, redact, SolorunError } from './errors.ts';
 import { createEvents, type Events } from './events.ts';
 import { createHeartbeat } from './heartbeat.ts';
 import { HeldLease, type LeaseKeeper, type ReleaseAnswer } from './lease.ts';
-import type { SoloSettings, Terms } from './options.ts';
-import type { AcquireRequest, Outcome, Refusal } from './provider.ts';
-import { createQueue, type Queue } from './queue.ts';
+import { callTimeout, type SoloSettings, type Terms } from './options.ts';
+import type { AcquireRequest, LockProvider, Outcome, Refusal } from './provider.ts';
+import { queueOf, type Queue } from './queue.ts';
 
 export type Attempt = { readonly acquired: true; readonly lease: HeldLease } | Refusal;
 
@@ -17,6 +18,8 @@ export interface Core {
   readonly queue: Queue;
   /** Held now. */
   readonly leases: ReadonlySet<HeldLease>;
+  /** By full name: the one standby here that waits for an earlier occurrence to end. */
+  readonly standbys: Map<string, { readonly at: number; displace(): void }>;
   /** Aborts with a `ClosedError` when the solo closes. */
   readonly closing: AbortController;
   request(terms: Terms): AcquireRequest;
@@ -31,9 +34,11 @@ const RELEASE_RETRY_MS = 100;
 export function createCore(settings: SoloSettings): Core {
   const { provider, clock, identity } = settings;
   const events = createEvents();
-  const queue = createQueue();
+  const queue = queueOf(provider);
   const leases = new Set<HeldLease>();
   const closing = new AbortController();
+  // Every run and every wait listens to it.
+  setMaxListeners(0, closing.signal);
 
   const heartbeat = createHeartbeat(provider, clock, (lease, error) => unconfirmed(lease.name, 'renew', error));
 
@@ -70,28 +75,19 @@ export function createCore(settings: SoloSettings): Core {
     for (let retry = 0; ; retry += 1) {
       try {
         const ours = await bounded((signal) => provider.release(lease.grant, kept, signal), {
-          timeoutMs: callTimeoutOf(lease),
+          timeoutMs: callTimeout(settings, lease.leaseMs),
           timeoutError: () => new Error('no answer in time'),
         });
         if (ours) return lease.lost === undefined ? 'released' : 'unknown';
         // After an unknown first try, "not yours" may be the echo of its success.
         return retry === 0 ? 'taken' : 'unknown';
       } catch (error) {
-        unconfirmed(lease.name, 'release', asProviderError(error, `release ${quote(lease.name)}`));
+        unconfirmed(lease.name, 'release', asProviderError(provider, error, `release ${quote(lease.name)}`));
       }
       const over = lease.lost !== undefined || clock.now() + RELEASE_RETRY_MS >= lease.trustedUntil;
       if (over || retry >= RELEASE_RETRIES) return 'unknown';
       await delay(RELEASE_RETRY_MS);
     }
-  }
-
-  function callTimeoutOf(lease: HeldLease): number {
-    return Math.min(settings.callTimeoutMs ?? 5_000, lease.leaseMs === null ? Number.POSITIVE_INFINITY : lease.leaseMs / 2);
-  }
-
-  function asProviderError(error: unknown, operation: string): Error {
-    if (error instanceof SolorunError) return error;
-    return new ProviderError(provider.kind, operation, messageOf(error), { cause: error });
   }
 
   async function attempt(terms: Terms, request: AcquireRequest, signal?: AbortSignal): Promise<Attempt> {
@@ -109,12 +105,14 @@ export function createCore(settings: SoloSettings): Core {
           bounded((bound) => provider.release(answer.grant, { result: 'abandoned' }, bound), {
             timeoutMs: terms.callTimeoutMs,
             timeoutError: () => new Error('no answer in time'),
-          }).catch((error: unknown) => unconfirmed(terms.name, 'release', asProviderError(error, `release ${quote(terms.name)}`)));
+          }).catch((error: unknown) =>
+            unconfirmed(terms.name, 'release', asProviderError(provider, error, `release ${quote(terms.name)}`)),
+          );
         },
       });
     } catch (error) {
       if (signal?.aborted === true && error === signal.reason) throw error;
-      throw asProviderError(error, operation);
+      throw asProviderError(provider, error, operation);
     }
     if (!result.acquired) return result;
 
@@ -143,6 +141,7 @@ export function createCore(settings: SoloSettings): Core {
     events,
     queue,
     leases,
+    standbys: new Map(),
     closing,
     request: (terms) => ({
       name: terms.fullName,
@@ -153,6 +152,12 @@ export function createCore(settings: SoloSettings): Core {
     }),
     attempt,
   };
+}
+
+/** What a provider threw, as one of our errors. */
+export function asProviderError(provider: LockProvider, error: unknown, operation: string): Error {
+  if (error instanceof SolorunError) return error;
+  return new ProviderError(provider.kind, operation, messageOf(error), { cause: error });
 }
 
 export function throwIfClosed(core: Core): void {
@@ -167,11 +172,4 @@ function keptOutcome(outcome: Outcome): Outcome {
   if (outcome.result !== 'failed') return outcome;
   // The cut may go through a character of two units, and half of one has no UTF-8 form.
   return { result: 'failed', error: redact(messageOf(outcome.error)).slice(0, MAX_ERROR_LENGTH).toWellFormed() };
-}
-
-/** The lost lease of a run whose release was refused. */
-export function takenError(lease: HeldLease, result: unknown): LeaseLostError {
-  return lease.lost === undefined
-    ? new LeaseLostError(lease.name, lease.fence, 'taken', { result })
-    : new LeaseLostError(lease.name, lease.fence, lease.lost.reason, { cause: lease.lost, result });
 }

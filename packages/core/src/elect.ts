@@ -1,10 +1,11 @@
-import { acquireWhenFree } from './acquire.ts';
+import { acquireWhenFree, isTransient } from './acquire.ts';
 import { backoffDelay, settleBackoff } from './backoff.ts';
-import { delay } from './bounded.ts';
+import { delay, linkAbort } from './bounded.ts';
 import type { Core } from './core.ts';
-import { SolorunError } from './errors.ts';
+import { SolorunError, quote } from './errors.ts';
+import { callQuietly } from './events.ts';
 import type { HeldLease } from './lease.ts';
-import { settleTerms, type LeaseOptions } from './options.ts';
+import { checkHandler, settleTerms, type LeaseOptions } from './options.ts';
 
 /** What a leader is told about its term. */
 export interface Term {
@@ -33,12 +34,9 @@ export interface Election extends AsyncDisposable {
   isLeader(): boolean;
   /** Ends the current term, if any, and lets others have a turn before campaigning again. */
   resign(): Promise<void>;
-  /** Ends the term and the campaign. Resolves when the lock is given back. */
+  /** Ends the term and the campaign. Resolves when both `onElected` and `onDeposed` have settled and the lock is given back. */
   stop(): Promise<void>;
-}
-
-/** As the solo sees it, which waits for its end when it closes. */
-export interface RunningElection extends Election {
+  /** Resolves when the campaign was stopped. Rejects if it cannot succeed: the provider refused the name or the options for good. */
   readonly finished: Promise<void>;
 }
 
@@ -46,24 +44,22 @@ export interface RunningElection extends Election {
 const rest = settleBackoff({ minMs: 500, maxMs: 10_000, retries: Number.POSITIVE_INFINITY });
 
 /** Campaigns for a lock until stopped: one leader at a time, over the whole fleet. Keeps the process alive. */
-export function elect(core: Core, name: string, options: ElectOptions): RunningElection {
+export function elect(core: Core, name: string, options: ElectOptions): Election {
   const terms = settleTerms(core.settings, name, options);
+  checkHandler(name, options.onElected);
   const stopping = new AbortController();
   let current: { readonly lease: HeldLease; readonly end: (reason: unknown) => void; over: Promise<void> } | undefined;
 
-  const onOutside = (): void => stopping.abort(terms.signal?.aborted === true ? terms.signal.reason : core.closing.signal.reason);
-  for (const source of [terms.signal, core.closing.signal]) {
-    if (source?.aborted === true) onOutside();
-    else source?.addEventListener('abort', onOutside, { once: true });
-  }
+  const unlink = [linkAbort(terms.signal, stopping), linkAbort(core.closing.signal, stopping)];
   const campaignTerms = { ...terms, signal: stopping.signal };
   // Leases and campaigns are kept by timers that let a process end; an election is meant to outlast its caller.
   const alive = setInterval(() => {}, 2 ** 31 - 1);
   const finished = campaign().finally(() => {
     clearInterval(alive);
-    terms.signal?.removeEventListener('abort', onOutside);
-    core.closing.signal.removeEventListener('abort', onOutside);
+    for (const end of unlink) end();
   });
+  // Whoever does not ask how it ended is told by the `failed` event.
+  finished.catch(() => {});
 
   async function campaign(): Promise<void> {
     for (let failures = 0; !stopping.signal.aborted;) {
@@ -74,6 +70,8 @@ export function elect(core: Core, name: string, options: ElectOptions): RunningE
       } catch (error) {
         if (stopping.signal.aborted) return;
         core.events.emit('unconfirmed', { name, provider: core.settings.provider.kind, operation: 'acquire', error });
+        // What will never succeed is not tried for ever.
+        if (!isTransient(error)) throw error;
         wellEnded = false;
       }
       failures = wellEnded ? 0 : failures + 1;
@@ -91,7 +89,7 @@ export function elect(core: Core, name: string, options: ElectOptions): RunningE
     let deposed: Promise<unknown> | undefined;
     const ended = new Promise<void>((resolve) => {
       const onEnd = (): void => {
-        deposed = settleQuietly(() => options.onDeposed?.(lease.signal.reason));
+        deposed = callQuietly(`onDeposed of ${quote(name)}`, () => options.onDeposed?.(lease.signal.reason));
         resolve();
       };
       if (lease.signal.aborted) onEnd();
@@ -141,26 +139,16 @@ export function elect(core: Core, name: string, options: ElectOptions): RunningE
     return false;
   }
 
-  async function settleQuietly(call: () => unknown): Promise<void> {
-    try {
-      await call();
-    } catch (error) {
-      process.emitWarning(`onDeposed of the election ${JSON.stringify(name)} failed: ${String(error)}`, {
-        code: 'SOLORUN_LISTENER',
-      });
-    }
-  }
-
   const stop = async (): Promise<void> => {
-    stopping.abort(new SolorunError('SOLORUN_STOPPED', `The election ${JSON.stringify(name)} was stopped.`));
-    await finished;
+    stopping.abort(new SolorunError('SOLORUN_STOPPED', `The election ${quote(name)} was stopped.`));
+    await Promise.allSettled([finished]);
   };
   return {
     finished,
     isLeader: () => current !== undefined && !current.lease.signal.aborted,
     async resign() {
       const term = current;
-      term?.end(new SolorunError('SOLORUN_RESIGNED', `The leader of ${JSON.stringify(name)} resigned.`));
+      term?.end(new SolorunError('SOLORUN_RESIGNED', `The leader of ${quote(name)} resigned.`));
       await term?.over;
     },
     stop,

@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
-import type { LeaseLostError } from './errors.ts';
+import { OptionError, quote, type LeaseLostError } from './errors.ts';
 import type { Occurrence } from './lease.ts';
 import type { Holder, OccurrenceState, Outcome } from './provider.ts';
 
@@ -12,7 +12,7 @@ interface About {
 /** What a solo tells, by name. The same objects go out on `node:diagnostics_channel` as `solorun:<event>`. */
 export interface SoloEvents {
   acquired: About & { readonly fence: bigint; readonly occurrence: Occurrence | undefined };
-  /** Somebody else holds the lock; sent when that is first noticed, not at every try. */
+  /** Somebody else holds the lock; told once per call, when that is first noticed. */
   busy: About & { readonly holder: Holder | undefined; readonly heldForMs: number | undefined };
   /** A run did not start. */
   skipped: About & { readonly reason: SkipReason; readonly at: Date | undefined; readonly holder: Holder | undefined };
@@ -22,8 +22,8 @@ export interface SoloEvents {
   /** A handler rejected, or its lease was lost under it. */
   failed: About & { readonly fence: bigint; readonly occurrence: Occurrence | undefined; readonly error: unknown };
   /**
-   * An occurrence was never completed and no longer will be: a later one has been claimed. Told once in the whole fleet, by the
-   * replica that claimed the later one.
+   * An occurrence was claimed, never completed, and no longer will be: a later one has been claimed. Told by the replica that
+   * claimed the later one, so once in the fleet (again only if that claim is undone).
    */
   missed: About & { readonly occurrence: OccurrenceState };
   /** An occurrence was asked for before its time by the provider's clock: this machine's clock runs ahead. */
@@ -69,6 +69,9 @@ export function createEvents(): Events {
   const listeners = new Map<SoloEventName, Set<(detail: never) => void>>();
   return {
     on(event, listener) {
+      if (!names.includes(event))
+        throw new OptionError(`There is no event ${quote(String(event))}; there are ${names.join(', ')}.`);
+      if (typeof listener !== 'function') throw new OptionError(`A listener of '${event}' is a function, not ${typeof listener}.`);
       const set = listeners.get(event) ?? new Set();
       listeners.set(event, set);
       set.add(listener);
@@ -78,23 +81,23 @@ export function createEvents(): Events {
       if (channels[event].hasSubscribers) channels[event].publish(detail);
       const set = listeners.get(event);
       if (set === undefined) return;
-      for (const listener of set) tell(event, listener as (detail: SoloEvents[typeof event]) => unknown, detail);
+      for (const listener of set) {
+        void callQuietly(`A listener of Solorun's '${event}' event`, () =>
+          (listener as (d: SoloEvents[typeof event]) => unknown)(detail),
+        );
+      }
     },
   };
 }
 
-/** A listener that throws, or whose promise rejects, is reported and harms nobody: least of all a release. */
-function tell<E extends SoloEventName>(event: E, listener: (d: SoloEvents[E]) => unknown, detail: SoloEvents[E]): void {
-  const report = (error: unknown): void => {
-    process.emitWarning(`A listener of Solorun's '${event}' event failed: ${String(error)}`, {
+/** Calls what a user gave us: if it throws, or its promise rejects, that is reported and harms nobody, least of all a release. */
+export async function callQuietly(what: string, call: () => unknown): Promise<void> {
+  try {
+    await call();
+  } catch (error) {
+    process.emitWarning(`${what} failed: ${String(error)}`, {
       code: 'SOLORUN_LISTENER',
       ...(error instanceof Error && error.stack !== undefined ? { detail: error.stack } : {}),
     });
-  };
-  try {
-    const answer = listener(detail);
-    if (answer instanceof Promise) answer.catch(report);
-  } catch (error) {
-    report(error);
   }
 }

@@ -44,7 +44,7 @@ const wakeWords: Record<Guarantees['wakeUp'], string> = {
 /** Waiters look again just after a lease ends, at most this much later, in ms. */
 const LOOK_AGAIN_MS = 1_000;
 
-export function explain(settings: SoloSettings, leaseMs: number | null = settings.leaseMs): Explanation {
+export function explain(settings: SoloSettings, leaseMs: number | null): Explanation {
   const { guarantees: g, kind } = settings.provider;
   const byExpiry = leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs + LOOK_AGAIN_MS;
   const killed =

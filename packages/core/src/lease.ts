@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from './clock.ts';
 import { LeaseLostError, type LossReason } from './errors.ts';
 import type { Grant, OccurrenceRequest, Outcome } from './provider.ts';
@@ -19,14 +20,17 @@ export interface Lease extends AsyncDisposable {
   readonly occurrence: Occurrence | undefined;
   /**
    * Aborts with a `LeaseLostError` as soon as the lease can no longer be trusted, before another replica can acquire the name.
-   * Asking `signal.aborted` after a pause answers by the clock, even before the timer has had its turn.
+   * Asking `signal.aborted` after a pause answers by the clock, even before the timer has had its turn. A signal made of this one
+   * by `AbortSignal.any` has to wait for the timer.
    */
   readonly signal: AbortSignal;
+  /** The lease as the provider granted it: for functions of providers' packages that take a lease. */
+  readonly grant: Grant;
   /** How long the lease is sure to last without further news, in ms; 0 once lost or released, `Infinity` without expiry. */
   remainingMs(): number;
   /**
-   * Returns if the lease is still held; to be called before each step that must not happen twice.
-   * @throws LeaseLostError
+   * Returns if the lease is still held and nobody asked to stop; to be called before each step that must not happen twice.
+   * @throws LeaseLostError; the reason of `signal`
    */
   checkpoint(): void;
   /**
@@ -127,6 +131,8 @@ export class HeldLease implements Lease {
     });
     if (grant.lost !== undefined) {
       this.#onProviderLoss = () => this.lose('session', grant.lost?.reason);
+      // Every lease of a session listens to it.
+      setMaxListeners(0, grant.lost);
       if (grant.lost.aborted) this.#onProviderLoss();
       else grant.lost.addEventListener('abort', this.#onProviderLoss, { once: true });
     }
@@ -161,8 +167,8 @@ export class HeldLease implements Lease {
   }
 
   checkpoint(): void {
-    if (this.isTrusted()) return;
-    throw this.#lost ?? new LeaseLostError(this.name, this.fence, 'released');
+    if (!this.isTrusted()) throw this.#lost ?? new LeaseLostError(this.name, this.fence, 'released');
+    this.signal.throwIfAborted();
   }
 
   /** A renewal was confirmed. It counts only if the answer came while the lease was trusted. */

@@ -132,6 +132,7 @@ export function memory(options: MemoryOptions = {}): LockProvider {
     const held = isHeld(entry, at);
     const { name, owner, holder, fence, occurrence, lastDurationMs, lastError, scheduleHash } = entry;
     return {
+      readAt: new Date(at),
       name,
       held,
       owner,

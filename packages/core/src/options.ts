@@ -7,9 +7,11 @@ import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
 /** Longest lock name, in code points (so 500 emoji are 500). */
 export const MAX_NAME_LENGTH = 500;
 const MAX_NAMESPACE_LENGTH = 100;
+const DEFAULT_CALL_TIMEOUT_MS = 5_000;
 
-export interface SoloOptions<P extends LockProvider = LockProvider> {
-  readonly provider: P;
+export interface SoloOptions {
+  /** Where locks are kept. Several solos may share one; the last of them to close closes it. */
+  readonly provider: LockProvider;
   /**
    * Put before every name as `namespace/`, so that programs which share a store keep apart. Up to 100 characters, no `/`.
    * @default none
@@ -28,7 +30,7 @@ export interface SoloOptions<P extends LockProvider = LockProvider> {
   readonly marginMs?: number;
   /** Shown as the holder, beside host and process id; for example a replica's name. @default none */
   readonly label?: string;
-  /** How long to wait for one answer of the provider, in ms. @default 5_000, at most half the lease */
+  /** How long to wait for one answer of the provider, in ms. @default 5_000; never more than half the lease */
   readonly callTimeoutMs?: number;
   /** Where holders read the passing of time. For tests. @default the process's monotonic clock, with time spent in suspend added */
   readonly clock?: Clock;
@@ -47,9 +49,9 @@ export interface SoloSettings {
 /** Terms of one acquisition. */
 export interface LeaseOptions {
   /** As for `createSolo`. @default what `createSolo` was given */
-  readonly leaseMs?: number | null;
+  readonly leaseMs?: number | null | undefined;
   /** Gives up waiting, and asks the handler to stop. Rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface OccurrenceOptions {
@@ -69,12 +71,13 @@ export type BusyPolicy =
   /** `skip` returns `{ status: 'skipped' }` at once; `throw` rejects with `LockBusyError`. */
   | { readonly onBusy?: 'skip' | 'throw' | undefined }
   /** Tries again with backoff, then skips. */
-  | { readonly onBusy: 'retry'; readonly retry?: BackoffOptions }
+  | { readonly onBusy: 'retry'; readonly retry?: BackoffOptions | undefined }
   /** Waits its turn for up to `waitMs`, then rejects with `LockTimeoutError`. `Infinity` is allowed, but said. */
   | { readonly onBusy: 'wait'; readonly waitMs: number }
   /**
-   * Waits until the occurrence is done elsewhere, then skips; takes it over if its holder dies (with `attempts > 1`). When it is
-   * an earlier occurrence that still runs, only the newest waits for it: never a burst of late runs.
+   * Waits until the occurrence is done elsewhere, then skips; with `attempts: 2` it takes it over if its holder dies or fails
+   * (with 1 attempt there is none left to take over: `exhausted`). When it is an earlier occurrence that still runs, only the
+   * newest waits for it: never a burst of late runs.
    */
   | { readonly onBusy: 'standby' };
 
@@ -114,10 +117,12 @@ export interface SettledWatch {
 }
 
 export function settleSolo(options: SoloOptions): SoloSettings {
+  checkOptions('createSolo', options);
   const { provider, namespace = '', leaseMs = 30_000, label, marginMs, callTimeoutMs } = options;
   if (typeof provider?.tryAcquire !== 'function') {
     throw new OptionError('createSolo needs a provider, for example { provider: lockfile({ directory }) }.');
   }
+  if (typeof namespace !== 'string') throw new OptionError(`The namespace is a string, not ${typeof namespace}.`);
   if (namespace.includes('/') || !namespace.isWellFormed() || [...namespace].length > MAX_NAMESPACE_LENGTH) {
     throw new OptionError(`The namespace ${quote(namespace)} must have no "/" and at most ${MAX_NAMESPACE_LENGTH} characters.`);
   }
@@ -140,8 +145,12 @@ export function settleSolo(options: SoloOptions): SoloSettings {
 }
 
 export function settleTerms(solo: SoloSettings, name: string, options: LeaseOptions & OccurrenceOptions): Terms {
-  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, scheduleHash, signal } = options;
   checkName(name);
+  checkOptions(quote(name), options);
+  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, scheduleHash, signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new OptionError(`The signal for ${quote(name)} is an AbortSignal (a controller's .signal), not ${typeof signal}.`);
+  }
   if (leaseMs !== solo.leaseMs) checkLease(solo.provider, leaseMs);
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
     throw new OptionError(`attempts is a whole number from 1, not ${attempts} (lock ${quote(name)}).`);
@@ -165,7 +174,7 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
     fullName: fullName(solo.namespace, name),
     leaseMs,
     marginMs: solo.marginMs ?? defaultMargin(leaseMs),
-    callTimeoutMs: Math.min(solo.callTimeoutMs ?? 5_000, leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs / 2),
+    callTimeoutMs: callTimeout(solo, leaseMs),
     occurrence: at === undefined ? undefined : { at: new Date(at), attempts, scheduleHash },
     signal,
   };
@@ -219,11 +228,26 @@ export function checkName(name: string): void {
   }
 }
 
+export function checkHandler(name: string, handler: unknown): void {
+  if (typeof handler !== 'function') throw new OptionError(`The handler of ${quote(name)} is a function, not ${typeof handler}.`);
+}
+
+function checkOptions(whose: string, options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new OptionError(`The options of ${whose} are an object, not ${options === null ? 'null' : typeof options}.`);
+  }
+}
+
+/** How long one call of the provider may take: an answer that comes after half the lease is not worth much. */
+export function callTimeout(solo: SoloSettings, leaseMs: number | null): number {
+  return Math.min(solo.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS, leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs / 2);
+}
+
 export function fullName(namespace: string, name: string): string {
   return namespace === '' ? name : `${namespace}/${name}`;
 }
 
-function checkLease(provider: LockProvider, leaseMs: number | null): void {
+export function checkLease(provider: LockProvider, leaseMs: number | null): void {
   const { minLeaseMs, unbounded, expiry } = provider.guarantees;
   if (leaseMs === null) {
     if (!unbounded) throw new UnsupportedError(`${provider.kind} cannot hold a lease without an end: give leaseMs in ms.`);
@@ -233,7 +257,7 @@ function checkLease(provider: LockProvider, leaseMs: number | null): void {
   checkMs('leaseMs', leaseMs, minLeaseMs);
 }
 
-function checkMs(option: string, value: number, min: number): void {
+export function checkMs(option: string, value: number, min: number): void {
   if (typeof value !== 'number' || !Number.isFinite(value) || value < min || value > 2 ** 31 - 1) {
     throw new OptionError(`${option} is a number of milliseconds from ${min} to ${2 ** 31 - 1}, not ${String(value)}.`);
   }

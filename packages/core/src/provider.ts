@@ -15,6 +15,10 @@
 export interface LockProvider {
   /** What it is, for messages and events: `postgres-advisory`, `lockfile`, `memory`. */
   readonly kind: string;
+  /**
+   * Read at each call, so that what is learned only once connected (a role that may create nothing, an old server) may weaken it.
+   * What it then cannot do, it refuses with an `UnsupportedError`.
+   */
   readonly guarantees: Guarantees;
 
   /**
@@ -25,7 +29,12 @@ export interface LockProvider {
    */
   tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult>;
 
-  /** True: the lease counts anew from some moment after the call began. False: known to be lost. Rejects: unknown. */
+  /**
+   * Asked every third of a lease that ends by time; many in one turn of the event loop. What a provider must do to keep a lease
+   * without end, it does itself.
+   *
+   * True: the lease counts anew from some moment after the call began. False: known to be lost. Rejects: unknown.
+   */
   renew(grant: Grant, signal: AbortSignal): Promise<boolean>;
 
   /**
@@ -45,12 +54,15 @@ export interface LockProvider {
   untilFree?(request: AcquireRequest, signal: AbortSignal): Promise<void>;
 
   /** The record of one name, or undefined if it was never acquired. */
-  inspect(name: string): Promise<JobRecord | undefined>;
+  inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined>;
 
   /** Every record whose name starts with `prefix`, in no particular order. */
-  list(prefix?: string): AsyncIterable<JobRecord>;
+  list(prefix?: string, signal?: AbortSignal): AsyncIterable<JobRecord>;
 
-  /** Lets go of connections, files and timers. Twice is quiet. Leases still held end as they would if the process died. */
+  /**
+   * Lets go of connections, files and timers. Twice is quiet. Where leases end with the process, those still held end now, and
+   * their grants' `lost` signals abort before anybody else can acquire.
+   */
   close(): Promise<void>;
 }
 
@@ -174,6 +186,8 @@ export interface OccurrenceState {
 
 /** What the provider keeps per name. Times are the provider's. */
 export interface JobRecord {
+  /** When it was read: "for how long" and "in how long" are counted from here, whatever the reader's clock says. */
+  readonly readAt: Date;
   readonly name: string;
   /** False also when a lease has expired or its holder is known to be dead. */
   readonly held: boolean;

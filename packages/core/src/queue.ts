@@ -1,3 +1,5 @@
+import type { LockProvider } from './provider.ts';
+
 /**
  * Waiters for one name in one process stand in a local line, and only the head of it stands at the provider: 200 waiters cost a
  * server no more than one.
@@ -23,7 +25,16 @@ interface Waiter {
   wake: () => void;
 }
 
-export function createQueue(): Queue {
+const queues = new WeakMap<LockProvider, Queue>();
+
+/** The one queue of a provider in this process, whichever solos wait on it. */
+export function queueOf(provider: LockProvider): Queue {
+  const queue = queues.get(provider) ?? createQueue();
+  queues.set(provider, queue);
+  return queue;
+}
+
+function createQueue(): Queue {
   const lines = new Map<string, Waiter[]>();
 
   return {

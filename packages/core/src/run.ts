@@ -1,10 +1,11 @@
 import { acquireBy, tellSkipped } from './acquire.ts';
-import { takenError, type Attempt, type Core } from './core.ts';
-import { ClosedError, messageOf, RunTimeoutError } from './errors.ts';
-import type { SkipReason } from './events.ts';
+import { onceAborted } from './bounded.ts';
+import { type Attempt, type Core } from './core.ts';
+import { ClosedError, messageOf, RunTimeoutError, quote, LeaseLostError } from './errors.ts';
+import { callQuietly, type SkipReason } from './events.ts';
 import type { HeldLease, Occurrence } from './lease.ts';
-import { settlePolicy, settleTerms, settleWatch, type RunOptions, type SettledWatch, type Terms } from './options.ts';
-import type { Holder, Refusal } from './provider.ts';
+import { checkHandler, settlePolicy, settleTerms, settleWatch, type RunOptions, type SettledWatch, type Terms } from './options.ts';
+import type { Grant, Holder, Refusal } from './provider.ts';
 
 /** What a handler is told about its run. */
 export interface RunContext {
@@ -25,6 +26,8 @@ export interface RunContext {
   readonly remainingMs: () => number;
   /** As `Lease.checkpoint`: call it before each step that must not happen twice. */
   readonly checkpoint: () => void;
+  /** As `Lease.grant`. */
+  readonly grant: Grant;
 }
 
 export type Handler<T> = (context: RunContext) => T | Promise<T>;
@@ -51,13 +54,14 @@ export interface Skipped {
   readonly reason: SkipReason;
   /** Who held the name, for `held`. */
   readonly holder?: Holder | undefined;
-  /** When another try may find it free at the latest, by this machine's clock. */
+  /** When the lease in the way ends unless it is renewed, or the occurrence is due; by this machine's clock. */
   readonly retryAt?: Date | undefined;
 }
 
 /** Runs the handler while its lock is held, or says why not. */
 export async function run<T>(core: Core, name: string, handler: Handler<T>, options: RunOptions = {}): Promise<RunResult<T>> {
   const terms = settleTerms(core.settings, name, options);
+  checkHandler(name, handler);
   const policy = settlePolicy(name, options);
   const watch = settleWatch(options);
   let attempt: Attempt;
@@ -104,6 +108,7 @@ async function underLease<T>(
       recovering: occurrence?.recovering ?? false,
       remainingMs: () => lease.remainingMs(),
       checkpoint: () => lease.checkpoint(),
+      grant: lease.grant,
     });
   } catch (error) {
     unwatch();
@@ -115,7 +120,8 @@ async function underLease<T>(
   const trusted = lease.isTrusted();
   const answer = await lease.end(trusted ? { result: 'done' } : { result: 'failed', error: lease.lost?.message ?? 'lost' });
   if (!trusted || answer === 'taken') {
-    const error = takenError(lease, value);
+    const { reason } = lease.lost ?? { reason: 'taken' as const };
+    const error = new LeaseLostError(name, fence, reason, { cause: lease.lost, result: value });
     core.events.emit('failed', { name, provider: core.settings.provider.kind, fence, occurrence, error });
     throw error;
   }
@@ -127,29 +133,22 @@ async function underLease<T>(
 function watchRun(core: Core, terms: Terms, lease: HeldLease, watch: SettledWatch, startedAt: number): () => void {
   const { maxRunMs, graceMs, onStuck } = watch;
   const timers: NodeJS.Timeout[] = [];
-  const unlink: (() => void)[] = [];
 
   const onAsked = (): void => {
     timers.push(
       setTimeout(() => {
         const runningMs = performance.now() - startedAt;
         core.events.emit('stuck', { name: lease.name, provider: core.settings.provider.kind, fence: lease.fence, runningMs });
-        onStuck?.({ name: lease.name, runningMs });
+        void callQuietly(`onStuck of ${quote(lease.name)}`, () => onStuck?.({ name: lease.name, runningMs }));
       }, graceMs),
     );
   };
-  listen(lease.signal, onAsked);
-  for (const source of [terms.signal, core.closing.signal]) {
-    if (source !== undefined) listen(source, () => lease.abort(source.reason));
-  }
+  const unlink = [
+    onceAborted(lease.signal, onAsked),
+    ...[terms.signal, core.closing.signal].map((source) => onceAborted(source, () => lease.abort(source?.reason))),
+  ];
   if (maxRunMs !== undefined) {
     timers.push(setTimeout(() => lease.abort(new RunTimeoutError(lease.name, maxRunMs)), maxRunMs));
-  }
-
-  function listen(signal: AbortSignal, listener: () => void): void {
-    if (signal.aborted) return listener();
-    signal.addEventListener('abort', listener, { once: true });
-    unlink.push(() => signal.removeEventListener('abort', listener));
   }
 
   return () => {

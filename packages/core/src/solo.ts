@@ -1,12 +1,16 @@
-import { acquireWhenFree, leaseOrUndefined, tellSkipped, tryOnce } from './acquire.ts';
-import { delay } from './bounded.ts';
-import { createCore, throwIfClosed, type Attempt, type Core } from './core.ts';
+import { acquireWhenFree, tellSkipped, tryOnce } from './acquire.ts';
+import { bounded, delay } from './bounded.ts';
+import { asProviderError, createCore, throwIfClosed, type Attempt } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
-import { ClosedError, CloseTimeoutError, messageOf, ProviderError, UnsupportedError } from './errors.ts';
+import { ClosedError, CloseTimeoutError, ProviderError, quote } from './errors.ts';
 import type { SoloEventName, SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
-import type { HeldLease, Lease } from './lease.ts';
+import type { Lease } from './lease.ts';
 import {
+  callTimeout,
+  checkHandler,
+  checkLease,
+  checkMs,
   checkName,
   checkWait,
   fullName,
@@ -19,7 +23,7 @@ import {
   type RunOptions,
   type SoloOptions,
 } from './options.ts';
-import type { JobRecord, Refusal } from './provider.ts';
+import type { JobRecord, LockProvider, Refusal } from './provider.ts';
 import { run, type Handler, type RunContext, type RunResult } from './run.ts';
 
 export interface AcquireOptions extends LeaseOptions {
@@ -38,7 +42,7 @@ export type Claim = { readonly acquired: true; readonly lease: Lease } | Refusal
 export interface CloseOptions {
   /** How long handlers may take to settle after their signal aborted, in ms. @default 30_000 */
   readonly graceMs?: number;
-  /** Leaves the provider open, for other solos that share it. @default false */
+  /** Leaves the provider open even if no other solo uses it. @default false: the last solo to close closes it */
   readonly keepProvider?: boolean;
 }
 
@@ -73,14 +77,26 @@ export interface Solo extends AsyncDisposable {
   list(): AsyncIterable<JobRecord>;
   /** What holds with this provider and these options, and what would break it. */
   explain(options?: Pick<LeaseOptions, 'leaseMs'>): Explanation;
+  /** Aborts when the solo closes: for what should end with it. */
+  readonly signal: AbortSignal;
   /** Returns what removes the listener. A listener that throws is reported as a process warning. */
   on<E extends SoloEventName>(event: E, listener: (detail: SoloEvents[E]) => void): () => void;
   /**
    * Claims nothing more, aborts the signals of all leases, waits for runs, elections and claims to end, releases what was acquired
-   * by hand, and lets go of the provider.
+   * by hand, and lets go of the provider unless other solos use it.
    * @throws CloseTimeoutError if something still runs after `graceMs`: its lease is kept.
    */
   close(options?: CloseOptions): Promise<void>;
+}
+
+/** How many solos that are not closed share a provider in this process. */
+const sharers = new WeakMap<LockProvider, number>();
+
+/** True for the last one to leave: closing a provider under somebody else's lease would free it. */
+function leave(provider: LockProvider): boolean {
+  const left = (sharers.get(provider) ?? 1) - 1;
+  sharers.set(provider, left);
+  return left === 0;
 }
 
 /**
@@ -95,6 +111,7 @@ export function createSolo(options: SoloOptions): Solo {
   const settings = settleSolo(options);
   const core = createCore(settings);
   const { provider, namespace } = settings;
+  sharers.set(provider, (sharers.get(provider) ?? 0) + 1);
   /** Runs and elections: what close() waits for. */
   const active = new Map<Promise<unknown>, string>();
   let closed: Promise<void> | undefined;
@@ -110,11 +127,20 @@ export function createSolo(options: SoloOptions): Solo {
   const unprefix = (record: JobRecord): JobRecord =>
     namespace === '' ? record : { ...record, name: record.name.slice(namespace.length + 1) };
 
-  async function one(attempt: Promise<Attempt>): Promise<HeldLease | undefined> {
-    const lease = await leaseOrUndefined(attempt);
-    if (lease === undefined || !core.closing.signal.aborted) return lease;
-    await lease.end({ result: 'abandoned' });
+  /** An attempt that was answered after the solo began to close is undone. */
+  async function unlessClosed(pending: Promise<Attempt>): Promise<Attempt> {
+    const attempt = await pending;
+    if (!attempt.acquired || !core.closing.signal.aborted) return attempt;
+    await attempt.lease.end({ result: 'abandoned' });
     throw new ClosedError();
+  }
+
+  function asked<T>(operation: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const timeoutMs = callTimeout(settings, null);
+    const timeoutError = (): Error => new ProviderError(provider.kind, operation, `no answer within ${timeoutMs} ms`);
+    return bounded(call, { timeoutMs, timeoutError }).catch((error: unknown) => {
+      throw asProviderError(provider, error, operation);
+    });
   }
 
   return {
@@ -123,6 +149,7 @@ export function createSolo(options: SoloOptions): Solo {
     singleton(name, handler, runOptions = {}) {
       // Found wrong here, not at the first tick. An occurrence given as a function is asked again at each call.
       settleTerms(settings, name, runOptions);
+      checkHandler(name, handler);
       settlePolicy(name, runOptions);
       settleWatch(runOptions);
       return (...args) =>
@@ -135,26 +162,28 @@ export function createSolo(options: SoloOptions): Solo {
     async tryAcquire(name, leaseOptions = {}) {
       const terms = settleTerms(settings, name, leaseOptions);
       throwIfClosed(core);
-      return one(tryOnce(core, terms));
+      const attempt = await unlessClosed(tryOnce(core, terms));
+      return attempt.acquired ? attempt.lease : undefined;
     },
 
     async acquire(name, acquireOptions) {
       const terms = settleTerms(settings, name, acquireOptions);
       const waitMs = checkWait(acquireOptions.waitMs, name);
       throwIfClosed(core);
-      // Without an occurrence a refusal is always "held", and a wait ends only with a lease or an error.
-      return (await one(acquireWhenFree(core, terms, { waitMs })))!;
+      const attempt = await unlessClosed(acquireWhenFree(core, terms, { waitMs }));
+      // Without an occurrence a wait ends only with a lease or an error.
+      if (!attempt.acquired) throw new ProviderError(provider.kind, `acquire ${quote(name)}`, `it answered "${attempt.reason}"`);
+      return attempt.lease;
     },
 
     async claim(name, claimOptions = {}) {
       const terms = settleTerms(settings, name, claimOptions);
+      const { maxEarlyMs } = claimOptions;
+      if (maxEarlyMs !== undefined && maxEarlyMs !== Number.POSITIVE_INFINITY) checkMs('maxEarlyMs', maxEarlyMs, 0);
       throwIfClosed(core);
-      const attempt = await tryOnce(core, terms, claimOptions.maxEarlyMs);
-      if (!attempt.acquired) tellSkipped(core, terms, attempt);
-      else if (core.closing.signal.aborted) {
-        await attempt.lease.end({ result: 'abandoned' });
-        throw new ClosedError();
-      } else void track(name, attempt.lease.over());
+      const attempt = await unlessClosed(tryOnce(core, terms, { maxEarlyMs }));
+      if (attempt.acquired) void track(name, attempt.lease.over());
+      else tellSkipped(core, terms, attempt);
       return attempt;
     },
 
@@ -167,15 +196,30 @@ export function createSolo(options: SoloOptions): Solo {
 
     async inspect(name) {
       checkName(name);
-      const record = await asked(core, 'inspect', () => provider.inspect(fullName(namespace, name)));
+      const record = await asked(`inspect ${quote(name)}`, (signal) => provider.inspect(fullName(namespace, name), signal));
       return record === undefined ? undefined : unprefix(record);
     },
 
     async *list() {
-      for await (const record of provider.list(namespace === '' ? '' : `${namespace}/`)) yield unprefix(record);
+      const ended = new AbortController();
+      const records = provider.list(namespace === '' ? '' : `${namespace}/`, ended.signal)[Symbol.asyncIterator]();
+      try {
+        for (;;) {
+          const next = await asked('list the locks', () => records.next());
+          if (next.done === true) return;
+          yield unprefix(next.value);
+        }
+      } finally {
+        ended.abort();
+      }
     },
 
-    explain: (explainOptions = {}) => explain(settings, explainOptions.leaseMs),
+    explain({ leaseMs = settings.leaseMs } = {}) {
+      checkLease(provider, leaseMs);
+      return explain(settings, leaseMs);
+    },
+
+    signal: core.closing.signal,
 
     on: (event, listener) => core.events.on(event, listener),
 
@@ -191,6 +235,7 @@ export function createSolo(options: SoloOptions): Solo {
   };
 
   async function close({ graceMs = 30_000, keepProvider = false }: CloseOptions): Promise<void> {
+    checkMs('graceMs', graceMs, 0);
     core.closing.abort(new ClosedError());
     for (const lease of core.leases) lease.abort(core.closing.signal.reason);
     const grace = new AbortController();
@@ -202,15 +247,6 @@ export function createSolo(options: SoloOptions): Solo {
       throw new CloseTimeoutError(graceMs, [...new Set(active.values())]);
     }
     await Promise.all([...core.leases].map((lease) => lease.release()));
-    if (!keepProvider) await provider.close();
-  }
-}
-
-async function asked<T>(core: Core, operation: string, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    if (error instanceof ProviderError || error instanceof UnsupportedError) throw error;
-    throw new ProviderError(core.settings.provider.kind, operation, messageOf(error), { cause: error });
+    if (leave(provider) && !keepProvider) await asked('close', () => provider.close());
   }
 }

@@ -63,6 +63,8 @@ interface Top {
   /** Undefined: not held. `Infinity`: without expiry. */
   readonly expiresAt: number | undefined;
   readonly over: boolean;
+  /** The store's clock when it was read. */
+  readonly readAt: number;
 }
 
 export function createGenerations({ store, keyOf, durable, onStale }: GenerationsOptions): Generations {
@@ -77,12 +79,12 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
     const file = await store.read(generationKey(key, generation));
     if (file === undefined) return 'moved';
     const record = readRecord(file.body);
-    if (record?.state === 'released') return { generation, file, record, expiresAt: undefined, over: true };
+    if (record?.state === 'released') return { generation, file, record, expiresAt: undefined, over: true, readAt: now };
     const leaseMs = record === undefined ? UNREADABLE_LEASE_MS : record.leaseMs;
     // The allowance is for stores that round modification times down.
     const expiresAt = leaseMs === null ? Number.POSITIVE_INFINITY : file.modifiedAt + leaseMs + store.granularityMs;
     const over = now >= expiresAt || (record !== undefined && isKnownDead(record.proof, file, store.proof));
-    return { generation, file, record: record ?? (await salvage(key, known)), expiresAt, over };
+    return { generation, file, record: record ?? (await salvage(key, known)), expiresAt, over, readAt: now };
   }
 
   /** What an unreadable file replaced: the generation below is kept until the one above is taken over. */
@@ -94,8 +96,13 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
 
   function recordOf(top: Top | undefined): JobRecord | undefined {
     if (top?.record === undefined) return undefined;
-    if (top.over || top.expiresAt === undefined) return jobRecord(top.record, top.generation, undefined);
-    return jobRecord(top.record, top.generation, top.expiresAt === Number.POSITIVE_INFINITY ? null : new Date(top.expiresAt));
+    if (top.over || top.expiresAt === undefined) return jobRecord(top.record, top.generation, undefined, top.readAt);
+    return jobRecord(
+      top.record,
+      top.generation,
+      top.expiresAt === Number.POSITIVE_INFINITY ? null : new Date(top.expiresAt),
+      top.readAt,
+    );
   }
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {

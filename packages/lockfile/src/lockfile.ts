@@ -68,11 +68,17 @@ const LOOK_WITHOUT_WATCH_MS = 500;
 export const lockfile: Lockfile = Object.assign(openLockfile, { beside: besideFile });
 
 function openLockfile(options: LockfileOptions): LockProvider {
-  if ('store' in options) return provider(options.store, options, keyOf);
+  if (typeof options !== 'object' || options === null) {
+    throw new OptionError("lockfile takes an object, for example lockfile({ directory: '/var/lib/app/locks' }).");
+  }
+  if ('store' in options) return provider(options.store, options, keyOf, 'fleet');
+  if (typeof options.directory === 'string' && options.directory.startsWith('~')) {
+    throw new OptionError(`${options.directory}: only a shell knows what "~" means; give the whole path.`);
+  }
   if (typeof options.directory !== 'string' || options.directory === '') {
     throw new OptionError("lockfile needs a directory, for example lockfile({ directory: '/var/lib/app/locks' }).");
   }
-  return provider(openLocal(options.directory, true, options), options, keyOf);
+  return provider(openLocal(options.directory, true, options), options, keyOf, reachOf(options));
 }
 
 function besideFile(path: string, options: LocalLockOptions = {}): LockProvider {
@@ -81,7 +87,12 @@ function besideFile(path: string, options: LocalLockOptions = {}): LockProvider 
   const name = basename(target);
   // Room for the generation within the 255 bytes of a file name.
   const key = Buffer.byteLength(name) > 220 ? keyOf(name) : name;
-  return provider(openLocal(dirname(target), false, options), options, () => key);
+  return provider(openLocal(dirname(target), false, options), options, () => key, reachOf(options));
+}
+
+/** A local disk is this machine's; whoever allows a network file system says that it is more. */
+function reachOf({ allowNetworkFileSystem = false }: LocalLockOptions): Guarantees['reach'] {
+  return allowNetworkFileSystem ? 'fleet' : 'host';
 }
 
 function realPath(path: string): string {
@@ -102,19 +113,29 @@ function openLocal(directory: string, own: boolean, options: LocalLockOptions): 
   return crashDetection === 'never' ? { ...store, proof: { pid: process.pid } } : store;
 }
 
-function provider(store: FileStore, options: CommonOptions, key: (name: string) => string): LockProvider {
+function provider(
+  store: FileStore,
+  options: CommonOptions,
+  key: (name: string) => string,
+  reach: Guarantees['reach'],
+): LockProvider {
   const { onStale, flush = 'occurrences' } = options;
   if (!['occurrences', 'always', 'never'].includes(flush)) {
     throw new OptionError(`flush is 'occurrences', 'always' or 'never', not ${String(flush)}.`);
   }
   const durable = (occurrence: boolean): boolean => flush === 'always' || (flush === 'occurrences' && occurrence);
   const generations = createGenerations({ store, keyOf: key, durable, onStale });
-  const guarantees = guaranteesOf(store, flush);
+  const guarantees = guaranteesOf(store, flush, reach);
+  // Leases here end with the process, so they end when it lets go of the store, and their holders are told first.
+  const closing = new AbortController();
 
   return {
     kind: 'lockfile',
     guarantees,
-    tryAcquire: (request, signal) => generations.tryAcquire(request, signal),
+    async tryAcquire(request, signal) {
+      const result = await generations.tryAcquire(request, signal);
+      return result.acquired ? { acquired: true, grant: { ...result.grant, lost: closing.signal } } : result;
+    },
     renew: (grant) => generations.renew(grant),
     release: (grant, outcome) => generations.release(grant, outcome),
     async untilFree({ name }, signal) {
@@ -143,11 +164,14 @@ function provider(store: FileStore, options: CommonOptions, key: (name: string) 
     },
     inspect: (name) => generations.inspect(name),
     list: (prefix = '') => generations.list(prefix),
-    close: () => store.close(),
+    async close() {
+      closing.abort(new Error('the lockfile provider was closed'));
+      await store.close();
+    },
   };
 }
 
-function guaranteesOf(store: FileStore, flush: 'occurrences' | 'always' | 'never'): Guarantees {
+function guaranteesOf(store: FileStore, flush: 'occurrences' | 'always' | 'never', reach: Guarantees['reach']): Guarantees {
   const seesDeaths = store.proof.bootId !== undefined;
   const caveats = [
     'Setting the clock of the machine that keeps the files forward by more than a lease ends leases early; slewing it does not.',
@@ -158,7 +182,7 @@ function guaranteesOf(store: FileStore, flush: 'occurrences' | 'always' | 'never
   if (flush === 'never') caveats.push('Nothing is flushed: a power cut may bring back an occurrence that has run.');
   return Object.freeze({
     clock: 'store',
-    reach: 'fleet',
+    reach,
     expiry: true,
     unbounded: true,
     crash: seesDeaths ? 'same host at once' : 'by expiry',

@@ -87,8 +87,9 @@ export function readRecord(body: string): LockRecord | undefined {
 }
 
 /** The record as the contract has it. `expiresAt`: undefined when the lock is not held. */
-export function jobRecord(record: LockRecord, fence: bigint, expiresAt: Date | null | undefined): JobRecord {
+export function jobRecord(record: LockRecord, fence: bigint, expiresAt: Date | null | undefined, readAt: number): JobRecord {
   return {
+    readAt: new Date(readAt),
     name: record.name,
     held: expiresAt !== undefined,
     owner: record.owner,

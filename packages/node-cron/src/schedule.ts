@@ -46,7 +46,7 @@ export type ScheduleHandler<T> = (context: ScheduleContext) => T | Promise<T>;
  *   or failed.
  * - `task.execute()` takes the lock too, but claims no occurrence: it resolves to a `RunResult`, is skipped while the handler runs
  *   elsewhere (unless `onBusy` says `'wait'`, `'retry'` or `'throw'`), and never stands in for a tick.
- * - `signal` ends the schedule as well as what runs or waits: the task is destroyed.
+ * - `signal`, and the end of the solo (`solo.close()`), end the schedule as well as what runs or waits: the task is destroyed.
  * - `noOverlap` is not needed. node-cron then drops ticks of this replica while one of its own runs or waits, even if no other
  *   replica would run them. `maxExecutions` counts the ticks that fired here, the skipped ones too.
  * - Replicas must agree on `expression` and `timezone`; the default time zone is each machine's own. The record keeps a digest of
@@ -68,6 +68,7 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   // Finds a name or an option that cannot work here, not at the first tick.
   solo.singleton(name, () => {}, { ...terms, occurrence: new Date() });
   signal?.throwIfAborted();
+  solo.signal.throwIfAborted();
 
   const onTick = (context: TaskContext): Promise<RunResult<T>> => {
     const handle = (run: RunContext): T | Promise<T> => handler({ ...context, ...run });
@@ -75,10 +76,11 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
     return solo.run(name, handle, { ...terms, occurrence: context.date });
   };
   const task = cronSchedule(expression, onTick, options);
-  if (signal !== undefined) {
+  for (const end of [solo.signal, signal]) {
+    if (end === undefined) continue;
     const destroy = (): void => void task.destroy();
-    signal.addEventListener('abort', destroy, { once: true });
-    task.once('task:destroyed', () => signal.removeEventListener('abort', destroy));
+    end.addEventListener('abort', destroy, { once: true });
+    task.once('task:destroyed', () => end.removeEventListener('abort', destroy));
   }
   return task;
 }

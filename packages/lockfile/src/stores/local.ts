@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   fsyncSync,
   linkSync,
@@ -16,7 +17,7 @@ import {
   writeSync,
   type Stats,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { OptionError } from '@solorun/core';
 import { processProof } from '../holder.ts';
@@ -52,8 +53,13 @@ const MAX_FILE_BYTES = 64 * 1024;
 /** Whoever crashed while creating a file left its temporary form; nobody takes this long, in ms. */
 const LEFT_BEHIND_MS = 60 * 60 * 1000;
 
-/** statfs(2) magic numbers: NFS, SMB, SMB2, CIFS. Their clients cache listings, so two of them may see different directories. */
-const NETWORK_FILE_SYSTEMS = new Set([0x6969, 0x517b, 0xfe534d42, 0xff534d42]);
+/**
+ * statfs(2) magic numbers: NFS, SMB, SMB2, CIFS, 9P, AFS, Ceph, GPFS, Lustre. Clients cache listings, so two of them may see
+ * different directories. What is mounted through FUSE cannot be told from a local disk.
+ */
+const NETWORK_FILE_SYSTEMS = new Set([
+  0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x01021997, 0x5346414f, 0x00c36400, 0x47504653, 0x0bd00bd0,
+]);
 
 interface HeldFile {
   readonly fd: number;
@@ -82,9 +88,18 @@ export function localStore(options: LocalStoreOptions): FileStore {
     closeSync(file.fd);
   }
 
-  function writeTemporary(body: string, durable: boolean): { fd: number; path: string } {
+  function openTemporary(mode: number): { fd: number; path: string } {
     const path = pathOf(`.${randomUUID()}.tmp`);
-    const fd = openSync(path, CREATE, FILE_MODE);
+    try {
+      return { path, fd: openSync(path, CREATE, mode) };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      throw new Error(`the lock directory ${directory} is gone: restart the program, which makes it again`, { cause: error });
+    }
+  }
+
+  function writeTemporary(body: string, durable: boolean): { fd: number; path: string } {
+    const { path, fd } = openTemporary(FILE_MODE);
     try {
       writeSync(fd, body);
       if (durable) fsyncSync(fd);
@@ -120,8 +135,8 @@ export function localStore(options: LocalStoreOptions): FileStore {
 
   function storeNow(): number {
     if (clockFd === undefined) {
-      const path = pathOf(`.${randomUUID()}.tmp`);
-      clockFd = openSync(path, CREATE, 0o600);
+      const { path, fd } = openTemporary(0o600);
+      clockFd = fd;
       // Only its modification time is wanted, and an open file keeps that without a name.
       unlinkSync(path);
       touch(clockFd, '.');
@@ -268,7 +283,7 @@ function unlinkQuietly(path: string): void {
 }
 
 function prepareDirectory(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   const stat = requireDirectory(directory);
   if ((stat.mode & 0o002) !== 0) {
     throw new OptionError(
@@ -277,8 +292,28 @@ function prepareDirectory(directory: string): void {
   }
 }
 
+/** mkdir -p, by hand: Node's own never returns below /proc, where a new directory is always "not found". */
+function makeDirectory(directory: string): void {
+  const attempt = (): boolean => {
+    try {
+      mkdirSync(directory, { mode: 0o700 });
+      return true;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST') return true;
+      if (code === 'ENOENT') return false;
+      throw new OptionError(`Cannot make the lock directory ${directory}: ${message}`);
+    }
+  };
+  if (attempt()) return;
+  const parent = dirname(directory);
+  if (parent !== directory && !existsSync(parent)) makeDirectory(parent);
+  if (!attempt()) throw new OptionError(`Cannot make the lock directory ${directory}: ${parent} takes no new directories.`);
+}
+
 function requireDirectory(directory: string): Stats {
-  const stat = lstatSync(directory);
+  const stat = lstatSync(directory, { throwIfNoEntry: false });
+  if (stat === undefined) throw new OptionError(`There is no directory ${directory}.`);
   if (stat.isSymbolicLink())
     throw new OptionError(`The lock directory ${directory} is a symbolic link: give the directory itself.`);
   if (!stat.isDirectory()) throw new OptionError(`${directory} is not a directory.`);
