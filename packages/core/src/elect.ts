@@ -2,7 +2,7 @@ import { acquireWhenFree, isTransient } from './acquire.ts';
 import { backoffDelay, settleBackoff } from './backoff.ts';
 import { delay, linkAbort } from './bounded.ts';
 import type { Core } from './core.ts';
-import { SolorunError, quote } from './errors.ts';
+import { messageOf, SolorunError, quote } from './errors.ts';
 import { callQuietly } from './events.ts';
 import type { HeldLease } from './lease.ts';
 import { checkHandler, settleTerms, type LeaseOptions } from './options.ts';
@@ -85,7 +85,7 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
       await lease.end({ result: 'abandoned' });
       return true;
     }
-    let failure: unknown;
+    let failure: { readonly error: unknown } | undefined;
     let deposed: Promise<unknown> | undefined;
     const ended = new Promise<void>((resolve) => {
       const onEnd = (): void => {
@@ -112,17 +112,13 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
       const elected = (async () => options.onElected(term))().catch((error: unknown) => {
         // A handler that was told to stop may well reject.
         if (lease.signal.aborted) return;
-        failure = error;
+        failure = { error };
         end(error);
       });
       await ended;
       await elected;
       await deposed;
-      await lease.end(
-        failure === undefined
-          ? { result: 'done' }
-          : { result: 'failed', error: failure instanceof Error ? failure.message : 'failed' },
-      );
+      await lease.end(failure === undefined ? { result: 'done' } : { result: 'failed', error: messageOf(failure.error) });
     })();
     current = { lease, end, over };
     await over;
@@ -134,7 +130,7 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
       provider: core.settings.provider.kind,
       fence: lease.fence,
       occurrence: undefined,
-      error: failure,
+      error: failure.error,
     });
     return false;
   }

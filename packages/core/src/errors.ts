@@ -170,11 +170,15 @@ export function messageOf(thrown: unknown): string {
 }
 
 /**
- * Masks the credentials of URLs (`scheme://user:secret@host`, `?password=secret`) and of libpq-style words (`password=secret`),
- * for text that other people wrote and that we keep or show.
+ * Masks credentials in text that other people wrote and that we keep or show: in URLs (`scheme://user:secret@host`), in words of
+ * libpq and of environments (`PGPASSWORD=secret`, `api_key: "secret"`), and in HTTP headers (`Bearer secret`).
  */
 export function redact(text: string): string {
   return text
-    .replace(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/giu, '$1***@')
-    .replace(/\b(password|passwd|pwd|secret|token|access_?key)(=|":\s*"|:\s*)[^\s&"',;]+/giu, '$1$2***');
+    .replace(/([a-z][a-z0-9+.-]*:\/\/)\S*@/giu, '$1***@')
+    .replace(
+      /([\w-]*(?:password|passwd|pwd|secret|token|credential|api[_-]?key|access[_-]?key)[\w-]*["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)/giu,
+      '$1***',
+    )
+    .replace(/\b(bearer|basic)\s+[^\s,;"']+/giu, '$1 ***');
 }

@@ -4,7 +4,7 @@ import type { HeldLease } from './lease.ts';
 import type { LockProvider } from './provider.ts';
 
 export interface Heartbeat {
-  /** Keeps a lease renewed until it ends. Leases without expiry need none and are not taken in. */
+  /** Keeps a lease renewed until it ends. */
   add(lease: HeldLease): void;
   remove(lease: HeldLease): void;
 }
@@ -16,6 +16,8 @@ interface Pulse {
 
 /** Three chances to renew before the lease runs out: the field's usual third. */
 const RENEWALS_PER_LEASE = 3;
+/** A lease without end need not be renewed, but its holder wants to know if it was taken (an operator, a new primary), in ms. */
+const LOOK_AFTER_ENDLESS_MS = 10_000;
 
 /**
  * Renews every lease of one solo from one timer, and ends those whose time is over.
@@ -81,7 +83,7 @@ export function createHeartbeat(
 
   return {
     add(lease) {
-      if (lease.leaseMs === null || lease.ended) return;
+      if (lease.ended) return;
       const renewAt = lease.acquiredAt + intervalOf(lease);
       pulses.set(lease, { renewAt, renewing: false });
       arm(Math.min(renewAt, lease.trustedUntil));
@@ -97,5 +99,5 @@ export function createHeartbeat(
 }
 
 function intervalOf(lease: HeldLease): number {
-  return (lease.leaseMs ?? Number.POSITIVE_INFINITY) / RENEWALS_PER_LEASE;
+  return lease.leaseMs === null ? LOOK_AFTER_ENDLESS_MS : lease.leaseMs / RENEWALS_PER_LEASE;
 }

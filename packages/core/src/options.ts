@@ -7,6 +7,7 @@ import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
 /** Longest lock name, in code points (so 500 emoji are 500). */
 export const MAX_NAME_LENGTH = 500;
 const MAX_NAMESPACE_LENGTH = 100;
+const MAX_LABEL_LENGTH = 200;
 const DEFAULT_CALL_TIMEOUT_MS = 5_000;
 
 export interface SoloOptions {
@@ -28,7 +29,7 @@ export interface SoloOptions {
    * late. @default a twentieth of the lease, at least 50 ms, at most a fifth of the lease
    */
   readonly marginMs?: number;
-  /** Shown as the holder, beside host and process id; for example a replica's name. @default none */
+  /** Shown as the holder, beside host and process id; for example a replica's name. Up to 200 characters. @default none */
   readonly label?: string;
   /** How long to wait for one answer of the provider, in ms. @default 5_000; never more than half the lease */
   readonly callTimeoutMs?: number;
@@ -126,6 +127,9 @@ export function settleSolo(options: SoloOptions): SoloSettings {
   if (namespace.includes('/') || !namespace.isWellFormed() || [...namespace].length > MAX_NAMESPACE_LENGTH) {
     throw new OptionError(`The namespace ${quote(namespace)} must have no "/" and at most ${MAX_NAMESPACE_LENGTH} characters.`);
   }
+  if (label !== undefined && (typeof label !== 'string' || !label.isWellFormed() || label.length > MAX_LABEL_LENGTH)) {
+    throw new OptionError(`The label is a string of at most ${MAX_LABEL_LENGTH} characters.`);
+  }
   checkLease(provider, leaseMs);
   if (marginMs !== undefined) checkMs('marginMs', marginMs, 0);
   if (callTimeoutMs !== undefined) checkMs('callTimeoutMs', callTimeoutMs, 1);
@@ -156,6 +160,9 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
     throw new OptionError(`attempts is a whole number from 1, not ${attempts} (lock ${quote(name)}).`);
   }
   const at = typeof occurrence === 'function' ? occurrence() : occurrence;
+  if (at === undefined && occurrence !== undefined) {
+    throw new OptionError(`The function that tells the occurrence of ${quote(name)} told none.`);
+  }
   if (at === undefined && attempts > 1) {
     throw new OptionError(`attempts = ${attempts} needs an occurrence: attempts of what? (lock ${quote(name)})`);
   }

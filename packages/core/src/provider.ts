@@ -30,8 +30,8 @@ export interface LockProvider {
   tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult>;
 
   /**
-   * Asked every third of a lease that ends by time; many in one turn of the event loop. What a provider must do to keep a lease
-   * without end, it does itself.
+   * Asked every third of a lease that ends by time, and now and then of one without end, to learn whether it was taken; many in one
+   * turn of the event loop. What keeps a lease without end alive the provider does itself.
    *
    * True: the lease counts anew from some moment after the call began. False: known to be lost. Rejects: unknown.
    */

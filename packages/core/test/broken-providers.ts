@@ -161,4 +161,20 @@ export const brokenProviders: readonly BrokenProvider[] = [
       for await (const record of sound.list(prefix.slice(0, -1))) yield record;
     },
   })),
+  broken(
+    'frees its leases when it closes and tells nobody',
+    'tells whoever holds a lease when closing the provider frees it',
+    (sound) => {
+      const { grants, tryAcquire } = remembering(sound);
+      return {
+        tryAcquire,
+        async close() {
+          for (const grant of grants.values()) await sound.release(grant, { result: 'failed', error: 'closed' }, never);
+        },
+      };
+    },
+  ),
+  broken('renews what was released', 'does not renew what was released, nor change how it ended', (sound) => ({
+    renew: async (grant) => (await sound.renew(grant, never)) || (await sound.inspect(grant.name))?.owner === grant.owner,
+  })),
 ];

@@ -67,13 +67,14 @@ describe('the trust in a lease', () => {
     expect(await replica().tryAcquire('job')).toBeDefined();
   });
 
-  it('has no end where the lease has none', async () => {
+  it('has no end where the lease has none, whatever its renewals say of the time', async () => {
     const { replica, asked } = createStage();
     const lease = await mustAcquire(replica({ leaseMs: null }));
     await pass(86_400_000);
     expect(lease.remainingMs()).toBe(Number.POSITIVE_INFINITY);
     expect(lease.checkpoint()).toBeUndefined();
-    expect(asked('renew')).toBe(0);
+    // Only to learn whether somebody took it.
+    expect(asked('renew')).toBeGreaterThan(0);
   });
 });
 

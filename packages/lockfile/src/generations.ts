@@ -53,6 +53,9 @@ export interface Generations {
 /** Lost races before a try says that the lock is held, by whoever keeps winning them. */
 const ROUNDS = 8;
 
+/** Whoever waits for a lock whose takeover was vetoed asks again after this long, in ms. */
+const ASK_AGAIN_MS = 1_000;
+
 /** A file without a readable record (a machine crashed while it was written) counts as held for this long, in ms. */
 const UNREADABLE_LEASE_MS = 60_000;
 
@@ -68,6 +71,11 @@ interface Top {
 }
 
 export function createGenerations({ store, keyOf, durable, onStale }: GenerationsOptions): Generations {
+  /** By key: a file from the future, and since when it has not changed, by this process's clock. */
+  const observed = new Map<string, { readonly generation: bigint; readonly modifiedAt: number; readonly since: number }>();
+  /** By key: until when a veto stands, by this process's clock. */
+  const vetoed = new Map<string, number>();
+
   async function generations(key: string): Promise<bigint[]> {
     return generationsOf(key, await store.list(`${key}.`));
   }
@@ -83,8 +91,28 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
     const leaseMs = record === undefined ? UNREADABLE_LEASE_MS : record.leaseMs;
     // The allowance is for stores that round modification times down.
     const expiresAt = leaseMs === null ? Number.POSITIVE_INFINITY : file.modifiedAt + leaseMs + store.granularityMs;
-    const over = now >= expiresAt || (record !== undefined && isKnownDead(record.proof, file, store.proof));
+    const over =
+      record === undefined
+        ? now >= expiresAt && file.unlocked !== false
+        : now >= expiresAt || isKnownDead(record.proof, file, store.proof) || outlasted(key, generation, file, leaseMs, now);
     return { generation, file, record: record ?? (await salvage(key, known)), expiresAt, over, readAt: now };
+  }
+
+  /**
+   * A modification time in the future: the store's clock was set back, and says nothing of this lease. Who has seen it unchanged for
+   * a whole lease, by a clock of its own, knows that it was not renewed.
+   */
+  function outlasted(key: string, generation: bigint, file: StoredFile, leaseMs: number | null, now: number): boolean {
+    if (leaseMs === null || file.modifiedAt <= now + store.granularityMs) {
+      observed.delete(key);
+      return false;
+    }
+    const before = observed.get(key);
+    if (before?.generation === generation && before.modifiedAt === file.modifiedAt) {
+      return performance.now() >= before.since + leaseMs + store.granularityMs;
+    }
+    observed.set(key, { generation, modifiedAt: file.modifiedAt, since: performance.now() });
+    return false;
   }
 
   /** What an unreadable file replaced: the generation below is kept until the one above is taken over. */
@@ -119,19 +147,34 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
       const judged = request.occurrence && judgeOccurrence(top?.record?.occurrence, request.occurrence, now, held);
       const refusal = refuse(top, held, judged, now);
       if (refusal !== undefined) return refusal;
-      if (top?.expiresAt !== undefined && !(await mayTakeOver(top))) return refuse(top, true, undefined, now)!;
+      if (top?.expiresAt !== undefined && !(await mayTakeOver(top))) {
+        vetoed.set(key, performance.now() + ASK_AGAIN_MS);
+        return { acquired: false, reason: 'held', holder: recordOf(top)?.holder, record: recordOf(top) };
+      }
+      vetoed.delete(key);
 
       const generation = (top?.generation ?? 0n) + 1n;
       const attempt = judged?.verdict === 'claim' ? judged.attempt : 1;
       const record = nextRecord(request, top?.record, attempt, now);
       const grant = { name: request.name, owner: request.owner, fence: generation, attempt, record, body: writeRecord(record) };
       if (await take(key, grant, top, signal)) {
-        // Lowest first: see step 4.
-        for (const below of known.slice(0, -1)) await store.remove(generationKey(key, below));
+        await cleanUp(key, known.slice(0, -1));
         return { acquired: true, grant: { ...grant, previous: record.previous } satisfies GenerationGrant };
       }
     }
     return { acquired: false, reason: 'held', holder: recordOf(seen)?.holder, record: recordOf(seen) };
+  }
+
+  /** Step 4, lowest first. The lock is acquired by now, so nothing here may fail: what stays is removed the next time. */
+  async function cleanUp(key: string, below: readonly bigint[]): Promise<void> {
+    for (const generation of below) {
+      try {
+        await store.remove(generationKey(key, generation));
+      } catch {
+        // Another user's file in a sticky directory, an I/O error. To go on would break the order.
+        return;
+      }
+    }
   }
 
   function refuse(
@@ -164,7 +207,7 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
   /** Steps 2 and 3. False: somebody was faster, or alive. */
   async function take(key: string, grant: GenerationGrant, top: Top | undefined, signal: AbortSignal): Promise<boolean> {
     const own = generationKey(key, grant.fence);
-    if (!(await store.createExclusive(own, grant.body, durable(grant.record.claimed)))) return false;
+    if (!(await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined)))) return false;
     let counts = false;
     try {
       counts = (await isNext(key, grant.fence, top)) && !signal.aborted;
@@ -209,24 +252,36 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
 
   async function renew(grant: Grant): Promise<boolean> {
     const { body } = grant as Partial<GenerationGrant>;
-    // Only who acquired it renews it.
-    if (body === undefined) return false;
     const key = keyOf(grant.name);
-    if (!(await store.write(generationKey(key, grant.fence), body, false))) return false;
-    return (await generations(key)).at(-1) === grant.fence;
+    const own = generationKey(key, grant.fence);
+    const record = await ownRecord(key, grant);
+    // Only who acquired it renews it, as it was acquired.
+    const renewed =
+      body !== undefined &&
+      record?.state === 'held' &&
+      (await store.write(own, body, false)) &&
+      (await generations(key)).at(-1) === grant.fence;
+    if (!renewed && body !== undefined) await store.letGo(own, body);
+    return renewed;
   }
 
   async function release(grant: Grant, outcome: Outcome): Promise<boolean> {
     const key = keyOf(grant.name);
-    const record = (grant as Partial<GenerationGrant>).record ?? (await ownRecord(key, grant));
-    if (record === undefined) return false;
-    const body = writeRecord(releasedRecord(record, outcome, await store.now()));
+    const now = await store.now();
+    const record = await ownRecord(key, grant);
     // Looked up before the write: a generation that comes after it is the next holder's, in due form.
-    if ((await generations(key)).at(-1) !== grant.fence) return false;
-    return store.write(generationKey(key, grant.fence), body, durable(record.claimed));
+    if (record === undefined || (await generations(key)).at(-1) !== grant.fence) {
+      const { body } = grant as Partial<GenerationGrant>;
+      if (body !== undefined) await store.letGo(generationKey(key, grant.fence), body);
+      return false;
+    }
+    // The first release counts, and a second one is quiet.
+    if (record.state === 'released') return true;
+    const released = writeRecord(releasedRecord(record, outcome, now));
+    return store.write(generationKey(key, grant.fence), released, durable(record.occurrence !== undefined));
   }
 
-  /** For a grant that was made up from the record; see `LockProvider.release`. */
+  /** The record of a grant, if it is still its own: compared by the nonce, where the record is kept. */
   async function ownRecord(key: string, grant: Grant): Promise<LockRecord | undefined> {
     const file = await store.read(generationKey(key, grant.fence));
     const record = file === undefined ? undefined : readRecord(file.body);
@@ -249,7 +304,10 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
     inspect: (name) => inspectKey(keyOf(name)),
     async *list(prefix) {
       for (const key of keysAmong(await store.list(''))) {
-        const record = await inspectKey(key);
+        const record = await inspectKey(key).catch((error: unknown) => {
+          // One file that cannot be read must not hide the others.
+          process.emitWarning(`The lock ${key} cannot be listed: ${String(error)}`, { code: 'SOLORUN_UNREADABLE' });
+        });
         if (record?.name.startsWith(prefix) === true) yield record;
       }
     },
@@ -259,7 +317,7 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
       const top = await readTop(key, await generations(key), now);
       if (top === 'moved') return { free: true, deathIsVisible: false };
       const deathIsVisible = top?.record?.proof.bootId !== undefined && top.record.proof.bootId === store.proof.bootId;
-      return { free: top === undefined || top.over, deathIsVisible };
+      return { free: top === undefined || (top.over && !(performance.now() < (vetoed.get(key) ?? 0))), deathIsVisible };
     },
   };
 }

@@ -36,11 +36,21 @@ function readProcess(pid: number | 'self'): { state: string; startTime: string }
     stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    return code === 'ENOENT' || code === 'ESRCH' ? undefined : 'hidden';
+    // A /proc mounted with hidepid shows other users' processes as not found: only the kernel's own "no such process" counts.
+    return (code === 'ENOENT' || code === 'ESRCH') && isGone(Number(pid)) ? undefined : 'hidden';
   }
   // The command's name, in parentheses, may itself hold spaces and parentheses: count from the last one (proc(5)).
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return { state: fields[0] ?? '', startTime: fields[19] ?? '' };
+}
+
+function isGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
 }
 
 /** What only Linux has. */

@@ -1,5 +1,5 @@
-import { realpathSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OptionError, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
 import { createGenerations } from './generations.ts';
@@ -83,7 +83,7 @@ function openLockfile(options: LockfileOptions): LockProvider {
 
 function besideFile(path: string, options: LocalLockOptions = {}): LockProvider {
   if (typeof path !== 'string' || path === '') throw new OptionError('lockfile.beside needs the path of a file.');
-  const target = realPath(path);
+  const target = realPath(resolve(path));
   const name = basename(target);
   // Room for the generation within the 255 bytes of a file name.
   const key = Buffer.byteLength(name) > 220 ? keyOf(name) : name;
@@ -95,13 +95,15 @@ function reachOf({ allowNetworkFileSystem = false }: LocalLockOptions): Guarante
   return allowNetworkFileSystem ? 'fleet' : 'host';
 }
 
-function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return join(realpathSync(dirname(path)), basename(path));
-  }
+/** The file itself, also where a symbolic link points to one that does not exist yet. */
+function realPath(path: string, links = 40): string {
+  const parent = dirname(path);
+  if (!existsSync(parent)) throw new OptionError(`There is no directory ${parent} for ${path}: lockfile.beside needs it.`);
+  const place = join(realpathSync(parent), basename(path));
+  const stat = lstatSync(place, { throwIfNoEntry: false });
+  if (stat?.isSymbolicLink() !== true) return place;
+  if (links === 0) throw new OptionError(`${path} is a symbolic link that leads nowhere.`);
+  return realPath(resolve(dirname(place), readlinkSync(place)), links - 1);
 }
 
 function openLocal(directory: string, own: boolean, options: LocalLockOptions): FileStore {

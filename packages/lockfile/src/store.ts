@@ -18,6 +18,8 @@ export interface FileStore {
   write(key: string, body: string, durable: boolean): Promise<boolean>;
   /** The keys that start with `prefix`. */
   list(prefix: string): Promise<string[]>;
+  /** The file with this content is held here no longer: lets go of what proves that its holder lives. */
+  letGo(key: string, body: string): Promise<void>;
   /** Quiet when there is no such key. */
   remove(key: string): Promise<void>;
   /** The store's clock, in ms since the epoch: never later than the moment at which this resolves. */

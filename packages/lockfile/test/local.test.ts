@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import {
+import fs, {
   chmodSync,
   existsSync,
   mkdirSync,
@@ -13,9 +13,10 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSolo, OptionError, ProviderError, type JobRecord, type Solo } from '@solorun/core';
+import { createSolo, LockTimeoutError, OptionError, ProviderError, type JobRecord, type Solo } from '@solorun/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockfile, type LocalLockOptions } from '../src/index.ts';
 
@@ -86,8 +87,8 @@ describe('the lock directory', () => {
 
   it('loses temporary files that a crash left behind long ago', async () => {
     mkdirSync(directory, { mode: 0o700 });
-    const old = join(directory, '.0b0ae5b0.tmp');
-    const recent = join(directory, '.1b0ae5b0.tmp');
+    const old = join(directory, '.solorun-0b0ae5b0-0000-4000-8000-000000000000.tmp');
+    const recent = join(directory, '.solorun-1b0ae5b0-0000-4000-8000-000000000000.tmp');
     for (const file of [old, recent]) writeFileSync(file, 'x');
     utimesSync(old, new Date(), new Date(Date.now() - 2 * 3_600_000));
     await open().run('job', nothing);
@@ -207,7 +208,100 @@ describe('a lock file', () => {
   });
 });
 
+describe('a lock whose files somebody meddles with', () => {
+  it('has one trusted holder after its highest file was deleted and taken anew in the same process', async () => {
+    const solo = open({ leaseMs: 400 });
+    const old = await solo.acquire('job', { waitMs: 0 });
+    rmSync(join(directory, 'job.1.lock'));
+    const fresh = await solo.acquire('job', { waitMs: 0 });
+    await vi.waitFor(() => expect(old.signal.aborted).toBe(true), { timeout: 5_000 });
+    expect(await old.release()).toBe(false);
+    fresh.checkpoint();
+    expect(await open().tryAcquire('job')).toBeUndefined();
+    expect(await fresh.release()).toBe(true);
+  });
+
+  it('tells also the holder of a lease without end that an operator released it', async () => {
+    const provider = lockfile({ directory });
+    const solo = createSolo({ provider, leaseMs: null });
+    solos.push(solo);
+    const lease = await solo.acquire('job', { waitMs: 0 });
+    const { name, owner, fence } = (await solo.inspect('job'))!;
+    const outcome = { result: 'failed', error: 'released by an operator' } as const;
+    const operator = lockfile({ directory });
+    expect(await operator.release({ name, owner, fence, attempt: 1 }, outcome, new AbortController().signal)).toBe(true);
+    await operator.close();
+    expect((await open().tryAcquire('job'))?.fence).toBe(2n);
+    expect(await provider.renew(lease.grant, new AbortController().signal)).toBe(false);
+  });
+
+  it('stays held while the kernel knows its holder, though its record was cut short', async () => {
+    const solo = open();
+    await solo.acquire('job', { waitMs: 0 });
+    const path = join(directory, 'job.1.lock');
+    truncateSync(path, 40);
+    utimesSync(path, new Date(), new Date(Date.now() - 61_000));
+    expect(await open().tryAcquire('job')).toBeUndefined();
+  });
+
+  it('comes free although the clock was set back by an hour after its holder had died elsewhere', async () => {
+    const dying = lockfile({ directory, crashDetection: 'never' });
+    const grant = { name: 'job', owner: 'gone', leaseMs: 200, holder: { host: 'elsewhere', pid: 1 } };
+    await dying.tryAcquire(grant, new AbortController().signal);
+    utimesSync(join(directory, 'job.1.lock'), new Date(), new Date(Date.now() + 3_600_000));
+    expect((await open().acquire('job', { waitMs: 15_000 })).fence).toBe(2n);
+    await dying.close();
+  });
+
+  it('does not fill up with open files when its leases are lost', async () => {
+    const solo = open({ leaseMs: 300 });
+    const openFiles = (): number => readdirSync('/proc/self/fd').length;
+    const before = openFiles();
+    const leases = await Promise.all(Array.from({ length: 20 }, (_, n) => solo.acquire(`job-${n}`, { waitMs: 0 })));
+    for (let n = 0; n < 20; n += 1) rmSync(join(directory, `job-${n}.1.lock`));
+    await vi.waitFor(() => expect(leases.every(({ signal }) => signal.aborted)).toBe(true), { timeout: 5_000 });
+    expect(openFiles()).toBeLessThan(before + 5);
+  });
+
+  it('keeps an occurrence on the disk through runs that have none', async () => {
+    const sync = vi.spyOn(fs, 'fsyncSync');
+    syncBuiltinESMExports();
+    try {
+      const solo = open();
+      await solo.run('job', nothing);
+      expect(sync).not.toHaveBeenCalled();
+      await solo.run('job', nothing, { occurrence: new Date('2026-01-02T03:00:00Z') });
+      const flushed = sync.mock.calls.length;
+      expect(flushed).toBeGreaterThan(0);
+      await solo.run('job', nothing);
+      expect(sync.mock.calls.length).toBeGreaterThan(flushed);
+    } finally {
+      sync.mockRestore();
+      syncBuiltinESMExports();
+    }
+  });
+});
+
 describe('onStale', () => {
+  it('is asked no more than about once a second by whoever waits', async () => {
+    const holder = open({ leaseMs: 100, crashDetection: 'never' });
+    let asked = 0;
+    const taker = open({
+      onStale: () => {
+        asked += 1;
+        return false;
+      },
+    });
+    const stale = { name: 'job', owner: 'gone', leaseMs: 100, holder: { host: 'elsewhere', pid: 1 } };
+    const gone = lockfile({ directory, crashDetection: 'never' });
+    await gone.tryAcquire(stale, new AbortController().signal);
+    await expect(taker.acquire('job', { waitMs: 2_500 })).rejects.toThrow(LockTimeoutError);
+    expect(asked).toBeGreaterThan(0);
+    expect(asked).toBeLessThan(6);
+    await gone.close();
+    await holder.close();
+  });
+
   it('may veto a takeover, and is asked again at the next try', async () => {
     const seen: JobRecord[] = [];
     let allowed = false;
@@ -230,6 +324,27 @@ describe('onStale', () => {
 });
 
 describe('lockfile.beside', () => {
+  it('leaves alone what is not its own, however old', async () => {
+    const notes = join(base, '.my-notes.tmp');
+    mkdirSync(join(base, '.cache.tmp'));
+    writeFileSync(notes, 'precious');
+    utimesSync(notes, new Date(), new Date(Date.now() - 86_400_000));
+    const solo = createSolo({ provider: lockfile.beside(join(base, 'data.json')) });
+    solos.push(solo);
+    await solo.run('it', nothing);
+    expect(readdirSync(base).sort()).toEqual(['.cache.tmp', '.my-notes.tmp', 'data.json.1.lock']);
+  });
+
+  it('is one lock for a link and its target, also before the target exists', async () => {
+    mkdirSync(join(base, 'shared'));
+    symlinkSync('shared/data.json', join(base, 'data.json'));
+    const linked = createSolo({ provider: lockfile.beside(join(base, 'data.json')) });
+    const direct = createSolo({ provider: lockfile.beside(join(base, 'shared/data.json')) });
+    solos.push(linked, direct);
+    await linked.acquire('it', { waitMs: 0 });
+    expect(await direct.tryAcquire('it')).toBeUndefined();
+  });
+
   it('locks the file itself: by any path to it and under any name', async () => {
     const file = join(base, 'accounts.json');
     writeFileSync(file, '{}');
@@ -253,7 +368,7 @@ describe('lockfile.beside', () => {
   });
 
   it('needs the directory of the file', () => {
-    expect(() => lockfile.beside(join(base, 'missing', 'file'))).toThrow(/ENOENT/);
+    expect(() => lockfile.beside(join(base, 'missing', 'file'))).toThrow(/There is no directory/);
     expect(() => lockfile.beside('')).toThrow(OptionError);
   });
 });

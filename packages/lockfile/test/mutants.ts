@@ -22,8 +22,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     says: 'deletes the highest file instead of writing it as released',
     edits: [
       [
-        'return store.write(generationKey(key, grant.fence), body, durable(record.claimed));',
-        'await store.remove(generationKey(key, grant.fence)); return body !== undefined && durable !== undefined;',
+        'return store.write(generationKey(key, grant.fence), released, durable(record.occurrence !== undefined));',
+        'await store.remove(generationKey(key, grant.fence)); return released !== undefined && durable !== undefined;',
       ],
     ],
   },
@@ -50,8 +50,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     says: 'goes on although the next generation exists',
     edits: [
       [
-        'if (!(await store.createExclusive(own, grant.body, durable(grant.record.claimed)))) return false;',
-        'await store.createExclusive(own, grant.body, durable(grant.record.claimed));',
+        'if (!(await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined)))) return false;',
+        'await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined));',
       ],
     ],
   },
@@ -70,7 +70,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   'renews-whatever-stands-above': {
     says: 'counts a renewal without looking for a higher generation, past its own deadline',
-    edits: [['return (await generations(key)).at(-1) === grant.fence;', 'return true;']],
+    edits: [['(await generations(key)).at(-1) === grant.fence;\n    if', 'String(key) !== "";\n    if']],
   },
   'forgets-history-on-takeover': {
     says: 'starts the record anew when the holder is dead',

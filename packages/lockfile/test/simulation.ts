@@ -126,6 +126,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
         const lower = await verb(() => matching().filter((_, index) => index % 2 === 0));
         return [...new Set([...lower, ...upper])];
       },
+      letGo: async () => {},
       remove: (key) => verb(() => void files.delete(key)),
       close: async () => {},
     };

@@ -4,6 +4,8 @@ import { UnsupportedError } from '../errors.ts';
 import {
   contractCase,
   done,
+  failed,
+  instant,
   LONG_MS,
   mustAcquire,
   mustRefuse,
@@ -166,6 +168,27 @@ export function leaseCases(options: ContractOptions): ContractCase[] {
       await mustAcquire(b, name);
       assert.equal(await done(a, first), false);
       await mustRefuse(a, name, 'held');
+    }),
+
+    promise('G6', 'does not renew what was released, nor change how it ended', async ({ open }) => {
+      const [a, b] = [await open(), await open()];
+      const name = newName();
+      const grant = await mustAcquire(a, name, a.guarantees.occurrences ? { occurrence: { at: instant(5), attempts: 2 } } : {});
+      await done(a, grant);
+      assert.notEqual(await settled(renew(a, grant)), true, 'a released lease is not renewed');
+      if (!a.guarantees.occurrences) return;
+      await failed(a, grant);
+      assert.equal((await b.inspect(name))?.held, false);
+      assert.equal((await b.inspect(name))?.occurrence?.state, 'done');
+    }),
+
+    promise('G2', 'tells whoever holds a lease when closing the provider frees it', async ({ open }) => {
+      const [a, b] = [await open(), await open()];
+      const name = newName();
+      const grant = await mustAcquire(a, name);
+      await a.close();
+      const next = await tryIt(b, request(name));
+      if (next.acquired) assert.equal(grant.lost?.aborted, true, 'the holder of the freed lease is told');
     }),
 
     promise('G3', 'gives every acquisition of a name a greater fence, through releases and expiry', async (fleet) => {

@@ -17,16 +17,15 @@ export function loadKernelLocks(): KernelLocks | undefined {
   }
 }
 
-/** By a shared lock, so that two who look at once do not take each other for the holder. */
+/**
+ * Whether nobody holds the lock of a file; undefined if that cannot be known. By a shared lock, so that two who look at once do not
+ * take each other for the holder. A file system without locks answers in many ways (ENOLCK, EOPNOTSUPP, ENOSYS, some of them
+ * without a name in Node), and every one of them means that it cannot be known.
+ */
 export function isUnlocked(locks: KernelLocks, fd: number): boolean | undefined {
   try {
     return locks.tryLock(fd, { shared: true });
-  } catch (error) {
-    if (isLockingUnavailable(error)) return undefined;
-    throw error;
+  } catch {
+    return undefined;
   }
-}
-
-export function isLockingUnavailable(error: unknown): boolean {
-  return ['ENOLCK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '');
 }

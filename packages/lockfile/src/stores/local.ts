@@ -22,7 +22,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { OptionError } from '@solorun/core';
 import { processProof } from '../holder.ts';
 import type { FileStore, Proof, StoredFile } from '../store.ts';
-import { isLockingUnavailable, isUnlocked, loadKernelLocks, type KernelLocks } from './kernel-locks.ts';
+import { isUnlocked, loadKernelLocks, type KernelLocks } from './kernel-locks.ts';
 import { createWatchers } from './watch.ts';
 
 /*
@@ -61,6 +61,13 @@ const NETWORK_FILE_SYSTEMS = new Set([
   0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x01021997, 0x5346414f, 0x00c36400, 0x47504653, 0x0bd00bd0,
 ]);
 
+/** Unmistakably ours: `beside` works in directories that are the user's. */
+const TEMPORARY = /^\.solorun-[0-9a-f-]{36}\.tmp$/;
+
+function temporaryName(): string {
+  return `.solorun-${randomUUID()}.tmp`;
+}
+
 interface HeldFile {
   readonly fd: number;
   readonly body: string;
@@ -71,8 +78,10 @@ export function localStore(options: LocalStoreOptions): FileStore {
   if (options.own) prepareDirectory(directory);
   else requireDirectory(directory);
   refuseNetworkFileSystem(directory, options.allowNetworkFileSystem);
-  const locks = options.kernelLocks ? loadKernelLocks() : undefined;
-  const proof: Proof = { ...processProof(), lockedOn: locks === undefined ? undefined : deviceOf(directory, locks) };
+  const loaded = options.kernelLocks ? loadKernelLocks() : undefined;
+  const lockedOn = loaded === undefined ? undefined : lockingDevice(directory, loaded);
+  const locks = lockedOn === undefined ? undefined : loaded;
+  const proof: Proof = { ...processProof(), lockedOn };
   /** Open, and locked where the kernel can: the files that this process holds. */
   const held = new Map<string, HeldFile>();
   const watchers = createWatchers(directory);
@@ -89,7 +98,7 @@ export function localStore(options: LocalStoreOptions): FileStore {
   }
 
   function openTemporary(mode: number): { fd: number; path: string } {
-    const path = pathOf(`.${randomUUID()}.tmp`);
+    const path = pathOf(temporaryName());
     try {
       return { path, fd: openSync(path, CREATE, mode) };
     } catch (error) {
@@ -101,7 +110,7 @@ export function localStore(options: LocalStoreOptions): FileStore {
   function writeTemporary(body: string, durable: boolean): { fd: number; path: string } {
     const { path, fd } = openTemporary(FILE_MODE);
     try {
-      writeSync(fd, body);
+      writeWhole(fd, Buffer.from(body));
       if (durable) fsyncSync(fd);
     } catch (error) {
       closeSync(fd);
@@ -126,10 +135,9 @@ export function localStore(options: LocalStoreOptions): FileStore {
 
   function sweep(now: number): void {
     for (const name of readdirSync(directory)) {
-      if (!name.startsWith('.') || !name.endsWith('.tmp')) continue;
-      const path = pathOf(name);
-      const stat = lstatSync(path, { throwIfNoEntry: false });
-      if (stat !== undefined && now - stat.mtimeMs > LEFT_BEHIND_MS) unlinkQuietly(path);
+      if (!TEMPORARY.test(name)) continue;
+      const stat = lstatSync(pathOf(name), { throwIfNoEntry: false });
+      if (stat !== undefined && now - stat.mtimeMs > LEFT_BEHIND_MS) unlinkIfWeMay(pathOf(name));
     }
   }
 
@@ -176,10 +184,15 @@ export function localStore(options: LocalStoreOptions): FileStore {
           throw error;
         }
       } finally {
-        unlinkQuietly(path);
+        // The file stands by its name; what is left of its temporary form is swept one day.
+        unlinkIfWeMay(path);
         if (!created) closeSync(fd);
       }
-      if (created) held.set(key, { fd, body });
+      if (created) {
+        // Somebody deleted what this process held under the same name.
+        forget(key);
+        held.set(key, { fd, body });
+      }
       return created;
     },
 
@@ -195,18 +208,21 @@ export function localStore(options: LocalStoreOptions): FileStore {
       if (file?.body === body) {
         // In place, so that the file system's own clock moves the modification time; utimes would bring ours.
         touch(file.fd, body);
-        return sameFile(file.fd, path);
+        if (sameFile(file.fd, path)) return true;
+        forget(key);
+        return false;
       }
       if (file === undefined ? lstatSync(path, { throwIfNoEntry: false }) === undefined : !sameFile(file.fd, path)) {
         forget(key);
         return false;
       }
-      const temporary = writeTemporary(body, durable);
-      closeSync(temporary.fd);
       try {
+        const temporary = writeTemporary(body, durable);
+        closeSync(temporary.fd);
         renameSync(temporary.path, path);
       } catch (error) {
-        unlinkQuietly(temporary.path);
+        // The holder is done with it, and a full disk must not keep others out for as long as this process lives.
+        forget(key);
         throw error;
       }
       if (durable) syncDirectory();
@@ -218,6 +234,10 @@ export function localStore(options: LocalStoreOptions): FileStore {
     async list(prefix) {
       requireOpen();
       return readdirSync(directory).filter((name) => name.startsWith(prefix));
+    },
+
+    async letGo(key, body) {
+      if (held.get(key)?.body === body) forget(key);
     },
 
     async remove(key) {
@@ -236,6 +256,12 @@ export function localStore(options: LocalStoreOptions): FileStore {
       watchers.close();
     },
   };
+}
+
+/** A disk that fills up takes a part and says so only at the next write. */
+function writeWhole(fd: number, bytes: Buffer): void {
+  if (bytes.length > MAX_FILE_BYTES) throw new Error(`a record of ${bytes.length} bytes is too large for a lock file`);
+  for (let written = 0; written < bytes.length;) written += writeSync(fd, bytes, written);
 }
 
 /** Writes the first byte again. */
@@ -271,6 +297,15 @@ function readFile(path: string, locks: KernelLocks | undefined): StoredFile | un
     } finally {
       closeSync(fd);
     }
+  }
+}
+
+/** For clean-up: a file that stays does no harm. */
+function unlinkIfWeMay(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Another user's in a sticky directory, a read-only disk, gone already: whoever may removes it later.
   }
 }
 
@@ -330,15 +365,11 @@ function refuseNetworkFileSystem(directory: string, allow: boolean): void {
 }
 
 /** The device that files in this directory lie on, if its file system takes locks. */
-function deviceOf(directory: string, locks: KernelLocks): string | undefined {
-  const path = join(directory, `.${randomUUID()}.tmp`);
+function lockingDevice(directory: string, locks: KernelLocks): string | undefined {
+  const path = join(directory, temporaryName());
   const fd = openSync(path, CREATE, 0o600);
   try {
-    locks.tryLock(fd);
-    return String(fstatSync(fd).dev);
-  } catch (error) {
-    if (isLockingUnavailable(error)) return undefined;
-    throw error;
+    return isUnlocked(locks, fd) === true && locks.tryLock(fd) ? String(fstatSync(fd).dev) : undefined;
   } finally {
     closeSync(fd);
     unlinkQuietly(path);
