@@ -9,6 +9,8 @@ export type Held = Extract<Refusal, { reason: 'held' }>;
 
 /** Without a word from the provider, try again after at most this long, in ms. */
 const SAFETY_POLL_MS = 5_000;
+/** Hints may be false, over and over: one waiter heeds no more than one in this time, in ms. */
+const HINT_GAP_MS = 10;
 /** Polling: the ceiling of the first delay and of all later ones, in ms. */
 const polling = settleBackoff({ minMs: 25, maxMs: 1_000, retries: Number.POSITIVE_INFINITY });
 
@@ -32,13 +34,17 @@ export function createHints(core: Core, terms: Terms, stop: AbortSignal): Hints 
   const { provider } = core.settings;
   let current: Hint | undefined;
   let polls = 0;
+  let hintedAt = Number.NEGATIVE_INFINITY;
 
   /** The provider may keep a place in its queue for this request, so one hint outlives the looks in between. */
   function hintFor(request: AcquireRequest): Hint {
     if (current !== undefined) return current;
     const controller = new AbortController();
     const over = (async () => provider.untilFree?.(request, controller.signal))().then(
-      () => {
+      async () => {
+        const tooEarlyMs = hintedAt + HINT_GAP_MS - performance.now();
+        if (tooEarlyMs > 0) await delay(tooEarlyMs, controller.signal);
+        hintedAt = performance.now();
         hint.state = 'arrived';
       },
       async (error: unknown) => {

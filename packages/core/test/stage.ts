@@ -51,7 +51,7 @@ export interface Stage {
   readonly calls: Call[];
   /** How often. */
   readonly asked: (verb: Call['verb']) => number;
-  /** A solo of one more replica, on the same provider. Its leases last 30 s, of which 28.5 are trusted. */
+  /** A solo of one more replica, with a provider of its own on the same store. Its leases last 30 s, of which 28.5 are trusted. */
   readonly replica: (options?: Partial<SoloOptions>) => Solo;
   /** The clocks go on and no timer fires, as when the event loop is stalled or the process stopped. */
   readonly stall: (ms: number) => void;
@@ -92,7 +92,8 @@ export function createStage(replace: (sound: LockProvider) => Partial<LockProvid
     provider,
     calls,
     asked: (verb) => calls.filter((call) => call.verb === verb).length,
-    replica: (options = {}) => createSolo({ provider, clock: { now: () => performance.now() + stalledMs }, ...options }),
+    replica: (options = {}) =>
+      createSolo({ provider: { ...provider }, clock: { now: () => performance.now() + stalledMs }, ...options }),
     stall(ms) {
       stalledMs += ms;
     },
