@@ -3,7 +3,7 @@ import { bounded, delay } from './bounded.ts';
 import { asProviderError, createCore, throwIfClosed, type Attempt } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
 import { ClosedError, CloseTimeoutError, ProviderError, quote } from './errors.ts';
-import type { SoloEventName, SoloEvents } from './events.ts';
+import { callQuietly, type SoloEventName, type SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
 import type { Lease } from './lease.ts';
 import {
@@ -211,6 +211,8 @@ export function createSolo(options: SoloOptions): Solo {
         }
       } finally {
         ended.abort();
+        // Not waited for: it stands in line behind a next() that may hang.
+        void callQuietly('The end of a list', () => records.return?.());
       }
     },
 
@@ -223,7 +225,8 @@ export function createSolo(options: SoloOptions): Solo {
 
     on: (event, listener) => core.events.on(event, listener),
 
-    close(closeOptions = {}) {
+    async close(closeOptions = {}) {
+      if (closeOptions.graceMs !== undefined) checkMs('graceMs', closeOptions.graceMs, 0);
       closed ??= close(closeOptions);
       return closed;
     },
@@ -235,7 +238,6 @@ export function createSolo(options: SoloOptions): Solo {
   };
 
   async function close({ graceMs = 30_000, keepProvider = false }: CloseOptions): Promise<void> {
-    checkMs('graceMs', graceMs, 0);
     core.closing.abort(new ClosedError());
     for (const lease of core.leases) lease.abort(core.closing.signal.reason);
     const grace = new AbortController();
@@ -246,7 +248,8 @@ export function createSolo(options: SoloOptions): Solo {
       closed = undefined;
       throw new CloseTimeoutError(graceMs, [...new Set(active.values())]);
     }
-    await Promise.all([...core.leases].map((lease) => lease.release()));
+    // One with an occurrence that is still here was granted just now and given to nobody: its run has not been.
+    await Promise.all([...core.leases].map((lease) => lease.end({ result: lease.occurrence === undefined ? 'done' : 'abandoned' })));
     if (leave(provider) && !keepProvider) await asked('close', () => provider.close());
   }
 }
