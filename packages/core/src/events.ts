@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
-import { OptionError, quote, type LeaseLostError } from './errors.ts';
+import { messageOf, OptionError, quote, type LeaseLostError } from './errors.ts';
 import type { Occurrence } from './lease.ts';
 import type { Holder, OccurrenceState, Outcome } from './provider.ts';
 
@@ -81,7 +81,8 @@ export function createEvents(): Events {
       if (channels[event].hasSubscribers) channels[event].publish(detail);
       const set = listeners.get(event);
       if (set === undefined) return;
-      for (const listener of set) {
+      // Those who listened when it happened: one that is added by a listener hears the next.
+      for (const listener of [...set]) {
         void callQuietly(`A listener of Solorun's '${event}' event`, () =>
           (listener as (d: SoloEvents[typeof event]) => unknown)(detail),
         );
@@ -95,7 +96,7 @@ export async function callQuietly(what: string, call: () => unknown): Promise<vo
   try {
     await call();
   } catch (error) {
-    process.emitWarning(`${what} failed: ${String(error)}`, {
+    process.emitWarning(`${what} failed: ${messageOf(error)}`, {
       code: 'SOLORUN_LISTENER',
       ...(error instanceof Error && error.stack !== undefined ? { detail: error.stack } : {}),
     });
