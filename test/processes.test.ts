@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -131,4 +131,37 @@ describe('two replicas, one of which fires 200 ms late', () => {
     // The late replica asked for the ticks too.
     expect(replicas[1]!.said.filter(({ skipped }) => skipped === 'done' || skipped === 'held').length).toBeGreaterThan(20);
   });
+});
+
+const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
+if (!existsSync(faketime)) process.stderr.write('SKIPPED: replicas whose clocks are apart. Remedy: apt-get install faketime\n');
+
+describe('three replicas whose clocks are two minutes apart', () => {
+  it.runIf(existsSync(faketime) || process.env['CI'] === 'true')(
+    'run each tick once, and none before its time (needs faketime)',
+    { timeout: 60_000 },
+    async () => {
+      const replicas = [-120, 0, 120].map((skew) =>
+        start(program('tick'), [directory, '0'], {
+          LD_PRELOAD: faketime,
+          FAKETIME: `${skew < 0 ? '' : '+'}${skew}s`,
+          FAKETIME_DONT_FAKE_MONOTONIC: '1',
+        }),
+      );
+      await Promise.all(replicas.map((replica) => replica.says('ready')));
+      await sleep(12_500);
+      for (const replica of replicas) replica.kill('SIGTERM');
+      for (const replica of replicas) expect(await replica.ended).toBe(0);
+
+      const runs = replicas.flatMap(({ said }) => said).filter((line) => 'ran' in line);
+      const slots = runs.map(({ ran }) => String(ran)).sort();
+      expect(new Set(slots).size).toBe(slots.length);
+      // The one whose clock is right runs them all; the others' ticks are over, or far from due.
+      const right = replicas[1]!.said.filter((line) => 'ran' in line).map(({ ran }) => Date.parse(String(ran)));
+      expect(right.length).toBeGreaterThanOrEqual(10);
+      expect(right.at(-1)! - right[0]!).toBe((right.length - 1) * 1_000);
+      for (const { ran, acquiredAt } of runs)
+        expect(Date.parse(String(acquiredAt))).toBeGreaterThanOrEqual(Date.parse(String(ran)));
+    },
+  );
 });

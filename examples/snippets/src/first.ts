@@ -8,8 +8,8 @@ const solo = createSolo({ provider: lockfile({ directory: './locks' }) });
 schedule(
   solo,
   '0 3 * * *',
-  async ({ occurrence, signal }) => {
-    await makeBackup(occurrence!.at, signal);
+  async ({ date, signal }) => {
+    await makeBackup(date, signal); // date is 03:00, whenever it really runs
   },
   { name: 'nightly-backup', onBusy: 'standby', attempts: 2 },
 );
