@@ -100,7 +100,8 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
     if (stopping.signal.aborted) stop();
     else stopping.signal.addEventListener('abort', stop, { once: true });
 
-    const over = (async () => {
+    // In a turn of its own, for the leader may ask whether it is one as soon as it is told.
+    const over = Promise.resolve().then(async () => {
       const { name: lock, signal, fence } = lease;
       const term: Term = {
         name: lock,
@@ -119,7 +120,7 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
       await elected;
       await deposed;
       await lease.end(failure === undefined ? { result: 'done' } : { result: 'failed', error: messageOf(failure.error) });
-    })();
+    });
     current = { lease, end, over };
     await over;
     current = undefined;
