@@ -174,11 +174,19 @@ export function messageOf(thrown: unknown): string {
  * libpq and of environments (`PGPASSWORD=secret`, `api_key: "secret"`), and in HTTP headers (`Bearer secret`).
  */
 export function redact(text: string): string {
+  // Every length that may have to be tried again is bounded: a megabyte of somebody's message must not take minutes.
   return text
-    .replace(/([a-z][a-z0-9+.-]*:\/\/)\S*@/giu, '$1***@')
+    .replace(/\b([a-z][a-z0-9+.-]{0,30}:\/\/)(\S+)/giu, (_, scheme: string, rest: string) => scheme + withoutCredentials(rest))
     .replace(
-      /([\w-]*(?:password|passwd|pwd|secret|token|credential|api[_-]?key|access[_-]?key)[\w-]*["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)/giu,
+      /((?:password|passwd|pwd|secret|token|credential|api[_-]?key|access[_-]?key)[\w-]{0,30}["']?\s{0,9}[:=]\s{0,9})("[^"]*"?|'[^']*'?|[^\s,;&"']+)/giu,
       '$1***',
     )
-    .replace(/\b(bearer|basic)\s+[^\s,;"']+/giu, '$1 ***');
+    .replace(/\b(bearer|basic)\s{1,9}[^\s,;"']+/giu, '$1 ***');
+}
+
+/** What follows the scheme of a URL. A password may hold "@" and "/" although it should not; a path without one before it may, too. */
+function withoutCredentials(rest: string): string {
+  const authority = rest.split('/', 1)[0]!;
+  const end = (authority.includes(':') ? rest : authority).lastIndexOf('@');
+  return end === -1 ? rest : `***${rest.slice(end)}`;
 }
