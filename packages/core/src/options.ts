@@ -133,9 +133,7 @@ export function settleSolo(options: SoloOptions): SoloSettings {
   checkLease(provider, leaseMs);
   if (marginMs !== undefined) checkMs('marginMs', marginMs, 0);
   if (callTimeoutMs !== undefined) checkMs('callTimeoutMs', callTimeoutMs, 1);
-  if (leaseMs !== null && marginMs !== undefined && marginMs >= leaseMs / 2) {
-    throw new OptionError(`marginMs = ${marginMs} leaves too little of leaseMs = ${leaseMs}: keep it below half.`);
-  }
+  checkMargin(marginMs, leaseMs);
   const clock = options.clock ?? (provider.guarantees.clock === 'process' ? processClock : createSuspendAwareClock());
   return Object.freeze({
     provider,
@@ -155,7 +153,10 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new OptionError(`The signal for ${quote(name)} is an AbortSignal (a controller's .signal), not ${typeof signal}.`);
   }
-  if (leaseMs !== solo.leaseMs) checkLease(solo.provider, leaseMs);
+  if (leaseMs !== solo.leaseMs) {
+    checkLease(solo.provider, leaseMs);
+    checkMargin(solo.marginMs, leaseMs);
+  }
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
     throw new OptionError(`attempts is a whole number from 1, not ${attempts} (lock ${quote(name)}).`);
   }
@@ -262,6 +263,11 @@ export function checkLease(provider: LockProvider, leaseMs: number | null): void
   }
   if (!expiry) throw new UnsupportedError(`${provider.kind} cannot end a lease by time here: give leaseMs: null.`);
   checkMs('leaseMs', leaseMs, minLeaseMs);
+}
+
+function checkMargin(marginMs: number | undefined, leaseMs: number | null): void {
+  if (leaseMs === null || marginMs === undefined || marginMs < leaseMs / 2) return;
+  throw new OptionError(`marginMs = ${marginMs} leaves too little of leaseMs = ${leaseMs}: keep it below half.`);
 }
 
 export function checkMs(option: string, value: number, min: number): void {

@@ -249,7 +249,9 @@ export function createSolo(options: SoloOptions): Solo {
       throw new CloseTimeoutError(graceMs, [...new Set(active.values())]);
     }
     // One with an occurrence that is still here was granted just now and given to nobody: its run has not been.
-    await Promise.all([...core.leases].map((lease) => lease.end({ result: lease.occurrence === undefined ? 'done' : 'abandoned' })));
+    await Promise.all(
+      [...core.leases].map((lease) => lease.end({ result: lease.occurrence === undefined ? 'done' : 'abandoned' })),
+    );
     if (leave(provider) && !keepProvider) await asked('close', () => provider.close());
   }
 }
