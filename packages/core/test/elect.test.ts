@@ -71,22 +71,28 @@ describe('an election', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('gives the lock back only after both callbacks have settled', async () => {
-    const { provider, replica } = createStage();
-    const [elected, deposed] = [deferred(), deferred()];
-    const election = replica().elect('clock', { onElected: () => elected.promise, onDeposed: () => deposed.promise });
-    await settle();
-    const stopping = watch(election.stop());
-    await pass(60_000);
-    elected.resolve();
-    await pass(60_000);
-    expect(await provider.inspect('clock')).toMatchObject({ held: true });
-    expect(stopping.state).toBe('pending');
-    deposed.resolve();
-    await settle();
-    expect(await provider.inspect('clock')).toMatchObject({ held: false });
-    expect(stopping.state).toBe('resolved');
-  });
+  it.each(['onElected', 'onDeposed'] as const)(
+    'gives the lock back only after both callbacks have settled, %s last',
+    async (last) => {
+      const { provider, replica } = createStage();
+      const settles = { onElected: deferred(), onDeposed: deferred() };
+      const election = replica().elect('clock', {
+        onElected: () => settles.onElected.promise,
+        onDeposed: () => settles.onDeposed.promise,
+      });
+      await settle();
+      const stopping = watch(election.stop());
+      await pass(60_000);
+      settles[last === 'onElected' ? 'onDeposed' : 'onElected'].resolve();
+      await pass(60_000);
+      expect(await provider.inspect('clock')).toMatchObject({ held: true });
+      expect(stopping.state).toBe('pending');
+      settles[last].resolve();
+      await settle();
+      expect(await provider.inspect('clock')).toMatchObject({ held: false });
+      expect(stopping.state).toBe('resolved');
+    },
+  );
 
   it('is stopped by leaving its block', async () => {
     const { provider, replica } = createStage();
