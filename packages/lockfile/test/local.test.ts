@@ -273,8 +273,11 @@ describe('a lock whose files somebody meddles with', () => {
       await solo.run('job', nothing, { occurrence: new Date('2026-01-02T03:00:00Z') });
       const flushed = sync.mock.calls.length;
       expect(flushed).toBeGreaterThan(0);
-      await solo.run('job', nothing);
-      expect(sync.mock.calls.length).toBeGreaterThan(flushed);
+      const lease = await solo.acquire('job', { waitMs: 0 });
+      const flushedAgain = sync.mock.calls.length;
+      expect(flushedAgain).toBeGreaterThan(flushed);
+      await lease.release();
+      expect(sync.mock.calls.length).toBeGreaterThan(flushedAgain);
     } finally {
       sync.mockRestore();
       syncBuiltinESMExports();
