@@ -32,9 +32,12 @@ export interface ElectOptions extends LeaseOptions {
 export interface Election extends AsyncDisposable {
   /** Asks the clock: false from the moment the lease can no longer be trusted. */
   isLeader(): boolean;
-  /** Ends the current term, if any, and lets others have a turn before campaigning again. */
+  /**
+   * Ends the current term, if any, and rests for a moment before campaigning again. Resolves when `onElected` and `onDeposed` have
+   * settled, so neither of them can wait for it.
+   */
   resign(): Promise<void>;
-  /** Ends the term and the campaign. Resolves when both `onElected` and `onDeposed` have settled and the lock is given back. */
+  /** Ends the term and the campaign. Resolves when `onElected` and `onDeposed` have settled and the lock is given back. */
   stop(): Promise<void>;
   /** Resolves when the campaign was stopped. Rejects if it cannot succeed: the provider refused the name or the options for good. */
   readonly finished: Promise<void>;
@@ -58,7 +61,7 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
     clearInterval(alive);
     for (const end of unlink) end();
   });
-  // Whoever does not ask how it ended is told by the `failed` event.
+  // Whoever does not ask how it ended is told by the `unconfirmed` event.
   finished.catch(() => {});
 
   async function campaign(): Promise<void> {

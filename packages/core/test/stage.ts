@@ -39,7 +39,7 @@ export async function pass(ms: number): Promise<void> {
 /** Lets everything happen that needs no time. */
 export const settle = (): Promise<void> => pass(0);
 
-export interface Call {
+interface Call {
   readonly verb: 'tryAcquire' | 'renew' | 'release' | 'untilFree' | 'close';
   readonly atMs: number;
   readonly detail?: unknown;
