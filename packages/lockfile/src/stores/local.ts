@@ -48,6 +48,8 @@ const CREATE = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
 const FILE_MODE = 0o660;
 /** Linux's coarse clock, which stamps files, moves in steps of up to 10 ms (HZ = 100). */
 const GRANULARITY_MS = 10;
+/** At a file that is replaced each time. */
+const LOOKS = 10;
 /** Larger than any record can be. */
 const MAX_FILE_BYTES = 64 * 1024;
 /** Whoever crashed while creating a file left its temporary form; nobody takes this long, in ms. */
@@ -276,7 +278,7 @@ function sameFile(fd: number, path: string): boolean {
 
 /** Looks again when the file was replaced while it was read: the kernel's lock tells of the old file, the content must too. */
 function readFile(path: string, locks: KernelLocks | undefined): StoredFile | undefined {
-  for (;;) {
+  for (let look = 1; ; look += 1) {
     let fd: number;
     try {
       fd = openSync(path, READ);
@@ -293,7 +295,10 @@ function readFile(path: string, locks: KernelLocks | undefined): StoredFile | un
       const body = readFileSync(fd, 'utf8');
       const modifiedAt = fstatSync(fd).mtimeMs;
       const unlocked = locks === undefined ? undefined : isUnlocked(locks, fd);
-      if (unlocked !== true || sameFile(fd, path)) return { body, modifiedAt, device: String(stat.dev), unlocked };
+      const device = String(stat.dev);
+      if (unlocked !== true || sameFile(fd, path)) return { body, modifiedAt, device, unlocked };
+      // Some file systems give one file two numbers: then the kernel's lock says nothing.
+      if (look >= LOOKS) return { body, modifiedAt, device, unlocked: undefined };
     } finally {
       closeSync(fd);
     }
