@@ -6,7 +6,7 @@ import { createSolo } from '@solorun/core';
 import { lockfile } from '@solorun/lockfile';
 import { say } from './say.js';
 
-const [directory = '', lateMs = ''] = process.argv.slice(2);
+const [directory = '', lateMs = '', onBusy = 'skip'] = process.argv.slice(2);
 const late = Number(lateMs);
 globalThis.Date = new Proxy(Date, {
   construct: (Real, given) => (given.length === 0 ? new Real(Real.now() - late) : Reflect.construct(Real, given)),
@@ -25,7 +25,7 @@ const task = schedule(
     say({ ran: occurrence?.at.toISOString(), fence: String(fence), acquiredAt });
     await sleep(20);
   },
-  { name: 'tick' },
+  { name: 'tick', onBusy: /** @type {'skip' | 'standby'} */ (onBusy) },
 );
 solo.on('skipped', ({ reason, at }) => say({ skipped: reason, slot: at?.toISOString() }));
 say({ ready: true });
