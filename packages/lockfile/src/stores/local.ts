@@ -2,26 +2,22 @@ import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   constants,
-  existsSync,
   fstatSync,
   fsyncSync,
   linkSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
-  statfsSync,
   unlinkSync,
   writeSync,
-  type Stats,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
-import { OptionError } from '@solorun/core';
 import { processProof } from '../holder.ts';
 import type { FileStore, Proof, StoredFile } from '../store.ts';
+import { prepareDirectory, refuseNetworkFileSystem, requireDirectory } from './directory.ts';
 import { isUnlocked, loadKernelLocks, type KernelLocks } from './kernel-locks.ts';
 import { createWatchers } from './watch.ts';
 
@@ -54,14 +50,6 @@ const LOOKS = 10;
 const MAX_FILE_BYTES = 64 * 1024;
 /** Whoever crashed while creating a file left its temporary form; nobody takes this long, in ms. */
 const LEFT_BEHIND_MS = 60 * 60 * 1000;
-
-/**
- * statfs(2) magic numbers: NFS, SMB, SMB2, CIFS, 9P, AFS, Ceph, GPFS, Lustre. Clients cache listings, so two of them may see
- * different directories. What is mounted through FUSE cannot be told from a local disk.
- */
-const NETWORK_FILE_SYSTEMS = new Set([
-  0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x01021997, 0x5346414f, 0x00c36400, 0x47504653, 0x0bd00bd0,
-]);
 
 /** Unmistakably ours: `beside` works in directories that are the user's. */
 const TEMPORARY = /^\.solorun-[0-9a-f-]{36}\.tmp$/;
@@ -320,53 +308,6 @@ function unlinkQuietly(path: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
-}
-
-function prepareDirectory(directory: string): void {
-  makeDirectory(directory);
-  const stat = requireDirectory(directory);
-  if ((stat.mode & 0o002) !== 0) {
-    throw new OptionError(
-      `The lock directory ${directory} can be written by everybody, so anybody could take or fake a lock: chmod o-w it, or use a directory of your own.`,
-    );
-  }
-}
-
-/** mkdir -p, by hand: Node's own never returns below /proc, where a new directory is always "not found". */
-function makeDirectory(directory: string): void {
-  const attempt = (): boolean => {
-    try {
-      mkdirSync(directory, { mode: 0o700 });
-      return true;
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code === 'EEXIST') return true;
-      if (code === 'ENOENT') return false;
-      throw new OptionError(`Cannot make the lock directory ${directory}: ${message}`);
-    }
-  };
-  if (attempt()) return;
-  const parent = dirname(directory);
-  if (parent !== directory && !existsSync(parent)) makeDirectory(parent);
-  if (!attempt()) throw new OptionError(`Cannot make the lock directory ${directory}: ${parent} takes no new directories.`);
-}
-
-function requireDirectory(directory: string): Stats {
-  const stat = lstatSync(directory, { throwIfNoEntry: false });
-  if (stat === undefined) throw new OptionError(`There is no directory ${directory}.`);
-  if (stat.isSymbolicLink())
-    throw new OptionError(`The lock directory ${directory} is a symbolic link: give the directory itself.`);
-  if (!stat.isDirectory()) throw new OptionError(`${directory} is not a directory.`);
-  return stat;
-}
-
-function refuseNetworkFileSystem(directory: string, allow: boolean): void {
-  const type = process.platform === 'linux' && !allow ? statfsSync(directory).type : 0;
-  if (!NETWORK_FILE_SYSTEMS.has(type >>> 0)) return;
-  throw new OptionError(
-    `${directory} is on a network file system, whose clients may see an old listing, so two could hold one lock. ` +
-      'Use a database provider between machines; or, if it is mounted without caching, say allowNetworkFileSystem: true.',
-  );
 }
 
 /** The device that files in this directory lie on, if its file system takes locks. */
