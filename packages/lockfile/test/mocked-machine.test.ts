@@ -8,13 +8,17 @@ import { lockfile } from '../src/index.ts';
 /*
  * Mocks, because there is no network file system here, and the addon is there: what the machine says of itself is made up.
  */
-const machine = vi.hoisted(() => ({ fileSystem: 0, addon: true }));
+const machine = vi.hoisted(() => ({ fileSystem: 0, addon: true, mostWritten: Number.POSITIVE_INFINITY }));
 
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>();
   const statfsSync = (path: string): unknown =>
     Object.assign(fs.statfsSync(path), machine.fileSystem === 0 ? {} : { type: machine.fileSystem });
-  return { ...fs, statfsSync };
+  const writeSync = (fd: number, data: Buffer | string, offset = 0): number =>
+    typeof data === 'string'
+      ? fs.writeSync(fd, data, offset)
+      : fs.writeSync(fd, data, offset, Math.min(machine.mostWritten, data.length - offset));
+  return { ...fs, statfsSync, writeSync };
 });
 vi.mock('node:module', async (original) => {
   const module = await original<typeof import('node:module')>();
@@ -33,6 +37,7 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'solorun-machine-'));
   machine.fileSystem = 0;
   machine.addon = true;
+  machine.mostWritten = Number.POSITIVE_INFINITY;
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
@@ -46,6 +51,18 @@ describe('a network file system', () => {
     expect(() => lockfile({ directory })).toThrow(/network file system/);
     expect(() => lockfile.beside(join(directory, 'file'))).toThrow(/network file system/);
     expect(lockfile({ directory, allowNetworkFileSystem: true }).guarantees.reach).toBe('fleet');
+  });
+});
+
+describe('a disk that takes a part of what is written', () => {
+  it('gets the rest as well: no record is ever cut short', async () => {
+    machine.mostWritten = 100;
+    const solo = createSolo({ provider: lockfile({ directory }) });
+    await solo.run('job', async () => {
+      expect(await solo.inspect('job')).toMatchObject({ held: true, fence: 1n });
+    });
+    expect(await solo.inspect('job')).toMatchObject({ held: false, fence: 1n });
+    await solo.close();
   });
 });
 
