@@ -36,6 +36,7 @@ export default defineConfig({
       ...below('examples').map((name) =>
         project(`examples/${name}`, `example-${name}`, { include: ['test/**/*.test.ts'], ...alone }),
       ),
+      project('servers', 'servers', { include: ['test/**/*.test.ts'], ...alone }),
       project('test', 'test', { include: ['**/*.test.ts'], ...alone }),
     ],
   },
