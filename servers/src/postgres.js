@@ -103,12 +103,15 @@ async function launch(version, settings, database, isStandby = false) {
   // Real, because that is how the kernel calls a process's directory.
   const directory = mkdtempSync(join(realpathSync(tmpdir()), 'solorun-postgres-'));
   const forget = guard({ directory });
+  // A socket's path has about 103 bytes, less than the path of some temporary directories.
+  const sockets = Buffer.byteLength(directory) < 85 ? directory : '';
   const logFile = join(directory, 'server.log');
   let port = await freePort();
   let current = settings;
   /** @type {import('node:child_process').ChildProcess | undefined} */
   let child;
   let ended = Promise.resolve();
+  let pid = 0;
   let stopped = false;
   /** @type {Set<Standby>} */
   const standbys = new Set();
@@ -127,7 +130,7 @@ async function launch(version, settings, database, isStandby = false) {
     if (stopped) throw new Error('This Postgres was stopped, and its data are gone: start another one.');
     if (child !== undefined) throw new Error('This Postgres is running.');
     current = { ...current, ...further };
-    give(join(directory, 'solorun.conf'), configuration({ ...current, port, unix_socket_directories: directory }));
+    give(join(directory, 'solorun.conf'), configuration({ ...current, port, unix_socket_directories: sockets }));
     const before = log().length;
     const output = openSync(logFile, 'a');
     // Its processes are known by their working directory, so it starts there.
@@ -141,41 +144,46 @@ async function launch(version, settings, database, isStandby = false) {
     closeSync(output);
     postmaster.unref();
     child = postmaster;
-    ended = new Promise((resolve, reject) => {
-      postmaster.once('error', reject);
-      postmaster.once('exit', () => {
+    pid = postmaster.pid ?? pid;
+    ended = new Promise((resolve) => {
+      const over = () => {
         if (child === postmaster) child = undefined;
         resolve();
-      });
+      };
+      postmaster.once('error', over).once('exit', over);
     });
-    ended.catch(() => {});
     for (const deadline = performance.now() + 60_000; !isReady(directory, postmaster.pid); await sleep(5)) {
       if (child === undefined) throw new Error(`Postgres ${version} did not start: ${log().slice(before)}`);
       if (performance.now() > deadline) throw new Error(`Postgres ${version} is not ready: ${log().slice(before)}`);
     }
   };
 
+  /** Until the postmaster has ended. A child that nobody waits for does not keep this process from ending; this one does. */
+  const hasEnded = async () => {
+    child?.ref();
+    await ended;
+  };
+
   /** @param {NodeJS.Signals} signal */
   const end = async (signal) => {
-    if (child !== undefined) {
-      signalAll(processesIn(directory), 'SIGCONT');
-      child.kill(signal);
-      // A process that is not waited for keeps nothing alive; this timer does.
-      const patience = setTimeout(() => signalAll(processesIn(directory), 'SIGKILL'), 30_000);
-      await ended;
-      clearTimeout(patience);
-    }
+    if (child === undefined) return;
+    signalAll(processesIn(directory), 'SIGCONT');
+    child.kill(signal);
+    const patience = setTimeout(() => signalAll(processesIn(directory), 'SIGKILL'), 30_000);
+    await hasEnded();
+    clearTimeout(patience);
   };
 
   const kill = async () => {
-    const waiting = ended;
+    // The postmaster first, lest it start what the others did anew.
+    child?.kill('SIGKILL');
     for (;;) {
       const pids = processesIn(directory);
       if (pids.length === 0) break;
       signalAll(pids, 'SIGKILL');
       await sleep(2);
     }
-    await waiting;
+    await hasEnded();
   };
 
   const discard = async () => {
@@ -228,7 +236,7 @@ async function launch(version, settings, database, isStandby = false) {
       return urlFor();
     },
     get pid() {
-      return child?.pid ?? 0;
+      return pid;
     },
     log,
     urlFor,
