@@ -3,6 +3,7 @@
 // beside it does (warden.js), which learns of it by the end of its standard input.
 
 import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { undo } from './undo.js';
 
 /** @import { Leftover } from './undo.js' */
@@ -31,8 +32,8 @@ export function guard(leftover) {
 }
 
 function startWarden() {
-  // By a path and not by a URL of this module's, which a bundler may have moved. In a session of its own: Ctrl-C is not for it.
-  const child = spawn(process.execPath, [new URL('warden.js', import.meta.url).pathname], {
+  // In a session of its own: Ctrl-C is not for it.
+  const child = spawn(process.execPath, [fileURLToPath(new URL('warden.js', import.meta.url))], {
     cwd: '/',
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],

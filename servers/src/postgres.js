@@ -2,7 +2,7 @@
 // Postgres, of several versions, on data of its own that goes when it stops.
 
 import { spawn } from 'node:child_process';
-import { chownSync, closeSync, mkdtempSync, openSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { chownSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -116,14 +116,8 @@ async function launch(version, settings, database, isStandby = false) {
   /** @type {Set<Standby>} */
   const standbys = new Set();
 
-  const log = () => {
-    try {
-      return readFileSync(logFile, 'utf8');
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return '';
-      throw error;
-    }
-  };
+  let said = '';
+  const log = () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : said);
 
   /** @param {Settings} further */
   const start = async (further = {}) => {
@@ -189,6 +183,7 @@ async function launch(version, settings, database, isStandby = false) {
   const discard = async () => {
     stopped = true;
     await kill();
+    said = log();
     removeNow(directory);
     forget();
   };
