@@ -169,8 +169,9 @@ async function launch(version, settings, database, isStandby = false) {
   };
 
   const kill = async () => {
-    // The postmaster first, lest it start what the others did anew.
-    child?.kill('SIGKILL');
+    // All stand still before the first one dies: otherwise the others notice and take their leave of their clients.
+    child?.kill('SIGSTOP');
+    signalAll(processesIn(directory), 'SIGSTOP');
     for (;;) {
       const pids = processesIn(directory);
       if (pids.length === 0) break;
