@@ -2,7 +2,17 @@
 // Postgres, of several versions, on data of its own that goes when it stops.
 
 import { spawn } from 'node:child_process';
-import { chownSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -101,7 +111,7 @@ export async function startPostgres({ version = 18, settings = {}, database = 'p
 async function launch(version, settings, database, isStandby = false) {
   const { bin } = binaries(version);
   // Real, because that is how the kernel calls a process's directory.
-  const directory = mkdtempSync(join(realpathSync(tmpdir()), 'solorun-postgres-'));
+  const directory = mkdtempSync(join(realpathSync(home(settings)), 'solorun-postgres-'));
   const forget = guard({ directory });
   // A socket's path has about 103 bytes, less than the path of some temporary directories.
   const sockets = Buffer.byteLength(directory) < 85 ? directory : '';
@@ -263,6 +273,20 @@ async function launch(version, settings, database, isStandby = false) {
     },
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/**
+ * Where data go: into memory where there is plenty of it, because a cluster is a thousand files, which take a disk up to a second to make
+ * and memory 40 ms. Who asks for fsync means a disk, and who sets TMPDIR that directory.
+ *
+ * @param {Settings} settings
+ */
+function home(settings) {
+  const memory = '/dev/shm';
+  const isFlushed = !['false', 'off', 'no', '0'].includes(String(settings['fsync']));
+  if (isFlushed || process.env['TMPDIR'] !== undefined || !existsSync(memory)) return tmpdir();
+  const { bavail, bsize } = statfsSync(memory);
+  return bavail * bsize > 2 ** 31 ? memory : tmpdir();
 }
 
 /**
