@@ -1,0 +1,486 @@
+import {
+  OptionError,
+  type AcquireRequest,
+  type AcquireResult,
+  type Grant,
+  type Guarantees,
+  type Identity,
+  type LockProvider,
+} from '@solorun/core';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { checkConnection, type PostgresConnection, type Row } from './client.ts';
+import { createConnector, type Connector } from './connector.ts';
+import { PoolerDetectedError } from './errors.ts';
+import { rememberGuard } from './guard.ts';
+import { checkStorable, keyOf } from './key.ts';
+import { createLine } from './line.ts';
+import { createLockSession, type LockSession } from './lock-session.ts';
+import { findPath, type Path } from './pooler.ts';
+import { heldBy, occurrenceOf, parseRecord, refusalOf } from './record.ts';
+import { checkSchema, DEFAULT_SCHEMA, leapIfNeeded, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
+import { openSession } from './session.ts';
+import { statementsFor } from './statements.ts';
+import { createUndo } from './undo.ts';
+import { createWaits } from './waits.ts';
+import { channelOf, createWatch } from './watch.ts';
+
+export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptions {
+  /**
+   * Locks that this process may hold at once. A server's lock table is shared by all its clients and everything they do, and when it
+   * is full nobody can connect or read. @default 10_000
+   */
+  readonly maxLocks?: number | undefined;
+  /**
+   * How many names may be waited for in the server's own queue at once, each on a session of its own. Waiters beyond that are woken
+   * by notifications, and look once a second in case a holder died. @default 1
+   */
+  readonly waitSessions?: number | undefined;
+  /**
+   * How long one wait in the server's queue goes on before it begins anew, in ms: VACUUM keeps dead rows and CREATE INDEX
+   * CONCURRENTLY waits for no longer than that. @default 12_000
+   */
+  readonly waitSliceMs?: number | undefined;
+  /** Told of what is missing on an old server, or with a role that may create nothing. @default a process warning */
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+const KIND = 'postgres-advisory';
+const CONNECT_MS = 5_000;
+/** After each so many locks more, the server's lock table is looked at. */
+const LOOK_EVERY = 250;
+/** Postgres gives the lock table room for about twice its nominal size; this much of the nominal size is left to locks like ours. */
+const FILL = 1.6;
+/** A name whose row a guarded transaction holds comes free when that commits: nobody tells, in ms. */
+const GUARDED_PAUSE_MS = 100;
+/** How often those look who wait outside of the server's queue, in ms: for them a dead holder shows itself only so. */
+const LOOK_MS = 700;
+const OLD_SERVER = 140_000;
+
+/**
+ * Locks as Postgres advisory locks, on sessions of their own and never on the application's pool. A killed holder is followed at
+ * once; a paused one, or one behind a cut cable, when its lease ends: the server then ends its session. The record of each
+ * job, its fence and its occurrences stand in a table (`schemaSql`), which is made on first use where the role may.
+ *
+ * It needs a connection to the server itself, or through a pooler in session mode; behind one that shares connections it
+ * refuses to work (`PoolerDetectedError`), as it does on a hot standby.
+ *
+ * @throws OptionError
+ * @example
+ * const solo = createSolo({ provider: postgresAdvisory({ connectionString: process.env.DATABASE_URL }) });
+ */
+export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider {
+  checkConnection(options, 'postgresAdvisory');
+  const { schema = DEFAULT_SCHEMA, maxLocks = 10_000, waitSessions = 1, waitSliceMs = 12_000, onWarning = warn } = options;
+  checkSchema(schema);
+  checkCount('maxLocks', maxLocks, 1);
+  checkCount('waitSessions', waitSessions, 0);
+  checkCount('waitSliceMs', waitSliceMs, 100);
+
+  const statements = statementsFor('advisory', schema);
+  const channel = channelOf(schema);
+  const line = createLine<bigint>();
+  /** Locks held in this process, on whichever session: a session would be granted its own lock a second time. */
+  const holders = new Map<bigint, { readonly owner: string; readonly on: LockSession; readonly durable: boolean }>();
+  /** One session per length of lease: the server knows one time-out per session. */
+  const mains = new Map<number | null, Connector<LockSession>>();
+  const guarded = new Set<string>();
+  let path: Promise<Path> | undefined;
+  /** Undefined until known; then what is missing, if anything is. */
+  let missing: string | false | undefined;
+  let version = Number.POSITIVE_INFINITY;
+  let closed: Promise<void> | undefined;
+  let identity: Identity | undefined;
+  let lookAgainAt = LOOK_EVERY;
+
+  async function open(leaseMs: number | null, waiting: boolean): Promise<LockSession> {
+    path ??= findPath(options, CONNECT_MS);
+    const found = await path.catch((error: unknown) => {
+      path = undefined;
+      throw error;
+    });
+    if (found !== 'direct' && found !== 'session pooling') {
+      // Asked again next time: it may have been put right.
+      path = undefined;
+      throw new PoolerDetectedError(KIND, `the connection goes through ${withArticle[found]}`);
+    }
+    const seconds = (ms: number): string => String(Math.max(1, Math.ceil(ms / 1_000)));
+    const session = await openSession({
+      kind: KIND,
+      connection: options,
+      applicationName: sessionName(identity),
+      allowPooler: false,
+      timeoutMs: CONNECT_MS,
+      settings: {
+        idle_session_timeout: String(leaseMs ?? 0),
+        // Dead peers that the lease does not cover: a session without one, or in the middle of a statement.
+        tcp_keepalives_idle: seconds((leaseMs ?? 20_000) / 4),
+        tcp_keepalives_interval: seconds((leaseMs ?? 20_000) / 4),
+        tcp_keepalives_count: '3',
+        tcp_user_timeout: String(Math.max(1_000, leaseMs ?? 20_000)),
+        client_connection_check_interval: '1000',
+        lock_timeout: String(waiting ? Math.round(waitSliceMs * (0.9 + Math.random() / 5)) : CONNECT_MS),
+      },
+    });
+    try {
+      const ask = (statement: Parameters<typeof session.query>[0]): Promise<readonly Row[]> => session.query(statement, CONNECT_MS);
+      if (session.version < OLD_SERVER && version >= OLD_SERVER) {
+        onWarning(
+          `${KIND}: the server is older than Postgres 14 and knows no idle_session_timeout, so a paused holder keeps its lock ` +
+            'until it continues, and one behind a cut cable until TCP gives up. Give leaseMs: null, or use postgresLease.',
+        );
+      }
+      version = session.version;
+      const state = await prepareSchema(ask, schema);
+      if (state === 'ready') await leapIfNeeded(ask, schema);
+      else if (missing === undefined || missing === false) {
+        onWarning(
+          `${schemaRemedy(KIND, state.missing).message} Until then there are locks, but no records and no occurrences, and ` +
+            'fences may go back when the server crashes.',
+        );
+      }
+      missing = state === 'ready' ? false : state.missing;
+    } catch (error) {
+      session.destroy(error as Error);
+      throw error;
+    }
+    const made = createLockSession(session, { kind: KIND, leaseMs, statements, channel, plain: missing !== false, lapsed });
+    session.onNotification((heard, payload) => {
+      if (heard === channel) watch.notified(payload);
+    });
+    made.lost.addEventListener(
+      'abort',
+      () => {
+        for (const [key, { on }] of holders) if (on === made) holders.delete(key);
+        watch.wakeAll();
+      },
+      { once: true },
+    );
+    if (closed !== undefined) {
+      await session.end();
+      throw new Error('the provider is closed');
+    }
+    return made;
+  }
+
+  function mainFor(leaseMs: number | null): Connector<LockSession> {
+    let main = mains.get(leaseMs);
+    if (main === undefined) {
+      main = createConnector(() => open(leaseMs, false));
+      mains.set(leaseMs, main);
+    }
+    return main;
+  }
+
+  /** For questions that need no particular session. */
+  function anyMain(): Connector<LockSession> {
+    for (const main of mains.values()) if (main.current !== undefined) return main;
+    return mains.values().next().value ?? mainFor(null);
+  }
+
+  const watch = createWatch({
+    everyMs: () => LOOK_MS,
+    async look(names) {
+      const on = await anyMain().get();
+      if (missing !== false) return names.map(({ name }) => name);
+      await on.listen(channel);
+      const rows = await on.query({ name: 'solorun_watch', text: statements.watch, values: [JSON.stringify(names)] });
+      return rows.map(({ name }) => name!);
+    },
+  });
+
+  const waits = createWaits({
+    places: waitSessions,
+    sliceMs: waitSliceMs * 1.1,
+    open: (leaseMs) => open(leaseMs, true),
+    async cancel(pid) {
+      const on = await anyMain().get();
+      await on.query({ text: 'SELECT pg_cancel_backend($1)::text', values: [pid] });
+    },
+  });
+
+  /** A try whose answer never came may have claimed an occurrence; its lock ended with the session. */
+  const undo = createUndo(async (name, owner) => {
+    const on = await anyMain().get();
+    const ask = { name, owner, key: undefined, result: 'abandoned', error: undefined, durable: true };
+    await on.release(ask, new AbortController().signal);
+  });
+
+  async function checkRoom(on: LockSession): Promise<void> {
+    if (holders.size >= maxLocks) {
+      throw new Error(
+        `this process holds ${holders.size} locks already, and maxLocks is ${maxLocks}: the lock table of the server is ` +
+          'shared by all its clients. Raise maxLocks, and max_locks_per_transaction with it, or use postgresLease',
+      );
+    }
+    if (holders.size < lookAgainAt) {
+      if (holders.size < lookAgainAt - LOOK_EVERY) lookAgainAt = holders.size + LOOK_EVERY;
+      return;
+    }
+    const [row] = await on.query({ name: 'solorun_room', text: ROOM });
+    if (Number(row?.['used']) > Number(row?.['size']) * FILL) {
+      throw new Error(
+        `the lock table of the server is nearly full (${row?.['used']} locks; it is made for ${row?.['size']}): beyond that it ` +
+          'would refuse connections and reads. Raise max_locks_per_transaction, hold fewer locks, or use postgresLease',
+      );
+    }
+    lookAgainAt = holders.size + LOOK_EVERY;
+  }
+
+  async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const { name, owner, leaseMs, holder, occurrence } = request;
+    signal.throwIfAborted();
+    checkStorable(name);
+    identity ??= holder;
+    const key = keyOf(name);
+    return line.enter(key, async () => {
+      const wait = waits.take(owner);
+      let result: AcquireResult | undefined;
+      try {
+        const on = wait?.on ?? (await mainFor(leaseMs).get(signal));
+        if (occurrence !== undefined && missing !== false) throw schemaRemedy(KIND, missing ?? '');
+        const held = holders.get(key);
+        if (wait === undefined && held === undefined) await checkRoom(on);
+        for (let again = 0; result === undefined; again += 1) {
+          const mode = held !== undefined ? 0 : wait !== undefined && again === 0 ? 2 : 1;
+          const row = await on
+            .acquire(
+              {
+                ...{ name, key: String(key), mode, owner, host: holder.host, pid: holder.pid, label: holder.label },
+                ...{
+                  lease: leaseMs,
+                  at_ms: occurrence?.at.getTime(),
+                  attempts: occurrence?.attempts,
+                  hash: occurrence?.scheduleHash,
+                },
+              },
+              signal,
+            )
+            .catch((error: unknown) => {
+              if (occurrence !== undefined && on.lost.aborted) undo.add(name, owner);
+              throw error;
+            });
+          result = missing === false ? answer(request, row, on, again) : plainAnswer(request, row, on);
+        }
+        if (result.acquired) {
+          holders.set(key, { owner, on, durable: occurrence !== undefined });
+          on.hold(String(key));
+        }
+        return result;
+      } finally {
+        if (wait !== undefined && result?.acquired !== true) {
+          wait.on.keys.delete(String(key));
+          waits.leave(wait);
+        }
+      }
+    });
+  }
+
+  /** What a row of `acquireSql` means; undefined: somebody was quicker, ask again. */
+  function answer(request: AcquireRequest, row: Row, on: LockSession, again: number): AcquireResult | undefined {
+    const { name, owner } = request;
+    if (row['fence'] != null) {
+      const previousAt = row['previous_at'];
+      const grant: Grant = {
+        name,
+        owner,
+        fence: BigInt(row['fence']),
+        attempt: request.occurrence === undefined ? 1 : Number(row['attempt'] ?? 1),
+        previous: occurrenceOf(
+          previousAt == null ? null : Number(previousAt),
+          row['previous_state'] as 'done' | null,
+          Number(row['previous_attempt']),
+        ),
+        lost: on.lost,
+      };
+      rememberGuard(grant, { kind: 'advisory', schema, leaseMs: request.leaseMs });
+      return { acquired: true, grant };
+    }
+    const record = parseRecord(row['record']);
+    const nowMs = Number(row['now']);
+    const refusal = refusalOf(request, record, nowMs, row['got'] !== 'true');
+    if (refusal !== undefined) return refusal;
+    if (again < 2) return undefined;
+    // The lock was ours for a moment, but its row is held: by a transaction that the last holder guarded.
+    guarded.add(owner);
+    return heldBy(record, nowMs);
+  }
+
+  /** As `answer`, without a table. */
+  function plainAnswer(request: AcquireRequest, row: Row, on: LockSession): AcquireResult {
+    const { name, owner } = request;
+    if (row['fence'] != null) {
+      return { acquired: true, grant: { name, owner, fence: BigInt(row['fence']), attempt: 1, lost: on.lost } };
+    }
+    const [, pid, host, label] = /^solorun (\d+)@(\S+)(?: (.*))?$/.exec(row['session'] ?? '') ?? [];
+    const since = Number(row['since']);
+    if (pid === undefined || host === undefined || row['since'] == null) return { acquired: false, reason: 'held' };
+    return {
+      acquired: false,
+      reason: 'held',
+      // When the session began: the lock is no older than that.
+      holder: { host, pid: Number(pid), ...(label === undefined ? {} : { label }), since: new Date(since) },
+    };
+  }
+
+  async function untilFree(request: AcquireRequest, signal: AbortSignal): Promise<void> {
+    const { name, owner, leaseMs, holder } = request;
+    checkStorable(name);
+    identity ??= holder;
+    if (guarded.delete(owner)) await pause(GUARDED_PAUSE_MS, signal);
+    if (signal.aborted) return;
+    const key = keyOf(name);
+    const wait = waits.enter(leaseMs);
+    return wait === undefined ? watch.until(name, key, signal) : waits.stand(wait, String(key), owner, signal);
+  }
+
+  /** The lock is not held here any more. */
+  function forget(key: bigint, on: LockSession): void {
+    holders.delete(key);
+    on.keys.delete(String(key));
+    waits.over(on);
+  }
+
+  function lapsed(key: string): void {
+    const held = holders.get(BigInt(key));
+    if (held !== undefined) void line.enter(BigInt(key), () => letGo(BigInt(key), held.owner));
+  }
+
+  /** An operator has released it, or its row is gone, or nobody renewed it: the lock goes too. */
+  async function letGo(key: bigint, owner: string): Promise<void> {
+    const held = holders.get(key);
+    if (held?.owner !== owner) return;
+    await held.on.query({ text: 'SELECT pg_advisory_unlock($1)::text', values: [String(key)] }).catch((error: unknown) => {
+      held.on.session.destroy(error as Error);
+    });
+    forget(key, held.on);
+  }
+
+  function guaranteesNow(): Guarantees {
+    const caveats = [
+      'The session needs the server itself, or a pooler in session mode; a pooler that shares connections is refused.',
+      'An event loop that stands still for longer than the lease loses every lock of the process.',
+      'After a fail-over the new primary knows nothing of the locks of the old one: holders learn of it at their next heartbeat.',
+    ];
+    if (typeof missing === 'string') caveats.push(`No records, no occurrences, and fences that may go back: ${missing}.`);
+    const old = version < OLD_SERVER;
+    if (old) caveats.push('The server is older than 14: it does not end the session of a paused holder.');
+    const plain = typeof missing === 'string';
+    return {
+      clock: 'server',
+      reach: 'fleet',
+      expiry: !old,
+      unbounded: true,
+      crash: 'at once',
+      fence: plain ? 'until server crash' : 'durable',
+      occurrences: !plain,
+      wakeUp: waitSessions > 0 ? 'queue' : 'push',
+      minLeaseMs: 100,
+      caveats,
+    };
+  }
+
+  function needRecords(): void {
+    if (missing !== false) throw schemaRemedy(KIND, missing ?? '');
+  }
+
+  return {
+    kind: KIND,
+    get guarantees() {
+      return guaranteesNow();
+    },
+    tryAcquire,
+    untilFree,
+    async renew(grant, signal) {
+      const held = holders.get(keyOf(grant.name));
+      if (held?.owner !== grant.owner) return false;
+      const ours = await held.on.confirm(grant.name, grant.owner, String(keyOf(grant.name)), signal);
+      if (!ours) await line.enter(keyOf(grant.name), () => letGo(keyOf(grant.name), grant.owner));
+      return ours;
+    },
+    release: (grant, outcome, signal) =>
+      line.enter(keyOf(grant.name), async () => {
+        const { name, owner } = grant;
+        const key = keyOf(name);
+        const held = holders.get(key);
+        const ours = held?.owner === owner;
+        const on = ours ? held.on : await anyMain().get(signal);
+        if (!ours) needRecords();
+        const released = await on.release(
+          {
+            ...{ name, owner, key: ours ? String(key) : undefined, result: outcome.result },
+            error: outcome.result === 'failed' ? outcome.error.replaceAll('\0', '') : undefined,
+            durable: ours ? held.durable : true,
+          },
+          signal,
+        );
+        if (ours) forget(key, on);
+        return released;
+      }),
+    async inspect(name, signal) {
+      checkStorable(name);
+      const on = await anyMain().get(signal);
+      needRecords();
+      const [row] = await on.query({ name: 'solorun_inspect', text: statements.inspect, values: [name] });
+      return parseRecord(row?.['record']);
+    },
+    async *list(prefix = '', signal) {
+      checkStorable(prefix);
+      for (let after = ''; ;) {
+        const on = await anyMain().get(signal);
+        needRecords();
+        const rows = await on.query({ name: 'solorun_list', text: statements.list, values: [prefix, after] });
+        for (const { record } of rows) {
+          const parsed = parseRecord(record);
+          if (parsed !== undefined) yield parsed;
+        }
+        const last = rows.at(-1)?.['name'];
+        if (last == null) return;
+        after = last;
+      }
+    },
+    close() {
+      closed ??= close();
+      return closed;
+    },
+  };
+
+  async function close(): Promise<void> {
+    undo.close();
+    const sessions = [...[...mains.values()].flatMap(({ current }) => current ?? []), ...waits.sessions()];
+    // Each tells its holders before it lets go.
+    await Promise.all([...sessions.map(({ session }) => session.end()), ...[...mains.values()].map((main) => main.close())]);
+  }
+}
+
+const withArticle: Record<Exclude<Path, 'direct' | 'session pooling'>, string> = {
+  'transaction pooling': 'a pooler in transaction mode',
+  'statement pooling': 'a pooler in statement mode',
+  'one shared backend': 'something that serves all its clients with one backend',
+  'no real locks': 'something that grants one lock to two sessions',
+};
+
+/** Locks on the server, and how many its lock table is made for. */
+const ROOM = `SELECT (SELECT count(*) FROM pg_locks)::text AS used,
+  (current_setting('max_locks_per_transaction')::bigint
+    * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint))::text AS size`;
+
+/** At most 63 bytes of it are kept, so what matters comes first. */
+function sessionName(identity: Identity | undefined): string {
+  if (identity === undefined) return 'solorun';
+  const { host, pid, label } = identity;
+  return `solorun ${pid}@${host}${label === undefined ? '' : ` ${label}`}`.replace(/[^ -~]/g, '?').slice(0, 63);
+}
+
+function warn(message: string): void {
+  process.emitWarning(message, 'SolorunWarning');
+}
+
+function checkCount(option: string, value: number, min: number): void {
+  if (!Number.isSafeInteger(value) || value < min)
+    throw new OptionError(`${option} is a whole number from ${min}, not ${String(value)}.`);
+}
+
+/** A delay that ends early, and quietly, when `signal` aborts. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {});
+}

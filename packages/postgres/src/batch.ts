@@ -1,0 +1,58 @@
+/** What is asked for together is answered together: one statement for all that came before its turn. */
+export interface Batch<Q, A> {
+  /** Rejects at once if `signal` aborts before the question was sent; afterwards the answer is waited for. */
+  ask(question: Q, signal?: AbortSignal): Promise<A>;
+}
+
+interface Asked<Q, A> {
+  readonly question: Q;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (answer: A) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** More than this in one statement would keep others waiting, and a failure would touch too many. */
+const MOST = 500;
+
+/**
+ * @param turn calls its job when the connection is free
+ * @param send one statement; the answers in the order of the questions
+ */
+export function createBatch<Q, A>(
+  turn: (job: () => Promise<void>) => Promise<void>,
+  send: (questions: readonly Q[]) => Promise<readonly A[]>,
+): Batch<Q, A> {
+  let waiting: Asked<Q, A>[] = [];
+
+  function schedule(): void {
+    turn(flush).catch((error: unknown) => {
+      // The turn never came: the connection has ended.
+      for (const { reject } of waiting.splice(0)) reject(error);
+    });
+  }
+
+  async function flush(): Promise<void> {
+    const asked = waiting.slice(0, MOST);
+    waiting = waiting.slice(MOST);
+    if (waiting.length > 0) schedule();
+    const live = asked.filter(({ signal, reject }) => {
+      if (signal?.aborted === true) reject(signal.reason);
+      return signal?.aborted !== true;
+    });
+    if (live.length === 0) return;
+    try {
+      const answers = await send(live.map(({ question }) => question));
+      for (const [index, { resolve }] of live.entries()) resolve(answers[index]!);
+    } catch (error) {
+      for (const { reject } of live) reject(error);
+    }
+  }
+
+  return {
+    ask: (question, signal) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ question, signal, resolve, reject });
+        if (waiting.length === 1) schedule();
+      }),
+  };
+}

@@ -1,0 +1,124 @@
+import type { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import { OptionError } from '@solorun/core';
+import pg from 'pg';
+
+/** How to reach a server: a part of what node-postgres takes. What is left out comes from the `PG…` variables of the environment. */
+export interface PostgresConnection {
+  /** `postgres://user:password@host:port/database`. Never shown: not in errors, events, records or process titles. */
+  readonly connectionString?: string | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly database?: string | undefined;
+  readonly user?: string | undefined;
+  readonly password?: string | (() => string | Promise<string>) | undefined;
+  readonly ssl?: boolean | ConnectionOptions | undefined;
+}
+
+/** What is needed of a pool: node-postgres's own, or anything that runs one statement and hands back its rows. */
+export interface PostgresPool {
+  query(text: string, values: unknown[]): Promise<{ readonly rows: unknown[] }>;
+}
+
+export type Row = Readonly<Record<string, string | null>>;
+
+export interface Statement {
+  readonly text: string;
+  readonly values?: unknown[];
+  /** Prepared once per connection under this name. Not behind a pooler that shares connections. */
+  readonly name?: string;
+}
+
+/** One connection, as node-postgres gives it. */
+export interface PostgresClient {
+  /** The backend's process id as the other side of the wire told it: a pooler invents one. */
+  readonly announcedPid: number;
+  query(statement: Statement): Promise<readonly Row[]>;
+  onNotification(listener: (channel: string, payload: string) => void): void;
+  /** Keeps the process alive, or does not. */
+  keepAlive(on: boolean): void;
+  /** Says goodbye. It may wait for ever behind a cut cable. */
+  end(): Promise<void>;
+  /** Cuts the wire at once. */
+  destroy(): void;
+}
+
+/** A password has no place in an error, and the driver's own errors about a connection string quote all of it. */
+export function checkConnection(connection: PostgresConnection, provider: string): void {
+  if (typeof connection !== 'object' || connection === null) {
+    throw new OptionError(`${provider} takes an object, for example ${provider}({ connectionString: process.env.DATABASE_URL }).`);
+  }
+  const { connectionString } = connection;
+  if ('connectionString' in connection && (typeof connectionString !== 'string' || connectionString === '')) {
+    throw new OptionError(`The connectionString for ${provider} is empty: is the environment variable it comes from set?`);
+  }
+  if (connectionString === undefined) return;
+  try {
+    createClient(connection);
+  } catch {
+    // Whatever was thrown holds the string.
+    throw new OptionError(
+      `The connectionString for ${provider} cannot be understood. It looks like postgres://user:password@host:5432/database, ` +
+        'with special characters of the password percent-encoded.',
+    );
+  }
+}
+
+function createClient(connection: PostgresConnection): pg.Client {
+  const { connectionString, host, port, database, user, password, ssl } = connection;
+  // An undefined field would hide the default of the driver.
+  const given = Object.entries({ connectionString, host, port, database, user, password, ssl }).filter(
+    ([, value]) => value !== undefined,
+  );
+  return new pg.Client({ ...Object.fromEntries(given), keepAlive: true, keepAliveInitialDelayMillis: 5_000 });
+}
+
+/** Connects. `onLost` is called once, when the connection ends for whatever reason. */
+export async function connect(
+  connection: PostgresConnection,
+  timeoutMs: number,
+  onLost: (error: Error) => void,
+): Promise<PostgresClient> {
+  const client = createClient(connection);
+  // Not in the driver's types, and exchanged when TLS begins. node-postgres has no other way to cut the wire.
+  const stream = (): Socket => (client as unknown as { connection: { stream: Socket } }).connection.stream;
+  // A client without a listener for errors takes the process down (node-postgres issue 3260).
+  let reason: Error | undefined;
+  client.on('error', (error) => (reason ??= error));
+  client.on('end', () => onLost(reason ?? new Error('the connection ended')));
+
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs);
+  });
+  try {
+    await Promise.race([client.connect(), late]);
+  } catch (error) {
+    stream().destroy();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+
+  return {
+    announcedPid: (client as unknown as { processID: number }).processID,
+    async query({ text, values, name }) {
+      const result = await client.query<Row>({
+        text,
+        ...(values === undefined ? {} : { values }),
+        ...(name === undefined ? {} : { name }),
+      });
+      // Several statements in one text give a result each; the last one is what was asked for.
+      return (Array.isArray(result) ? (result as (typeof result)[]).at(-1)! : result).rows;
+    },
+    onNotification(listener) {
+      client.on('notification', ({ channel, payload = '' }) => listener(channel, payload));
+    },
+    keepAlive(on) {
+      if (on) stream().ref();
+      else stream().unref();
+    },
+    end: () => client.end(),
+    destroy: () => void stream().destroy(),
+  };
+}

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Something that is opened when it is needed, once for all who need it, and again after it has been lost. */
+export interface Connector<T> {
+  /** The open one, or the next one. A caller that gives up does not stop the opening. */
+  get(signal?: AbortSignal): Promise<T>;
+  /** The open one, if there is one. */
+  readonly current: T | undefined;
+  /** Opens no more. Resolves once nothing is being opened. */
+  close(): Promise<void>;
+}
+
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+
+export function createConnector<T extends { readonly lost: AbortSignal }>(open: () => Promise<T>): Connector<T> {
+  let current: T | undefined;
+  let opening: Promise<T> | undefined;
+  let failures = 0;
+  let failedAt = Number.NEGATIVE_INFINITY;
+  const closing = new AbortController();
+
+  async function start(): Promise<T> {
+    // A server that is down is not asked by everybody at once, nor in step.
+    const pauseMs =
+      failures === 0 ? 0 : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)) * (0.75 + Math.random() / 2);
+    const leftMs = failedAt + pauseMs - performance.now();
+    if (leftMs > 0) await sleep(leftMs, undefined, { signal: closing.signal });
+    try {
+      const opened = await open();
+      failures = 0;
+      current = opened;
+      return opened;
+    } catch (error) {
+      failures += 1;
+      failedAt = performance.now();
+      throw error;
+    } finally {
+      opening = undefined;
+    }
+  }
+
+  const alive = (): T | undefined => (current?.lost.aborted === true ? undefined : current);
+
+  return {
+    get current() {
+      return alive();
+    },
+    get(signal) {
+      if (closing.signal.aborted) return Promise.reject(closing.signal.reason as Error);
+      const ready = alive();
+      if (ready !== undefined) return Promise.resolve(ready);
+      opening ??= start();
+      return signal === undefined ? opening : unlessAborted(opening, signal);
+    },
+    async close() {
+      closing.abort(new Error('the provider is closed'));
+      await opening?.catch(() => {});
+    },
+  };
+}
+
+/** Stops waiting when `signal` aborts. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

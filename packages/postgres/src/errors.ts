@@ -1,0 +1,18 @@
+import { SolorunError } from '@solorun/core';
+
+/**
+ * Between us and the server stands something that shares its connections among clients. Session locks would be granted to several
+ * holders at once there, and outlive them all.
+ */
+export class PoolerDetectedError extends SolorunError {
+  readonly provider: string;
+
+  constructor(provider: string, found: string) {
+    super(
+      'SOLORUN_POOLER',
+      `${provider}: ${found}, so session locks are not safe through this connection. Give it the address of the server itself ` +
+        '(port 5432 rather than the pooler), or a pooler in session mode; or use postgresLease, which works through any pooler.',
+    );
+    this.provider = provider;
+  }
+}

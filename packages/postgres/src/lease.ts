@@ -1,0 +1,303 @@
+import {
+  OptionError,
+  type AcquireRequest,
+  type AcquireResult,
+  type Grant,
+  type Guarantees,
+  type LockProvider,
+} from '@solorun/core';
+import { createBatch } from './batch.ts';
+import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
+import { createConnector, unlessAborted } from './connector.ts';
+import { rememberGuard } from './guard.ts';
+import { checkStorable, keyOf } from './key.ts';
+import { inOrder } from './lock-session.ts';
+import { heldBy, occurrenceOf, parseRecord, refusalOf } from './record.ts';
+import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
+import { openSession, standbyError, type Session } from './session.ts';
+import { statementsFor } from './statements.ts';
+import { createUndo } from './undo.ts';
+import { channelOf, createWatch } from './watch.ts';
+
+export interface PostgresLeaseOptions extends PostgresConnection, SchemaOptions {
+  /**
+   * A pool of yours, instead of a connection of our own. Each question takes one of its connections for one short statement: leave
+   * room for that, or handlers that hold all of them wait for a lock that waits for a connection.
+   */
+  readonly pool?: PostgresPool | undefined;
+  /**
+   * Whether waiters listen for notifications. They need a connection to the server itself; behind a pooler that shares connections,
+   * and with a `pool`, they look now and then instead. @default true
+   */
+  readonly notify?: boolean | undefined;
+}
+
+const KIND = 'postgres-lease';
+const CONNECT_MS = 5_000;
+const CALL_MS = 10_000;
+/** How often those look who wait for a notification, in case it is lost, in ms. When a lease ends by time, the core looks by itself. */
+const LISTENING_MS = 2_000;
+/** How often those look who are never told, in ms. */
+const LOOK_MS = 300;
+/** A guarded transaction keeps a name for a while, and nobody tells when it ends. */
+const RETRIES = 3;
+
+/** One statement on whatever connection there is. */
+interface Link {
+  ask(statement: Statement, signal?: AbortSignal): Promise<readonly Row[]>;
+  /** Notifications arrive here. */
+  readonly listens: () => boolean;
+  close(): Promise<void>;
+}
+
+/**
+ * Locks as rows with an end, by the server's clock: one row per name, one statement per question, through any pooler. A holder that
+ * dies or is paused or cut off is followed when its lease ends. Records, fences and occurrences stand in the same row.
+ *
+ * @throws OptionError
+ * @example
+ * const solo = createSolo({ provider: postgresLease({ connectionString: process.env.DATABASE_URL }) });
+ * @example
+ * const solo = createSolo({ provider: postgresLease({ pool }) });
+ */
+export function postgresLease(options: PostgresLeaseOptions): LockProvider {
+  checkConnection(options, 'postgresLease');
+  const { pool, schema = DEFAULT_SCHEMA, notify = true } = options;
+  checkSchema(schema);
+  if (pool !== undefined && typeof pool.query !== 'function') {
+    throw new OptionError('The pool for postgresLease is a Pool of node-postgres, or has its query(text, values).');
+  }
+  const statements = statementsFor('lease', schema);
+  const channel = channelOf(schema);
+  const link = pool === undefined ? linkBySession() : linkByPool(pool);
+  let prepared: Promise<void> | undefined;
+  let closed = false;
+  /** Of releases in progress: who asks next asks after them. */
+  const guarded = new Set<string>();
+
+  function linkBySession(): Link {
+    const connector = createConnector<Session>(async () => {
+      const session = await openSession({
+        kind: KIND,
+        connection: options,
+        applicationName: 'solorun',
+        allowPooler: true,
+        timeoutMs: CONNECT_MS,
+        settings: { lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
+      });
+      session.onNotification((heard, payload) => {
+        if (heard === channel) watch.notified(payload);
+      });
+      session.lost.addEventListener('abort', () => watch.wakeAll(), { once: true });
+      if (closed) {
+        await session.end();
+        throw new Error('the provider is closed');
+      }
+      if (session.direct && notify) await session.query({ text: `LISTEN ${channel}` }, CONNECT_MS);
+      return session;
+    });
+    return {
+      ask: async (statement, signal) => (await connector.get(signal)).query(statement, CALL_MS),
+      listens: () => notify && connector.current?.direct !== false,
+      async close() {
+        await connector.current?.end();
+        await connector.close();
+      },
+    };
+  }
+
+  /** The schema is looked after once, before the first question. */
+  async function ready(): Promise<void> {
+    prepared ??= prepareSchema((statement) => link.ask(statement), schema).then((state) => {
+      if (state !== 'ready') throw schemaRemedy(KIND, state.missing);
+    });
+    try {
+      await prepared;
+    } catch (error) {
+      prepared = undefined;
+      throw understood(error);
+    }
+  }
+
+  /** One statement, again if it lost a race that Postgres breaks off rather than decides. */
+  async function ask(statement: Statement): Promise<readonly Row[]> {
+    await ready();
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await link.ask(statement);
+      } catch (error) {
+        // serialization_failure (a default of the role's), deadlock_detected
+        const again = ['40001', '40P01'].includes((error as { code?: string }).code ?? '');
+        if (!again || tries > RETRIES) throw understood(error);
+      }
+    }
+  }
+
+  /** One statement of a kind at a time; what is asked meanwhile is the next one. */
+  function turns(): (job: () => Promise<void>) => Promise<void> {
+    let tail: Promise<void> = Promise.resolve();
+    return (job) => {
+      const turn = tail.then(job);
+      tail = turn.catch(() => {});
+      return turn;
+    };
+  }
+
+  const acquiring = createBatch<object, Row>(turns(), async (asks) => {
+    const numbered = asks.map((one, ord) => ({ ...one, ord }));
+    return inOrder(
+      await ask({ name: 'solorun_acquire', text: statements.acquire, values: [JSON.stringify(numbered), false] }),
+      asks.length,
+    );
+  });
+  const renewing = createBatch<object, boolean>(turns(), async (asks) => {
+    const numbered = asks.map((one, ord) => ({ ...one, ord }));
+    const rows = await ask({ name: 'solorun_renew', text: statements.renew, values: [JSON.stringify(numbered)] });
+    return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
+  });
+  const releasing = createBatch<object, boolean>(turns(), async (asks) => {
+    const numbered = asks.map((one, ord) => ({ ...one, ord }));
+    const values = [JSON.stringify(numbered), false, channel];
+    const rows = await ask({ name: 'solorun_release', text: statements.release, values });
+    return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
+  });
+
+  const watch = createWatch({
+    everyMs: () => (link.listens() ? LISTENING_MS : LOOK_MS),
+    async look(names) {
+      const rows = await ask({ name: 'solorun_watch', text: statements.watch, values: [JSON.stringify(names)] });
+      return rows.map(({ name }) => name!);
+    },
+  });
+
+  /** A try whose answer never came may hold the name until its lease ends. */
+  const undo = createUndo(async (name, owner) => {
+    await releasing.ask({ name, owner, result: 'abandoned' });
+  });
+
+  async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const { name, owner, leaseMs, holder, occurrence } = request;
+    signal.throwIfAborted();
+    if (closed) throw new Error('the provider is closed');
+    checkStorable(name);
+    const asked = {
+      ...{ name, key: String(keyOf(name)), owner, host: holder.host, pid: holder.pid, label: holder.label, lease: leaseMs },
+      ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
+    };
+    for (let again = 0; ; again += 1) {
+      let row: Row;
+      try {
+        row = await unlessAborted(acquiring.ask(asked, signal), signal);
+      } catch (error) {
+        undo.add(name, owner);
+        throw error;
+      }
+      if (row['fence'] != null) return { acquired: true, grant: granted(request, row) };
+      const record = parseRecord(row['record']);
+      const refusal = refusalOf(request, record, Number(row['now']), false);
+      if (refusal !== undefined) return refusal;
+      if (again < 2) continue;
+      // Free, but its row is held: by a transaction that the last holder guarded.
+      guarded.add(owner);
+      return heldBy(record, Number(row['now']));
+    }
+  }
+
+  function granted(request: AcquireRequest, row: Row): Grant {
+    const previousAt = row['previous_at'];
+    const grant: Grant = {
+      name: request.name,
+      owner: request.owner,
+      fence: BigInt(row['fence']!),
+      attempt: request.occurrence === undefined ? 1 : Number(row['attempt'] ?? 1),
+      previous: occurrenceOf(
+        previousAt == null ? null : Number(previousAt),
+        row['previous_state'] as 'done' | null,
+        Number(row['previous_attempt']),
+      ),
+    };
+    rememberGuard(grant, { kind: 'lease', schema, leaseMs: request.leaseMs });
+    return grant;
+  }
+
+  return {
+    kind: KIND,
+    get guarantees() {
+      return guaranteesOf(link.listens());
+    },
+    tryAcquire,
+    renew: ({ name, owner }, signal) => renewing.ask({ name, owner }, signal),
+    release: ({ name, owner }, outcome, signal) =>
+      releasing.ask(
+        {
+          name,
+          owner,
+          result: outcome.result,
+          error: outcome.result === 'failed' ? outcome.error.replaceAll('\0', '') : undefined,
+        },
+        signal,
+      ),
+    async untilFree({ name, owner }, signal) {
+      if (guarded.delete(owner)) await unlessAborted(new Promise((resolve) => setTimeout(resolve, 100)), signal).catch(() => {});
+      if (!signal.aborted) await watch.until(name, keyOf(name), signal);
+    },
+    async inspect(name) {
+      checkStorable(name);
+      const [row] = await ask({ name: 'solorun_inspect', text: statements.inspect, values: [name] });
+      return parseRecord(row?.['record']);
+    },
+    async *list(prefix = '') {
+      checkStorable(prefix);
+      for (let after = ''; ;) {
+        const rows = await ask({ name: 'solorun_list', text: statements.list, values: [prefix, after] });
+        for (const { record } of rows) {
+          const parsed = parseRecord(record);
+          if (parsed !== undefined) yield parsed;
+        }
+        const last = rows.at(-1)?.['name'];
+        if (last == null) return;
+        after = last;
+      }
+    },
+    async close() {
+      if (closed) return;
+      closed = true;
+      undo.close();
+      await link.close();
+    },
+  };
+}
+
+/** The pool is the user's: we neither set anything on its connections, nor prepare, nor close it. */
+function linkByPool(pool: PostgresPool): Link {
+  return {
+    ask: async ({ text, values = [] }) => (await pool.query(text, values)).rows as readonly Row[],
+    listens: () => false,
+    close: async () => {},
+  };
+}
+
+/** What a server that cannot be written to says, in words that help. */
+function understood(error: unknown): unknown {
+  // read_only_sql_transaction
+  if ((error as { code?: string }).code === '25006') return standbyError(KIND);
+  return error;
+}
+
+function guaranteesOf(listens: boolean): Guarantees {
+  return {
+    clock: 'server',
+    reach: 'fleet',
+    expiry: true,
+    unbounded: true,
+    crash: 'by expiry',
+    fence: 'durable',
+    occurrences: true,
+    wakeUp: listens ? 'push' : 'poll',
+    minLeaseMs: 100,
+    caveats: [
+      "Setting the server's clock forward by more than a lease ends leases early; slewing it does not.",
+      'A fail-over to an asynchronous replica may forget the newest leases, fences and occurrences.',
+    ],
+  };
+}

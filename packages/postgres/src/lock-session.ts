@@ -1,0 +1,280 @@
+import { PoolerDetectedError } from './errors.ts';
+import { createBatch } from './batch.ts';
+import type { Row, Statement } from './client.ts';
+import { standbyError, type Session } from './session.ts';
+import type { Statements } from './statements.ts';
+
+type Query = (statement: Statement) => Promise<readonly Row[]>;
+
+/** A try, as `acquireSql` takes it. */
+export interface LockAsk {
+  readonly name: string;
+  readonly key: string;
+  /** 0: only look, the lock is held in this process. 1: try. 2: this session has the lock already. */
+  readonly mode: 0 | 1 | 2;
+  readonly owner: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly label: string | undefined;
+  readonly lease: number | null;
+  readonly at_ms: number | undefined;
+  readonly attempts: number | undefined;
+  readonly hash: string | undefined;
+}
+
+export interface ReleaseAsk {
+  readonly name: string;
+  readonly owner: string;
+  /** Undefined: this session does not hold the lock. */
+  readonly key: string | undefined;
+  readonly result: string;
+  readonly error: string | undefined;
+  /** What is recorded must survive a crash of the server. */
+  readonly durable: boolean;
+}
+
+/**
+ * A session that holds locks, all with the same lease: the server ends it when it has not heard from us for that long, and with it
+ * every lock on it. So one heartbeat keeps them all, however many they are.
+ */
+export interface LockSession {
+  readonly session: Session;
+  readonly lost: AbortSignal;
+  /** Locks that this session holds, by key, and until when they are to be kept unless they are renewed. */
+  readonly keys: Map<string, { until: number }>;
+  /** From now on the lock is held here, and lasts for the session's lease. */
+  hold(key: string): void;
+  acquire(ask: LockAsk, signal: AbortSignal): Promise<Row>;
+  /** Whether the lease is still that owner's. */
+  confirm(name: string, owner: string, key: string, signal: AbortSignal): Promise<boolean>;
+  release(ask: ReleaseAsk, signal: AbortSignal): Promise<boolean>;
+  query(statement: Statement): Promise<readonly Row[]>;
+  /** Waits in the server's queue for a slice of time. True: the session holds the lock. False: not yet, or it was cancelled. */
+  block(key: string, sliceMs: number): Promise<boolean>;
+  /** Starts to listen, once. */
+  listen(channel: string): Promise<void>;
+}
+
+export interface LockSessionTerms {
+  readonly kind: string;
+  readonly leaseMs: number | null;
+  readonly statements: Statements;
+  readonly channel: string;
+  /** Without a schema of ours: bare locks, one statement each. */
+  readonly plain: boolean;
+  /** Gives back a lock that nobody has renewed in time: the heartbeat keeps the session, and would keep the lock for ever. */
+  readonly lapsed: (key: string) => void;
+}
+
+/** Without a lease to keep, in ms. */
+const HEARTBEAT_MS = 10_000;
+/** Two of these within a lease may fail. */
+const HEARTBEATS_PER_LEASE = 4;
+/** How often the session is looked after, in ms. */
+const TICK_MS = 500;
+/** A call without locks at stake, in ms. */
+const CALL_MS = 5_000;
+/** A call while locks without end are held, in ms. */
+const PATIENCE_MS = 15_000;
+
+export function createLockSession(session: Session, terms: LockSessionTerms): LockSession {
+  const { leaseMs, statements, channel, kind, plain, lapsed } = terms;
+  const keys = new Map<string, { until: number }>();
+  let blocked = false;
+  let listening: Promise<unknown> | undefined;
+
+  /**
+   * How long an answer may take before the session is given up. With locks on it, as long as they would last: ending the session
+   * ends them all.
+   */
+  function timeoutMs(): number {
+    if (keys.size > 0) return leaseMs ?? PATIENCE_MS;
+    return Math.min(CALL_MS, leaseMs ?? CALL_MS);
+  }
+
+  const query: Query = (statement) => session.query(statement, timeoutMs());
+
+  /** A heartbeat that comes back from another backend, or from a server that has become a standby, is the end. */
+  function look(row: Row | undefined): void {
+    if (row?.['standby'] === 'true') {
+      session.destroy(standbyError(kind));
+    } else if (Number(row?.['pid']) !== session.pid) {
+      session.destroy(new PoolerDetectedError(kind, 'the session has been moved to another backend'));
+    }
+    session.lost.throwIfAborted();
+  }
+
+  const everyMs = leaseMs === null ? HEARTBEAT_MS : leaseMs / HEARTBEATS_PER_LEASE;
+  const timer = setInterval(
+    () => {
+      const now = performance.now();
+      for (const [key, { until }] of keys) if (now > until) lapsed(key);
+      // Whatever was asked in the meantime was a sign of life too.
+      if (blocked || now - session.sentAt < everyMs) return;
+      query({ name: 'solorun_beat', text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' })
+        .then(([row]) => look(row))
+        // A session that ends says so through `lost`; one that only failed once is asked again.
+        .catch(() => {});
+    },
+    Math.min(everyMs, TICK_MS),
+  ).unref();
+  session.lost.addEventListener('abort', () => clearInterval(timer), { once: true });
+
+  const turn = (job: (query: Query) => Promise<void>): Promise<void> =>
+    session.inLine((ask) => job((statement) => ask(statement, timeoutMs())));
+
+  /** Session locks survive the failure of the statement that took them. */
+  async function tryTogether(ask: Query, asks: readonly LockAsk[]): Promise<readonly Row[]> {
+    try {
+      const numbered = asks.map((one, ord) => ({ ...one, ord }));
+      const values = [JSON.stringify(numbered), asks.every(({ at_ms }) => at_ms === undefined)];
+      const rows = await ask({ name: 'solorun_acquire', text: statements.acquire, values });
+      return inOrder(rows, asks.length);
+    } catch (error) {
+      if (session.lost.aborted) throw error;
+      const tried = asks.filter(({ mode }) => mode !== 0).map(({ key }) => key);
+      await ask({ text: 'SELECT pg_advisory_unlock(key) FROM unnest($1::bigint[]) AS key', values: [tried] }).catch(
+        (worse: unknown) => session.destroy(worse as Error),
+      );
+      if (asks.length === 1 || session.lost.aborted) throw error;
+      // One of them is at fault, and the others should not suffer for it.
+      const alone: Row[] = [];
+      for (const one of asks) {
+        alone.push(
+          await tryTogether(ask, [{ ...one, mode: one.mode === 2 ? 1 : one.mode }]).then(
+            (rows) => rows[0]!,
+            (own: unknown) => failure(own),
+          ),
+        );
+      }
+      return alone;
+    }
+  }
+
+  /** Fences from transaction ids repeat within a statement, so these are tried one by one. */
+  async function tryPlainly(ask: Query, asks: readonly LockAsk[]): Promise<readonly Row[]> {
+    const rows: Row[] = [];
+    for (const { key, mode } of asks) {
+      const [row] = await ask({ name: `solorun_plain_${mode}`, text: PLAIN[mode], values: [key] });
+      rows.push(row!);
+    }
+    return rows;
+  }
+
+  let asking: Query = query;
+  const withTurn = (job: () => Promise<void>): Promise<void> =>
+    turn(async (ask) => {
+      asking = ask;
+      await job();
+    });
+
+  const acquiring = createBatch<LockAsk, Row>(withTurn, (asks) => (plain ? tryPlainly : tryTogether)(asking, asks));
+
+  const confirming = createBatch<{ name: string; owner: string }, boolean>(withTurn, async (asks) => {
+    const numbered = JSON.stringify(asks.map((one, ord) => ({ ...one, ord })));
+    const rows = plain
+      ? await asking({ name: 'solorun_plain_beat', text: PLAIN_BEAT, values: [numbered] })
+      : await asking({ name: 'solorun_confirm', text: statements.renew, values: [numbered] });
+    look(rows[0]);
+    return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
+  });
+
+  const releasing = createBatch<ReleaseAsk, boolean>(withTurn, async (asks) => {
+    const numbered = JSON.stringify(asks.map((one, ord) => ({ ...one, ord })));
+    const rows = plain
+      ? await asking({ name: 'solorun_plain_release', text: PLAIN_RELEASE, values: [numbered] })
+      : await asking({
+          name: 'solorun_release',
+          text: statements.release,
+          values: [numbered, !asks.some(({ durable }) => durable), channel],
+        });
+    const answers = inOrder(rows, asks.length);
+    // A row that somebody deleted changes nothing about the lock having been ours.
+    return answers.map(({ ours, freed }) => ours === 'true' || freed === 'true');
+  });
+
+  return {
+    session,
+    lost: session.lost,
+    keys,
+    query,
+    async acquire(ask, signal) {
+      const row = await acquiring.ask(ask, signal);
+      const error = failures.get(row);
+      if (error !== undefined) throw error;
+      return row;
+    },
+    hold: (key) => void keys.set(key, { until: performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY) }),
+    async confirm(name, owner, key, signal) {
+      const ours = await confirming.ask({ name, owner }, signal);
+      const held = keys.get(key);
+      if (ours && held !== undefined) held.until = performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY);
+      return ours;
+    },
+    release: (ask, signal) => releasing.ask(ask, signal),
+    async block(key, sliceMs) {
+      blocked = true;
+      try {
+        await session.query({ name: 'solorun_wait', text: 'SELECT pg_advisory_lock($1)::text', values: [key] }, sliceMs + CALL_MS);
+        return true;
+      } catch (error) {
+        const { code } = error as { code?: string };
+        // lock_not_available: the slice is over. query_canceled: we asked for it.
+        if (code !== '55P03' && code !== '57014') throw error;
+        // Either may strike just after the lock was granted, and an error does not give a session lock back.
+        const [row] = await query({ name: 'solorun_mine', text: MINE, values: [key] });
+        return row?.['mine'] === 'true';
+      } finally {
+        blocked = false;
+      }
+    },
+    async listen() {
+      listening ??= query({ text: `LISTEN ${channel}` });
+      await listening;
+    },
+  };
+}
+
+const failures = new WeakMap<Row, Error>();
+
+/** Stands for an answer in a row of them. */
+function failure(error: unknown): Row {
+  const row: Row = {};
+  failures.set(row, error as Error);
+  return row;
+}
+
+export function inOrder(rows: readonly Row[], count: number): readonly Row[] {
+  const ordered = Array.from<Row | undefined>({ length: count });
+  for (const row of rows) ordered[Number(row['ord'])] = row;
+  if (rows.length !== count || ordered.includes(undefined)) {
+    throw new Error(`the server answered ${rows.length} of ${count} questions`);
+  }
+  return ordered as Row[];
+}
+
+const at = (key: string): string => `l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.classid = ((${key} >> 32) & 4294967295)::oid AND l.objid = (${key} & 4294967295)::oid`;
+
+const MINE = `SELECT EXISTS (SELECT FROM pg_locks l WHERE ${at('$1::bigint')} AND l.pid = pg_backend_pid())::text AS mine`;
+
+const BEAT = 'pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby';
+
+/** What a role can do that may create nothing. The holder is read off the name that its session gave itself. */
+const plainTry = (got: string): string => `WITH tried AS MATERIALIZED (SELECT $1::bigint AS key, ${got} AS fence)
+  SELECT (t.fence IS NOT NULL)::text AS got, t.fence::text AS fence, s.application_name AS session,
+    (extract(epoch FROM s.backend_start) * 1000)::float8::text AS since,
+    (extract(epoch FROM clock_timestamp()) * 1000)::float8::text AS now
+  FROM tried t LEFT JOIN LATERAL (
+    SELECT a.application_name, a.backend_start FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE t.fence IS NULL AND ${at('t.key')} LIMIT 1
+  ) s ON true`;
+const PLAIN = [
+  plainTry('NULL::xid8'),
+  plainTry('CASE WHEN pg_try_advisory_lock($1::bigint) THEN pg_current_xact_id() END'),
+  plainTry('pg_current_xact_id()'),
+] as const;
+const PLAIN_BEAT = `SELECT a.ord::text, 'true' AS ours, ${BEAT} FROM json_to_recordset($1::json) AS a(ord int)`;
+const PLAIN_RELEASE = `SELECT a.ord::text, 'false' AS ours, (CASE WHEN a.key IS NOT NULL THEN pg_advisory_unlock(a.key) END)::text AS freed
+  FROM json_to_recordset($1::json) AS a(ord int, key bigint)`;

@@ -1,0 +1,87 @@
+import { judgeOccurrence, type AcquireRequest, type JobRecord, type OccurrenceState, type Refusal } from '@solorun/core';
+
+/** What `recordSql` makes of a row. */
+interface Stored {
+  readonly readAt: number;
+  readonly name: string;
+  readonly held: boolean;
+  readonly owner: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly label: string | null;
+  readonly fence: string;
+  readonly acquiredAt: number;
+  readonly leaseMs: number | null;
+  readonly expiresAt: number | null;
+  readonly at: number | null;
+  readonly state: OccurrenceState['state'] | null;
+  readonly attempt: number | null;
+  readonly lastSuccessAt: number | null;
+  readonly lastDurationMs: number | null;
+  readonly lastError: string | null;
+  readonly scheduleHash: string | null;
+}
+
+export function parseRecord(text: string | null | undefined): JobRecord | undefined {
+  if (text == null) return undefined;
+  const row = JSON.parse(text) as Stored;
+  const acquiredAt = new Date(row.acquiredAt);
+  return {
+    readAt: new Date(row.readAt),
+    name: row.name,
+    held: row.held,
+    owner: row.owner,
+    holder: { host: row.host, pid: row.pid, ...(row.label === null ? {} : { label: row.label }), since: acquiredAt },
+    fence: BigInt(row.fence),
+    acquiredAt,
+    expiresAt: row.held ? (row.leaseMs === null ? null : new Date(row.expiresAt!)) : undefined,
+    occurrence: occurrenceOf(row.at, row.state, row.attempt),
+    lastStartedAt: acquiredAt,
+    lastSuccessAt: row.lastSuccessAt === null ? undefined : new Date(row.lastSuccessAt),
+    lastDurationMs: row.lastDurationMs ?? undefined,
+    lastError: row.lastError ?? undefined,
+    scheduleHash: row.scheduleHash ?? undefined,
+  };
+}
+
+/** Scheduled instants are whole milliseconds, and floating point seconds are not quite. */
+export function occurrenceOf(
+  at: number | null,
+  state: OccurrenceState['state'] | null,
+  attempt: number | null,
+): OccurrenceState | undefined {
+  return at === null || state === null ? undefined : { at: new Date(Math.round(at)), state, attempt: attempt ?? 1 };
+}
+
+/**
+ * Why there is no lease. `undefined`: by what was read it should have been granted, so somebody was quicker, or holds the row for
+ * a moment; worth asking again.
+ *
+ * @param locked somebody holds the lock itself, whatever the record says
+ */
+export function refusalOf(
+  request: AcquireRequest,
+  record: JobRecord | undefined,
+  nowMs: number,
+  locked: boolean,
+): Refusal | undefined {
+  const held = locked || record?.held === true;
+  const judged = request.occurrence && judgeOccurrence(record?.occurrence, request.occurrence, nowMs, held);
+  if (judged?.verdict === 'early') return { acquired: false, reason: 'early', earlyMs: judged.earlyMs, record };
+  if (judged !== undefined && judged.verdict !== 'claim' && judged.verdict !== 'held') {
+    return { acquired: false, reason: judged.verdict, record };
+  }
+  return held ? heldBy(record, nowMs) : undefined;
+}
+
+export function heldBy(record: JobRecord | undefined, nowMs: number): Refusal {
+  if (record?.held !== true) return { acquired: false, reason: 'held', record };
+  return {
+    acquired: false,
+    reason: 'held',
+    holder: record.holder,
+    heldForMs: nowMs - record.acquiredAt.getTime(),
+    expiresInMs: record.expiresAt == null ? undefined : record.expiresAt.getTime() - nowMs,
+    record,
+  };
+}

@@ -1,0 +1,185 @@
+import { OptionError, UnsupportedError } from '@solorun/core';
+import type { Row, Statement } from './client.ts';
+
+/**
+ * What the tables look like. Later versions only add: columns with defaults, tables, indexes. So an older library goes on working
+ * on a newer schema, and both may run at once; a newer library adds what it needs.
+ */
+const SCHEMA_VERSION = 1;
+export const DEFAULT_SCHEMA = 'solorun';
+
+/**
+ * How far the fences leap after a crash of the server, a promotion or a restored backup. Fences of plain locks are not flushed to
+ * the disk one by one, so such an event may take back the newest of them; no server hands out this many before its next flush.
+ */
+const LEAP = 2n ** 32n;
+
+export interface SchemaOptions {
+  /** The schema that keeps the records. Programs that use different ones do not exclude each other by lease rows. @default 'solorun' */
+  readonly schema?: string | undefined;
+}
+
+export function checkSchema(schema: string): void {
+  if (typeof schema !== 'string' || schema === '' || schema.includes('\0') || Buffer.byteLength(schema) > 63) {
+    throw new OptionError(`schema is the name of a Postgres schema, of 1 to 63 bytes, not ${JSON.stringify(schema)}.`);
+  }
+  if (schema.startsWith('pg_')) throw new OptionError(`Postgres keeps schema names that begin with "pg_" to itself: ${schema}.`);
+}
+
+/** An identifier, quoted. */
+export function ident(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/**
+ * The statements that make the schema, for those who migrate themselves; running them again changes nothing. The library runs
+ * them on first use where its role may.
+ *
+ * A role that is given the schema needs USAGE on the schema, USAGE and UPDATE on the sequence, and SELECT, INSERT and UPDATE on the tables.
+ *
+ * @throws OptionError
+ */
+export function schemaSql(options: SchemaOptions = {}): string {
+  const { schema = DEFAULT_SCHEMA } = options;
+  checkSchema(schema);
+  const s = ident(schema);
+  return `CREATE SCHEMA IF NOT EXISTS ${s};
+
+-- One row per provider and lock name, kept after release: the holder, the fence, the occurrence, how the last run went.
+CREATE TABLE IF NOT EXISTS ${s}.job (
+  kind text NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  key bigint NOT NULL,
+  fence bigint NOT NULL,
+  owner text NOT NULL,
+  host text NOT NULL,
+  pid bigint NOT NULL,
+  label text,
+  backend integer,
+  lease_ms bigint,
+  acquired_at timestamptz NOT NULL,
+  expires_at timestamptz,
+  held boolean NOT NULL,
+  claimed boolean NOT NULL,
+  attempt integer,
+  occurrence_at timestamptz,
+  occurrence_state text,
+  previous_at timestamptz,
+  previous_state text,
+  previous_attempt integer,
+  last_success_at timestamptz,
+  last_duration_ms double precision,
+  last_error text,
+  schedule_hash text,
+  watched_until timestamptz,
+  PRIMARY KEY (kind, name)
+) WITH (fillfactor = 70);
+
+-- Fencing tokens of session locks.
+CREATE SEQUENCE IF NOT EXISTS ${s}.fence;
+
+-- Emptied by a crash of the server and by a promotion, which may take back the newest fences: whoever finds it empty leaps ahead.
+CREATE UNLOGGED TABLE IF NOT EXISTS ${s}.uptime (mark boolean PRIMARY KEY);
+
+CREATE TABLE IF NOT EXISTS ${s}.schema_version (version integer PRIMARY KEY);
+INSERT INTO ${s}.schema_version VALUES (${SCHEMA_VERSION}) ON CONFLICT DO NOTHING;
+`;
+}
+
+/** First come, first served among those who make the schema: the letters "solorun" as a number. */
+const SCHEMA_LOCK = 0x736f6c6f72756en;
+
+type Ask = (statement: Statement) => Promise<readonly Row[]>;
+
+export type SchemaState = 'ready' | { readonly missing: string };
+
+/**
+ * Sees to it that the schema is there, makes it if need be and allowed, and says what is missing if not.
+ *
+ * @param ask one statement on one session, or each on whatever session a pooler has at hand
+ */
+export async function prepareSchema(ask: Ask, schema: string): Promise<SchemaState> {
+  const found = await lookAt(ask, schema);
+  if (found.version === undefined || found.version < SCHEMA_VERSION) {
+    const refused = await create(ask, schema);
+    if (refused !== undefined) {
+      return {
+        missing: `${found.version === undefined ? `there is no schema ${schema}` : `the schema ${schema} is older than this version needs`}, and this role may not make it: ${refused}`,
+      };
+    }
+  }
+  const { rights } = await lookAt(ask, schema);
+  return rights ? 'ready' : { missing: `this role may not use the tables of the schema ${schema}` };
+}
+
+/** What to do about it. */
+export function schemaRemedy(kind: string, missing: string): UnsupportedError {
+  return new UnsupportedError(
+    `${kind}: ${missing}. Run the statements that schemaSql() returns as a role that may, and grant this one USAGE on the schema ` +
+      'and the sequence, and SELECT, INSERT and UPDATE on the tables.',
+  );
+}
+
+async function lookAt(ask: Ask, schema: string): Promise<{ version: number | undefined; rights: boolean }> {
+  const [there] = await ask({
+    text: `SELECT (to_regclass($1) IS NOT NULL AND has_schema_privilege($2, 'USAGE'))::text AS there`,
+    values: [`${ident(schema)}.schema_version`, schema],
+  }).catch((error: unknown) => {
+    // No such schema, or one that may not be looked into.
+    if (['3F000', '42501'].includes((error as { code?: string }).code ?? '')) return [{ there: 'false' }];
+    throw error;
+  });
+  if (there?.['there'] !== 'true') return { version: undefined, rights: false };
+  const [right] = await ask({
+    text: `SELECT (has_table_privilege($1, 'SELECT') AND has_table_privilege($1, 'INSERT') AND has_table_privilege($1, 'UPDATE')
+             AND has_sequence_privilege($2, 'UPDATE') AND has_table_privilege($3, 'SELECT') AND has_table_privilege($3, 'INSERT')
+             AND current_setting('transaction_read_only') = 'off')::text AS rights,
+             has_table_privilege($4, 'SELECT')::text AS readable`,
+    values: ['job', 'fence', 'uptime', 'schema_version'].map((table) => `${ident(schema)}.${table}`),
+  }).catch((error: unknown) => {
+    // Half of it is there: somebody is making it at this moment, or stopped in the middle.
+    if ((error as { code?: string }).code === '42P01') return [{ rights: 'false', readable: 'true' }];
+    throw error;
+  });
+  if (right?.['readable'] !== 'true') return { version: undefined, rights: false };
+  const [version] = await ask({ text: `SELECT max(version)::text AS version FROM ${ident(schema)}.schema_version` });
+  const known = version?.['version'];
+  return { version: known == null ? undefined : Number(known), rights: right['rights'] === 'true' };
+}
+
+/** One transaction, and one maker at a time: CREATE … IF NOT EXISTS alone loses races. Returns why not, if it is not allowed. */
+async function create(ask: Ask, schema: string): Promise<string | undefined> {
+  const [namespace] = await ask({ text: 'SELECT to_regnamespace($1)::text AS there', values: [ident(schema)] });
+  // Even IF NOT EXISTS wants the right to make it.
+  const sql = namespace?.['there'] == null ? schemaSql({ schema }) : schemaSql({ schema }).replace(/^CREATE SCHEMA .*;$/m, '');
+  const text = `SELECT pg_advisory_xact_lock(${SCHEMA_LOCK}); ${sql}`;
+  try {
+    // Without parameters it is one simple query, and so one transaction, wherever it runs.
+    await ask({ text });
+    return undefined;
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    // insufficient_privilege, read_only_sql_transaction
+    if (code === '42501' || code === '25006') return message;
+    throw error;
+  }
+}
+
+/** The sequence, as an argument of its functions. */
+export function fenceOf(schema: string): string {
+  return `'${ident(schema).replaceAll("'", "''")}.fence'`;
+}
+
+/** Once per session, before its first lock: makes fences grow over whatever took some of them back. */
+export async function leapIfNeeded(ask: Ask, schema: string): Promise<void> {
+  const s = ident(schema);
+  const [mark] = await ask({ text: `SELECT mark::text FROM ${s}.uptime` });
+  if (mark !== undefined) return;
+  // A statement each, in one transaction: whoever waited for the lock has to see what the one before it did.
+  await ask({
+    text: `BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock(${SCHEMA_LOCK});
+      SELECT CASE WHEN pg_sequence_last_value(${fenceOf(schema)}) IS NULL THEN nextval(${fenceOf(schema)})
+        ELSE setval(${fenceOf(schema)}, nextval(${fenceOf(schema)}) + ${LEAP}) END WHERE NOT EXISTS (SELECT FROM ${s}.uptime);
+      INSERT INTO ${s}.uptime VALUES (true) ON CONFLICT DO NOTHING; COMMIT`,
+  });
+}

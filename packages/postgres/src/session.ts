@@ -1,0 +1,208 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ProviderError } from '@solorun/core';
+import { connect, type PostgresClient, type PostgresConnection, type Row, type Statement } from './client.ts';
+import { PoolerDetectedError } from './errors.ts';
+
+/** One connection of our own: one statement at a time, each bounded, and an end that everybody is told of. */
+export interface Session {
+  /** The server's process that serves it. */
+  readonly pid: number;
+  /** `server_version_num`: 160004. */
+  readonly version: number;
+  /** Statements can be prepared, settings stay, notifications arrive: false behind a pooler that shares connections. */
+  readonly direct: boolean;
+  /** Aborts when the session has ended, with the reason as an error. Locks it held are free, or about to be. */
+  readonly lost: AbortSignal;
+  /** When the last statement was sent, by `performance.now()`. */
+  readonly sentAt: number;
+  /** Stands in line, runs, and ends the whole session if no answer comes in time: what is behind it must not wait for ever. */
+  query(statement: Statement, timeoutMs: number): Promise<readonly Row[]>;
+  /** Takes a place in the line for something that composes its statement only when its turn has come. */
+  inLine<T>(job: (query: (statement: Statement, timeoutMs: number) => Promise<readonly Row[]>) => Promise<T>): Promise<T>;
+  onNotification(listener: (channel: string, payload: string) => void): void;
+  /** Ends it at once, without a word to the server. */
+  destroy(reason: Error): void;
+  /** Ends it politely, within a second. */
+  end(): Promise<void>;
+}
+
+export interface SessionTerms {
+  readonly kind: string;
+  readonly connection: PostgresConnection;
+  /** For people who look into `pg_stat_activity`. */
+  readonly applicationName: string;
+  /** Settings for the whole session; `undefined` leaves one alone, and those that the server does not know yet are left out. */
+  readonly settings: Readonly<Record<string, string | undefined>>;
+  /** A pooler that shares connections is no error. */
+  readonly allowPooler: boolean;
+  readonly timeoutMs: number;
+}
+
+/** Settings that came with a version of the server. */
+const SINCE: Readonly<Record<string, number>> = { idle_session_timeout: 140_000, client_connection_check_interval: 140_000 };
+/** What the kernel decides: read back as 0 on a Unix socket, and rounded elsewhere. */
+const ADVICE = new Set(['tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout']);
+const OLDEST = 130_000;
+
+/**
+ * Connects, finds out who is at the other end, and makes the session what the terms say.
+ *
+ * @throws PoolerDetectedError; ProviderError for a hot standby, a server that is too old, settings that do not stick
+ */
+export async function openSession(terms: SessionTerms): Promise<Session> {
+  const { kind, connection, timeoutMs } = terms;
+  const loss = new AbortController();
+  const client = await connect(connection, timeoutMs, (error) => {
+    if (!loss.signal.aborted) loss.abort(error);
+  });
+  try {
+    const look = { text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' };
+    const [greeting] = await bounded(client, loss, client.query(look), timeoutMs);
+    if (greeting?.['standby'] === 'true') throw standbyError(kind);
+    const [server] = await bounded(
+      client,
+      loss,
+      client.query({ text: "SELECT current_setting('server_version_num') AS version" }),
+      timeoutMs,
+    );
+    const version = Number(server?.['version']);
+    if (version < OLDEST) {
+      throw new ProviderError(
+        kind,
+        'connect',
+        `the server is version ${Math.floor(version / 10_000)}; 13 is the oldest that works`,
+      );
+    }
+    const pid = Number(greeting?.['pid']);
+    // A pooler tells its clients a process id of its own invention.
+    const direct = client.announcedPid === pid || !terms.allowPooler;
+    const session = createSession(client, loss, { pid, version, direct });
+    if (direct) await settle(session, terms);
+    return session;
+  } catch (error) {
+    client.destroy();
+    throw error;
+  }
+}
+
+export function standbyError(kind: string): ProviderError {
+  return new ProviderError(
+    kind,
+    'lock here',
+    'the server is a hot standby (read-only): its locks are not those of the primary. Connect to the primary, ' +
+      'for example with target_session_attrs or the address of the writer',
+  );
+}
+
+/** Sets what the terms say, and reads it back: poolers drop settings without a word. */
+async function settle(session: Session, terms: SessionTerms): Promise<void> {
+  const wanted = Object.entries({
+    application_name: terms.applicationName,
+    // The user's defaults must not change what a statement of ours means.
+    default_transaction_isolation: 'read committed',
+    statement_timeout: '0',
+    idle_in_transaction_session_timeout: '0',
+    ...terms.settings,
+  }).filter((entry): entry is [string, string] => entry[1] !== undefined && session.version >= (SINCE[entry[0]] ?? 0));
+  const set = wanted.map(([name, value]) => `set_config('${name}', ${literal(value)}, false)`);
+  await session.query({ text: `SELECT ${set.join(', ')}` }, terms.timeoutMs);
+  const got = await session.query(
+    {
+      text: `SELECT w.name, w.value::text AS wanted, s.setting, s.unit FROM pg_settings s
+             JOIN unnest($1::text[], $2::text[]) AS w(name, value) ON w.name = s.name WHERE s.setting <> w.value`,
+      values: [wanted.map(([name]) => name), wanted.map(([, value]) => value)],
+    },
+    terms.timeoutMs,
+  );
+  const dropped = got.filter(({ name }) => name !== null && !ADVICE.has(name!) && name !== 'application_name');
+  if (dropped.length === 0) return;
+  const names = dropped.map(({ name, wanted: value, setting }) => `${name} = ${value} (it stays ${setting})`).join(', ');
+  throw new PoolerDetectedError(terms.kind, `the server or a pooler does not keep ${names}`);
+}
+
+function createSession(
+  client: PostgresClient,
+  loss: AbortController,
+  about: { readonly pid: number; readonly version: number; readonly direct: boolean },
+): Session {
+  let tail: Promise<unknown> = Promise.resolve();
+  let sentAt = performance.now();
+  let waiting = 0;
+  client.keepAlive(false);
+
+  const destroy = (reason: Error): void => {
+    if (!loss.signal.aborted) loss.abort(reason);
+    client.destroy();
+  };
+
+  async function now(statement: Statement, timeoutMs: number): Promise<readonly Row[]> {
+    sentAt = performance.now();
+    return bounded(client, loss, client.query(about.direct ? statement : { ...statement, name: undefined! }), timeoutMs);
+  }
+
+  const session: Session = {
+    ...about,
+    lost: loss.signal,
+    get sentAt() {
+      return sentAt;
+    },
+    query: (statement, timeoutMs) => session.inLine((query) => query(statement, timeoutMs)),
+    async inLine(job) {
+      const before = tail;
+      // What is asked keeps the process alive; a lock that is merely held does not.
+      if ((waiting += 1) === 1) client.keepAlive(true);
+      const turn = (async () => {
+        await before;
+        loss.signal.throwIfAborted();
+        return job(now);
+      })();
+      tail = turn.then(
+        () => {},
+        () => {},
+      );
+      try {
+        return await turn;
+      } finally {
+        if ((waiting -= 1) === 0) client.keepAlive(false);
+      }
+    },
+    onNotification: (listener) => client.onNotification(listener),
+    destroy,
+    async end() {
+      client.keepAlive(true);
+      if (!loss.signal.aborted) loss.abort(new Error('the session was closed'));
+      await Promise.race([client.end().catch(() => {}), sleep(1_000, undefined, { ref: false })]);
+      client.destroy();
+    },
+  };
+  return session;
+}
+
+/** Waits for an answer, but no longer than until the session ends or the time is over; then it ends the session. */
+async function bounded<T>(client: PostgresClient, loss: AbortController, answer: Promise<T>, timeoutMs: number): Promise<T> {
+  let onLost: () => void = () => {};
+  const over = new Promise<never>((_, reject) => {
+    onLost = () => reject(loss.signal.reason as Error);
+    if (loss.signal.aborted) onLost();
+    else loss.signal.addEventListener('abort', onLost, { once: true });
+  });
+  const timer = setTimeout(() => {
+    // The driver would leave the statement running, and everything behind it waiting.
+    loss.abort(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
+    client.destroy();
+  }, timeoutMs);
+  try {
+    return await Promise.race([answer, over]);
+  } finally {
+    clearTimeout(timer);
+    loss.signal.removeEventListener('abort', onLost);
+    // The loser of the race must not become an unhandled rejection.
+    answer.catch(() => {});
+    over.catch(() => {});
+  }
+}
+
+/** For values of settings alone, which are ours or a host's name. */
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

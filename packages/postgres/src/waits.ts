@@ -1,0 +1,151 @@
+import { unlessAborted } from './connector.ts';
+import type { LockSession } from './lock-session.ts';
+
+/** A place in the server's queue: a session that waits, and then holds what it waited for. */
+export interface Wait {
+  readonly leaseMs: number | null;
+  /** Its session, once it has been opened. */
+  on: LockSession | undefined;
+  /** While the session holds the lock for this owner, who has not yet tried. */
+  ready: { readonly owner: string; readonly forget: () => void } | undefined;
+  /** False: the session waits for nothing and holds nothing. */
+  busy: boolean;
+}
+
+export interface Waits {
+  /** A place, if one is left. */
+  enter(leaseMs: number | null): Wait | undefined;
+  /**
+   * Waits, first come first served, until the lock is there or the waiter goes. Afterwards the session holds the lock for that
+   * owner until `take` or until `signal` aborts.
+   */
+  stand(wait: Wait, key: string, owner: string, signal: AbortSignal): Promise<void>;
+  /** The session that has the lock for this owner. */
+  take(owner: string): (Wait & { readonly on: LockSession }) | undefined;
+  /** The place is free for the next one. */
+  leave(wait: Wait): void;
+  /** The lease that this session held is over. */
+  over(on: LockSession): void;
+  sessions(): LockSession[];
+}
+
+export interface WaitsTerms {
+  readonly places: number;
+  readonly sliceMs: number;
+  readonly open: (leaseMs: number | null) => Promise<LockSession>;
+  /** Ends the statement that this backend runs. */
+  readonly cancel: (pid: number) => Promise<unknown>;
+}
+
+export function createWaits({ places, sliceMs, open, cancel }: WaitsTerms): Waits {
+  const waits = new Set<Wait>();
+
+  function leave(wait: Wait): void {
+    wait.ready = undefined;
+    wait.busy = false;
+    if (wait.on === undefined || wait.on.lost.aborted) waits.delete(wait);
+  }
+
+  /** Slice after slice. */
+  async function queue(on: LockSession, key: string, signal: AbortSignal): Promise<boolean> {
+    let cancelled: Promise<unknown> | undefined;
+    const onAbort = (): void => {
+      cancelled = cancel(on.session.pid).catch((error: unknown) => on.session.destroy(error as Error));
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      while (!signal.aborted) {
+        if (!(await on.block(key, sliceMs))) continue;
+        if (cancelled === undefined) return true;
+        // The cancellation is on its way, and would strike whatever comes next.
+        on.session.destroy(new Error('the wait ended as it was cancelled'));
+      }
+      return false;
+    } catch (error) {
+      if (signal.aborted) return false;
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      await cancelled;
+    }
+  }
+
+  return {
+    enter(leaseMs) {
+      for (const wait of waits) if (wait.on?.lost.aborted === true) waits.delete(wait);
+      const idle = [...waits].filter(({ busy }) => !busy);
+      const same = idle.find((wait) => wait.leaseMs === leaseMs);
+      if (same !== undefined) {
+        same.busy = true;
+        return same;
+      }
+      if (waits.size >= places) {
+        // One with another lease than is needed now.
+        const spare = idle[0];
+        if (spare === undefined) return undefined;
+        waits.delete(spare);
+        void spare.on?.session.end();
+      }
+      const wait: Wait = { leaseMs, on: undefined, ready: undefined, busy: true };
+      waits.add(wait);
+      return wait;
+    },
+
+    async stand(wait, key, owner, signal) {
+      let granted = false;
+      try {
+        if (wait.on === undefined) {
+          const opening = open(wait.leaseMs);
+          try {
+            wait.on = await unlessAborted(opening, signal);
+          } catch (error) {
+            void opening.then(
+              (late) => late.session.end(),
+              () => {},
+            );
+            if (signal.aborted) return;
+            throw error;
+          }
+        }
+        granted = await queue(wait.on, key, signal);
+      } finally {
+        if (!granted) leave(wait);
+      }
+      if (!granted) return;
+      const { on } = wait;
+      on.hold(key);
+      const giveBack = (): void => {
+        wait.ready = undefined;
+        void on
+          .query({ text: 'SELECT pg_advisory_unlock($1)::text', values: [key] })
+          .catch((error: unknown) => on.session.destroy(error as Error))
+          .finally(() => {
+            on.keys.delete(key);
+            leave(wait);
+          });
+      };
+      wait.ready = { owner, forget: () => signal.removeEventListener('abort', giveBack) };
+      if (signal.aborted) giveBack();
+      else signal.addEventListener('abort', giveBack, { once: true });
+    },
+
+    take(owner) {
+      for (const wait of waits) {
+        if (wait.ready?.owner !== owner) continue;
+        wait.ready.forget();
+        wait.ready = undefined;
+        if (wait.on?.lost.aborted === false) return wait as Wait & { readonly on: LockSession };
+        leave(wait);
+      }
+      return undefined;
+    },
+
+    leave,
+
+    over(on) {
+      for (const wait of waits) if (wait.on === on) leave(wait);
+    },
+
+    sessions: () => [...waits].flatMap(({ on }) => (on === undefined ? [] : [on])),
+  };
+}
