@@ -67,6 +67,8 @@ export async function startProxy({ port: serverPort, host = '127.0.0.1' }) {
     let lastWord = /** @type {Direction} */ ('down');
     // A connection is opened by a packet that goes up.
     const reached = pass('up').then(() => {
+      // Broken before it got there.
+      if (client.destroyed) return client;
       const upstream = connect({ port: serverPort, host, allowHalfOpen: true });
       keep(upstream);
       carry(upstream, 'down', Promise.resolve(client));
@@ -98,8 +100,10 @@ export async function startProxy({ port: serverPort, host = '127.0.0.1' }) {
         lastWord = direction;
         next((socket) => void (socket.writable && socket.write(chunk)));
       });
-      from.once('end', () => next((socket) => void socket.end()));
-      from.once('error', () => next((socket) => void socket.resetAndDestroy()));
+      from.once('end', () => next((socket) => void (socket.writable && socket.end())));
+      // What goes without an end was reset. The reset follows what was sent before it, and finds its socket closed after a regular end.
+      from.once('error', () => {});
+      from.once('close', () => next((socket) => void (from.readableEnded || socket.resetAndDestroy())));
     }
   });
 

@@ -46,7 +46,7 @@ export { installedVersions, postgresMissing } from './binaries.js';
 /**
  * A server.
  *
- * @typedef {object} Postgres
+ * @typedef {object} PostgresServer
  * @property {number} version The major version.
  * @property {number} port
  * @property {string} database
@@ -62,9 +62,9 @@ export { installedVersions, postgresMissing } from './binaries.js';
  * @property {(which?: { sessions?: boolean }) => void} freeze Stops the postmaster: no new session. With `sessions`, all its processes.
  * @property {() => void} thaw
  * @property {(settings?: Settings) => Promise<Standby>} standby A hot standby that streams from this one. Stops with it.
- * @property {() => Promise<void>} [Symbol.asyncDispose]
  */
 
+/** @typedef {PostgresServer & AsyncDisposable} Postgres */
 /** @typedef {Postgres & { readonly promote: () => Promise<void> }} Standby */
 
 /** @type {Settings} */
@@ -79,6 +79,8 @@ const defaults = {
   wal_level: 'replica',
   // A standby starts from the empty cluster and has all that ever happened streamed to it.
   wal_keep_size: '4GB',
+  // When it asks a moment too early it would wait for 5 s.
+  wal_retrieve_retry_interval: '50ms',
   // In the data directory, where it goes with the data, and not in /dev/shm.
   dynamic_shared_memory_type: 'mmap',
 };
@@ -87,7 +89,7 @@ const defaults = {
  * Starts a server on 127.0.0.1 that is ours alone.
  *
  * @param {PostgresOptions} [options]
- * @returns {Promise<Postgres & AsyncDisposable>}
+ * @returns {Promise<Postgres>}
  */
 export async function startPostgres({ version = 18, settings = {}, database = 'postgres' } = {}) {
   const postgres = await launch(version, { ...defaults, ...settings }, database);
@@ -106,7 +108,7 @@ export async function startPostgres({ version = 18, settings = {}, database = 'p
  * @param {Settings} settings
  * @param {string} database
  * @param {boolean} [isStandby]
- * @returns {Promise<Standby & AsyncDisposable>}
+ * @returns {Promise<Standby>}
  */
 async function launch(version, settings, database, isStandby = false) {
   const { bin } = binaries(version);
@@ -223,12 +225,16 @@ async function launch(version, settings, database, isStandby = false) {
     throw error;
   }
 
-  const stop = async () => {
-    if (stopped) return;
+  /** @type {Promise<void> | undefined} */
+  let stopping;
+  const stop = () => {
     stopped = true;
-    await Promise.all([...standbys].map((standby) => standby.stop()));
-    await end('SIGINT');
-    await discard();
+    stopping ??= (async () => {
+      await Promise.all([...standbys].map((standby) => standby.stop()));
+      await end('SIGINT');
+      await discard();
+    })();
+    return stopping;
   };
 
   return {

@@ -101,6 +101,28 @@ describe('a proxy', () => {
     expect(client.said()).toBe('');
   });
 
+  it('resets, and never opens what was reset during a cut', async () => {
+    await using proxy = await startProxy({ port });
+    const accepted = vi.fn<(socket: Socket) => void>();
+    echo.on('connection', accepted);
+    proxy.cut();
+    const client = await open(proxy.port);
+    client.socket.write('x');
+    await vi.waitFor(() => expect(proxy.chunks.up).toBe(1));
+    const closed = closing(client.socket);
+    proxy.breakAll();
+    await closed;
+    proxy.mend();
+    const next = await open(proxy.port);
+    next.socket.write('y');
+    await vi.waitFor(() => expect(next.said()).toBe('y'));
+    expect([heard, accepted.mock.calls.length]).toEqual(['y', 1]);
+    next.socket.resetAndDestroy();
+    await vi.waitFor(() => expect(proxy.open).toBe(0));
+    // The server learns of it.
+    await vi.waitFor(() => expect(accepted.mock.calls[0]?.[0].destroyed).toBe(true));
+  });
+
   it('delays, and keeps the order when the delay changes', async () => {
     await using proxy = await startProxy({ port });
     const client = await open(proxy.port);
