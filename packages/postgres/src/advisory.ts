@@ -18,7 +18,7 @@ import { createLockSession, type LockSession } from './lock-session.ts';
 import { findPath, type Path } from './pooler.ts';
 import { heldBy, occurrenceOf, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, leapIfNeeded, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
-import { openSession } from './session.ts';
+import { openSession, standbyError } from './session.ts';
 import { statementsFor } from './statements.ts';
 import { createUndo } from './undo.ts';
 import { createWaits } from './waits.ts';
@@ -131,6 +131,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       }
       version = session.version;
       const state = await prepareSchema(ask, schema);
+      // It has become one since it was asked.
+      if (state === 'standby') throw standbyError(KIND);
       if (state === 'ready') await leapIfNeeded(ask, schema);
       else if (missing === undefined || missing === false) {
         onWarning(
@@ -192,9 +194,9 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     places: waitSessions,
     sliceMs: waitSliceMs * 1.1,
     open: (leaseMs) => open(leaseMs, true),
-    async cancel(pid) {
+    async terminate(pid) {
       const on = await anyMain().get();
-      await on.query({ text: 'SELECT pg_cancel_backend($1)::text', values: [pid] });
+      await on.query({ text: `SELECT pg_terminate_backend($1${version < OLD_SERVER ? '' : ', 1000'})::text`, values: [pid] });
     },
   });
 

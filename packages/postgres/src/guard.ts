@@ -50,9 +50,8 @@ export async function guard({ grant }: Guarded, client: PostgresPool): Promise<v
       `Only leases of postgresAdvisory and postgresLease, with their tables, guard a transaction (lock ${JSON.stringify(grant.name)}).`,
     );
   }
-  let rows: unknown[];
   try {
-    ({ rows } = await client.query(guardSql(place), [place.kind, grant.name, grant.owner, place.leaseMs]));
+    await client.query(guardSql(place), [place.kind, grant.name, grant.owner, place.leaseMs]);
   } catch (error) {
     const { code, message } = error as { code?: string; message?: string };
     if (code === '22P02' && message?.includes(MARK) === true) {
@@ -60,8 +59,9 @@ export async function guard({ grant }: Guarded, client: PostgresPool): Promise<v
     }
     throw error;
   }
-  const [row] = rows as { outside: string }[];
-  if (row?.outside !== 'false') {
+  // What is set for a transaction is gone after it: on its own, the statement before was one.
+  const { rows } = await client.query("SELECT current_setting('solorun.guard', true) AS guard", []);
+  if ((rows[0] as { guard?: string | null } | undefined)?.guard !== grant.owner) {
     throw new OptionError(
       `guard() works within a transaction (lock ${JSON.stringify(grant.name)}): call it after BEGIN, on the connection that runs it.`,
     );
@@ -79,7 +79,7 @@ function guardSql({ schema }: Place): string {
       SELECT extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) * 1000 AS ms
     )
     SELECT CASE WHEN EXISTS (SELECT FROM mine) THEN 0 ELSE ('${MARK}, ' || clock_timestamp())::int END AS held,
-      (transaction_timestamp() = statement_timestamp())::text AS outside,
+      set_config('solorun.guard', $3, true) AS guard,
       CASE WHEN $4::bigint IS NOT NULL AND (idle.ms = 0 OR idle.ms > $4::bigint)
         THEN set_config('idle_in_transaction_session_timeout', $4::bigint::text, true) END AS bound
     FROM idle`;

@@ -109,6 +109,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   /** The schema is looked after once, before the first question. */
   async function ready(): Promise<void> {
     prepared ??= prepareSchema((statement) => link.ask(statement), schema).then((state) => {
+      if (state === 'standby') throw standbyError(KIND);
       if (state !== 'ready') throw schemaRemedy(KIND, state.missing);
     });
     try {

@@ -49,7 +49,7 @@ export interface LockSession {
   confirm(name: string, owner: string, key: string, signal: AbortSignal): Promise<boolean>;
   release(ask: ReleaseAsk, signal: AbortSignal): Promise<boolean>;
   query(statement: Statement): Promise<readonly Row[]>;
-  /** Waits in the server's queue for a slice of time. True: the session holds the lock. False: not yet, or it was cancelled. */
+  /** Waits in the server's queue for a slice of time. True: the session holds the lock. False: not yet. */
   block(key: string, sliceMs: number): Promise<boolean>;
   /** Starts to listen, once. */
   listen(channel: string): Promise<void>;
@@ -219,7 +219,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
         return true;
       } catch (error) {
         const { code } = error as { code?: string };
-        // lock_not_available: the slice is over. query_canceled: we asked for it.
+        // lock_not_available: the slice is over. query_canceled: an operator did it.
         if (code !== '55P03' && code !== '57014') throw error;
         // Either may strike just after the lock was granted, and an error does not give a session lock back.
         const [row] = await query({ name: 'solorun_mine', text: MINE, values: [key] });

@@ -91,7 +91,7 @@ const SCHEMA_LOCK = 0x736f6c6f72756en;
 
 type Ask = (statement: Statement) => Promise<readonly Row[]>;
 
-export type SchemaState = 'ready' | { readonly missing: string };
+export type SchemaState = 'ready' | 'standby' | { readonly missing: string };
 
 /**
  * Sees to it that the schema is there, makes it if need be and allowed, and says what is missing if not.
@@ -99,13 +99,17 @@ export type SchemaState = 'ready' | { readonly missing: string };
  * @param ask one statement on one session, or each on whatever session a pooler has at hand
  */
 export async function prepareSchema(ask: Ask, schema: string): Promise<SchemaState> {
+  const [server] = await ask({
+    text: "SELECT pg_is_in_recovery()::text AS standby, current_setting('transaction_read_only') AS read_only",
+  });
+  if (server?.['standby'] === 'true') return 'standby';
+  if (server?.['read_only'] === 'on') return { missing: 'this role only reads (default_transaction_read_only)' };
   const found = await lookAt(ask, schema);
   if (found.version === undefined || found.version < SCHEMA_VERSION) {
     const refused = await create(ask, schema);
     if (refused !== undefined) {
-      return {
-        missing: `${found.version === undefined ? `there is no schema ${schema}` : `the schema ${schema} is older than this version needs`}, and this role may not make it: ${refused}`,
-      };
+      const what = found.version === undefined ? `there is no schema ${schema}` : `the schema ${schema} is older than this version needs`;
+      return { missing: `${what}, and this role may not make it (${refused})` };
     }
   }
   const { rights } = await lookAt(ask, schema);
@@ -132,8 +136,7 @@ async function lookAt(ask: Ask, schema: string): Promise<{ version: number | und
   if (there?.['there'] !== 'true') return { version: undefined, rights: false };
   const [right] = await ask({
     text: `SELECT (has_table_privilege($1, 'SELECT') AND has_table_privilege($1, 'INSERT') AND has_table_privilege($1, 'UPDATE')
-             AND has_sequence_privilege($2, 'UPDATE') AND has_table_privilege($3, 'SELECT') AND has_table_privilege($3, 'INSERT')
-             AND current_setting('transaction_read_only') = 'off')::text AS rights,
+             AND has_sequence_privilege($2, 'UPDATE') AND has_table_privilege($3, 'SELECT') AND has_table_privilege($3, 'INSERT'))::text AS rights,
              has_table_privilege($4, 'SELECT')::text AS readable`,
     values: ['job', 'fence', 'uptime', 'schema_version'].map((table) => `${ident(schema)}.${table}`),
   }).catch((error: unknown) => {

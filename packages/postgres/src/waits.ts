@@ -33,11 +33,11 @@ export interface WaitsTerms {
   readonly places: number;
   readonly sliceMs: number;
   readonly open: (leaseMs: number | null) => Promise<LockSession>;
-  /** Ends the statement that this backend runs. */
-  readonly cancel: (pid: number) => Promise<unknown>;
+  /** Ends a backend. Resolves when it is gone, if the server can tell. */
+  readonly terminate: (pid: number) => Promise<unknown>;
 }
 
-export function createWaits({ places, sliceMs, open, cancel }: WaitsTerms): Waits {
+export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): Waits {
   const waits = new Set<Wait>();
 
   function leave(wait: Wait): void {
@@ -46,27 +46,25 @@ export function createWaits({ places, sliceMs, open, cancel }: WaitsTerms): Wait
     if (wait.on === undefined || wait.on.lost.aborted) waits.delete(wait);
   }
 
-  /** Slice after slice. */
+  /** Slice after slice. Who gives up takes its session along: a cancellation could arrive late and strike another statement. */
   async function queue(on: LockSession, key: string, signal: AbortSignal): Promise<boolean> {
-    let cancelled: Promise<unknown> | undefined;
+    let ended: Promise<void> | undefined;
     const onAbort = (): void => {
-      cancelled = cancel(on.session.pid).catch((error: unknown) => on.session.destroy(error as Error));
+      // The backend does not hear that the wire is cut while it waits for a lock, so it is told through another one.
+      ended = terminate(on.session.pid)
+        .catch(() => {})
+        .then(() => on.session.destroy(new Error('nobody waits any more')));
     };
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      while (!signal.aborted) {
-        if (!(await on.block(key, sliceMs))) continue;
-        if (cancelled === undefined) return true;
-        // The cancellation is on its way, and would strike whatever comes next.
-        on.session.destroy(new Error('the wait ended as it was cancelled'));
-      }
+      while (!signal.aborted) if ((await on.block(key, sliceMs)) && !signal.aborted) return true;
       return false;
     } catch (error) {
       if (signal.aborted) return false;
       throw error;
     } finally {
       signal.removeEventListener('abort', onAbort);
-      await cancelled;
+      await ended;
     }
   }
 

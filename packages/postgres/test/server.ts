@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
+import type { AcquireRequest, AcquireResult, Grant, LockProvider } from '@solorun/core';
+import { startPostgres, type Postgres } from '@solorun/servers/postgres';
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+
+export interface Stage {
+  readonly server: Postgres;
+  /** Closed at the end of the test. */
+  open(provider: LockProvider): LockProvider;
+  /** A superuser's statement, beside the providers. */
+  sql(text: string, values?: unknown[]): Promise<Record<string, string | null>[]>;
+}
+
+/** One server for the tests of a file. */
+export function onPostgres(options: Parameters<typeof startPostgres>[0] = {}): Stage {
+  let server: Postgres;
+  const opened: LockProvider[] = [];
+  beforeAll(async () => {
+    server = await startPostgres(options);
+  });
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map((provider) => provider.close()));
+  });
+  afterAll(() => server.stop());
+  return {
+    get server() {
+      return server;
+    },
+    open(provider) {
+      opened.push(provider);
+      return provider;
+    },
+    async sql(text, values = []) {
+      const client = new pg.Client({ connectionString: server.url });
+      await client.connect();
+      try {
+        return (await client.query<Record<string, string | null>>(text, values)).rows;
+      } finally {
+        await client.end();
+      }
+    },
+  };
+}
+
+export const never: AbortSignal = new AbortController().signal;
+setMaxListeners(0, never);
+
+export function asked(name: string, more: Partial<AcquireRequest> = {}): AcquireRequest {
+  return { name, owner: randomUUID(), leaseMs: 60_000, holder: { host: 'test.host', pid: 4711, label: 'tester' }, ...more };
+}
+
+export async function acquired(provider: LockProvider, name: string, more: Partial<AcquireRequest> = {}): Promise<Grant> {
+  const result: AcquireResult = await provider.tryAcquire(asked(name, more), never);
+  expect(result).toMatchObject({ acquired: true });
+  if (!result.acquired) throw new Error(result.reason);
+  return result.grant;
+}
+
+/** The error that something ends with. */
+export async function failureOf(work: Promise<unknown>): Promise<Error> {
+  try {
+    await work;
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('it did not fail');
+}
+
+/** Everything that a person or a log could see of an error. */
+export function shown(error: unknown, depth = 0): string {
+  if (depth > 5 || typeof error !== 'object' || error === null) return String(error);
+  const own = Object.getOwnPropertyNames(error).map((key) => `${key}=${shown((error as Record<string, unknown>)[key], depth + 1)}`);
+  return `${String(error)} ${own.join(' ')}`;
+}
+
+/** Looks until it is so. */
+export async function until(what: string, look: () => Promise<boolean> | boolean, ms = 15_000): Promise<void> {
+  for (const end = performance.now() + ms; !(await look()); ) {
+    if (performance.now() > end) throw new Error(`it never came to pass that ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
