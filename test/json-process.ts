@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 
 export type Said = Readonly<Record<string, unknown>>;
 
@@ -10,8 +11,8 @@ export interface JsonProcess {
   readonly pid: number;
   /** Everything it has said so far. */
   readonly said: readonly Said[];
-  /** Resolves to the first line, said or still to come, that has this key. */
-  says(key: string): Promise<Said>;
+  /** Resolves to the first line, said or still to come, that has this key, and these values besides. */
+  says(key: string, values?: Said): Promise<Said>;
   write(line: string): void;
   kill(signal: NodeJS.Signals): void;
   /** Kills it and waits until it is gone. */
@@ -22,9 +23,16 @@ export interface JsonProcess {
 
 const running = new Set<ChildProcess>();
 
+export interface StartOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** What to put before the command, such as one that enters a network namespace and becomes the command then. */
+  readonly within?: readonly string[];
+}
+
 /** Starts a program that lies at a URL. What it prints on stderr is shown. */
-export function start(program: URL, args: readonly string[], env: NodeJS.ProcessEnv = {}): JsonProcess {
-  const child = spawn(process.execPath, [fileURLToPath(program), ...args], {
+export function start(program: URL, args: readonly string[], { env = {}, within = [] }: StartOptions = {}): JsonProcess {
+  const [file, ...rest] = [...within, process.execPath, fileURLToPath(program), ...args];
+  const child = spawn(file!, rest, {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, ...env },
   });
@@ -49,12 +57,15 @@ export function start(program: URL, args: readonly string[], env: NodeJS.Process
     pid: child.pid!,
     said,
     ended,
-    says: (key) =>
+    says: (key, values = {}) =>
       new Promise((resolve, reject) => {
         const look = (): void => {
-          const line = said.find((candidate) => key in candidate);
+          const line = said.find((candidate) => key in candidate && isDeepStrictEqual({ ...candidate, ...values }, candidate));
           if (line !== undefined) resolve(line);
-          else if (over) reject(new Error(`the program ended without saying ${JSON.stringify(key)}: ${JSON.stringify(said)}`));
+          else if (over)
+            reject(
+              new Error(`the program ended without saying ${JSON.stringify({ [key]: '…', ...values })}: ${JSON.stringify(said)}`),
+            );
           else return;
           listeners.delete(look);
         };

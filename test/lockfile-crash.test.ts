@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { createSolo, type Solo } from '@solorun/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { lockfile, type LocalLockOptions } from '@solorun/lockfile';
@@ -25,8 +26,9 @@ function open(options: LocalLockOptions = {}): Solo {
 }
 
 /** Another process that holds the lock. */
-async function hold(leaseMs: number | null, ...more: string[]): Promise<JsonProcess> {
-  const holder = start(new URL('./programs/hold.js', import.meta.url), [directory, 'job', String(leaseMs), ...more]);
+async function hold(leaseMs: number | null, crashDetection = 'kernel', title = ''): Promise<JsonProcess> {
+  const store = `${pathToFileURL(directory).href}?crashDetection=${crashDetection}`;
+  const holder = start(new URL('./programs/hold.js', import.meta.url), [store, 'job', String(leaseMs), title]);
   expect(await holder.says('held')).toMatchObject({ held: '1' });
   return holder;
 }

@@ -1,10 +1,12 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { killAll, start, type JsonProcess, type Said } from './json-process.ts';
 import { now } from './programs/say.js';
+import { expectSkewedReplicasToRunEachTickOnce, expectStoppedHolderToBeToldFirst, hasFaketime, program } from './stories.ts';
 
 let directory: string;
 
@@ -16,7 +18,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const program = (name: string): URL => new URL(`./programs/${name}.js`, import.meta.url);
+const store = (): string => pathToFileURL(directory).href;
 
 describe('eight processes on one lock', () => {
   it('lose no update of the file it protects, while two of them are killed and restarted', { timeout: 180_000 }, async () => {
@@ -24,7 +26,8 @@ describe('eight processes on one lock', () => {
     const file = join(directory, 'count.json');
     writeFileSync(file, JSON.stringify({ count: 0, fence: '0', workers: {} }));
     const said: Said[] = [];
-    const worker = (n: number): JsonProcess => start(program('count'), [join(directory, 'locks'), file, `w${n}`, String(times)]);
+    const worker = (n: number): JsonProcess =>
+      start(program('count'), [pathToFileURL(join(directory, 'locks')).href, file, `w${n}`, String(times)]);
     let kills = 0;
 
     /** Killed again and again, until it has counted enough. */
@@ -70,39 +73,18 @@ describe('eight processes on one lock', () => {
 });
 
 describe('a holder that is stopped past its lease', () => {
-  const leaseMs = 1_000;
-
   it('is followed within the lease and a second, and learns of it before it does anything more', { timeout: 60_000 }, async () => {
-    const args = [directory, String(leaseMs), new Date(Date.now() - 1_000).toISOString()];
-    const holder = start(program('work'), [...args, '100000']);
-    await holder.says('step');
-    const standby = start(program('work'), [...args, '3']);
-    await standby.says('ready');
-    holder.kill('SIGSTOP');
-    const stopped = now();
-    const successor = await standby.says('started');
-    expect(successor).toMatchObject({ attempt: 2, recovering: true });
-    expect(Number(successor['at']) - stopped).toBeLessThan(leaseMs + 1_000);
-    expect(await standby.ended).toBe(0);
-
-    holder.kill('SIGCONT');
-    expect(await holder.ended).toBe(0);
-    // Whether it asks its signal or lets the checkpoint throw: no step more.
-    const afterwards = holder.said.filter(({ at }) => Number(at) > Number(successor['at']));
-    expect(afterwards.filter((line) => 'step' in line)).toEqual([]);
-    expect(afterwards).toContainEqual(expect.objectContaining({ aborted: 'expired' }));
-    expect(afterwards).toContainEqual(expect.objectContaining({ asked: 'aborted' }));
-    expect(afterwards.at(-1)).toMatchObject({ status: 'lost', reason: 'expired' });
+    await expectStoppedHolderToBeToldFirst(store());
   });
 });
 
 describe('a holder that is killed', () => {
   it('is followed on the same occurrence by a standby, in well under a second', { timeout: 60_000 }, async () => {
     const at = new Date(Date.now() - 1_000).toISOString();
-    const holder = start(program('work'), [directory, '30000', at, '100000']);
+    const holder = start(program('work'), [store(), '30000', at, '100000']);
     await holder.says('step');
-    const standby = start(program('work'), [directory, '30000', at, '3']);
-    await standby.says('ready');
+    const standby = start(program('work'), [store(), '30000', at, '3']);
+    await standby.says('waiting');
     await sleep(300);
     const killedAt = now();
     holder.kill('SIGKILL');
@@ -116,7 +98,7 @@ describe('a holder that is killed', () => {
 
 describe('two replicas, one of which fires 200 ms late', () => {
   it('run each of 30 ticks once', { timeout: 90_000 }, async () => {
-    const replicas = [start(program('tick'), [directory, '0']), start(program('tick'), [directory, '200'])];
+    const replicas = [start(program('tick'), [store(), '0']), start(program('tick'), [store(), '200'])];
     await Promise.all(replicas.map((replica) => replica.says('ready')));
     await sleep(31_500);
     for (const replica of replicas) replica.kill('SIGTERM');
@@ -133,36 +115,8 @@ describe('two replicas, one of which fires 200 ms late', () => {
   });
 });
 
-const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
-if (!existsSync(faketime)) process.stderr.write('SKIPPED: replicas whose clocks are apart. Remedy: apt-get install faketime\n');
-
 describe('three replicas whose clocks are two minutes apart', () => {
-  it.runIf(existsSync(faketime) || process.env['CI'] === 'true')(
-    'run each tick once, and none before its time (needs faketime)',
-    { timeout: 60_000 },
-    async () => {
-      const replicas = [-120, 0, 120].map((skew) =>
-        start(program('tick'), [directory, '0', 'standby'], {
-          LD_PRELOAD: faketime,
-          FAKETIME: `${skew < 0 ? '' : '+'}${skew}s`,
-          FAKETIME_DONT_FAKE_MONOTONIC: '1',
-        }),
-      );
-      await Promise.all(replicas.map((replica) => replica.says('ready')));
-      await sleep(12_500);
-      for (const replica of replicas) replica.kill('SIGTERM');
-      for (const replica of replicas) expect(await replica.ended).toBe(0);
-
-      const runs = replicas.flatMap(({ said }) => said).filter((line) => 'ran' in line);
-      const slots = runs.map(({ ran }) => String(ran)).sort();
-      expect(new Set(slots).size).toBe(slots.length);
-      // The one whose clock is right runs all of its ticks, if need be after one of the late replica's, whose ticks are over then.
-      // (With onBusy: 'skip' the late one may win each second, and then every tick runs once, two minutes late.)
-      const right = replicas[1]!.said.filter((line) => 'ran' in line).map(({ ran }) => Date.parse(String(ran)));
-      expect(right.length).toBeGreaterThanOrEqual(10);
-      expect(right.at(-1)! - right[0]!).toBe((right.length - 1) * 1_000);
-      for (const { ran, acquiredAt } of runs)
-        expect(Date.parse(String(acquiredAt))).toBeGreaterThanOrEqual(Date.parse(String(ran)));
-    },
-  );
+  it.runIf(hasFaketime)('run each tick once, and none before its time (needs faketime)', { timeout: 60_000 }, async () => {
+    await expectSkewedReplicasToRunEachTickOnce(store(), 10, 20);
+  });
 });

@@ -3,11 +3,11 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createSolo } from '@solorun/core';
-import { lockfile } from '@solorun/lockfile';
 import { say } from './say.js';
+import { openStore } from './store.js';
 
-const [directory = '', file = '', worker = '', times = ''] = process.argv.slice(2);
-const solo = createSolo({ provider: lockfile({ directory }), label: worker, leaseMs: 10_000 });
+const [store = '', file = '', worker = '', times = ''] = process.argv.slice(2);
+const solo = createSolo({ provider: await openStore(store), label: worker, leaseMs: 10_000 });
 
 /** @returns {{ count: number, fence: string, workers: Record<string, number> }} */
 const read = () => JSON.parse(readFileSync(file, 'utf8'));

@@ -1,23 +1,33 @@
 // @ts-check
-// Holds a lock until it is told to release it on stdin, or killed.
+// Holds a lock, and others that it is told of on stdin (`acquire NAME`, `release NAME`), until it is told to end (`release`), or killed.
 import { createInterface } from 'node:readline';
 import { createSolo } from '@solorun/core';
-import { lockfile } from '@solorun/lockfile';
 import { say } from './say.js';
+import { openStore } from './store.js';
 
-const [directory = '', name = '', leaseMs = '', crashDetection = 'kernel', title = ''] = process.argv.slice(2);
+const [store = '', first = '', leaseMs = '', title = ''] = process.argv.slice(2);
 if (title !== '') process.title = title;
 
-const provider = lockfile({ directory, crashDetection: /** @type {'kernel'} */ (crashDetection) });
-const solo = createSolo({ provider, leaseMs: leaseMs === 'null' ? null : Number(leaseMs) });
+const solo = createSolo({ provider: await openStore(store), leaseMs: leaseMs === 'null' ? null : Number(leaseMs) });
+/** @type {Map<string, import('@solorun/core').Lease>} */
+const leases = new Map();
 
-const lease = await solo.acquire(name, { waitMs: 60_000 });
-lease.signal.addEventListener('abort', () => say({ lost: lease.signal.reason.reason }));
-say({ held: String(lease.fence) });
+/** @param {string} name */
+async function acquire(name) {
+  const lease = await solo.acquire(name, { waitMs: 60_000 });
+  leases.set(name, lease);
+  lease.signal.addEventListener('abort', () => say({ lost: lease.signal.reason.reason, name }));
+  say({ held: String(lease.fence), name });
+}
+
+solo.on('busy', ({ name }) => say({ busy: name }));
+void acquire(first);
 for await (const line of createInterface({ input: process.stdin })) {
-  if (line !== 'release') continue;
-  say({ released: await lease.release() });
-  break;
+  const [verb, name = first] = line.split(' ');
+  if (verb === 'acquire') void acquire(name);
+  if (verb !== 'release') continue;
+  say({ released: await leases.get(name)?.release(), name });
+  if (line === verb) break;
 }
 await solo.close();
 process.stdin.destroy();

@@ -1,12 +1,12 @@
 // @ts-check
-// One replica whose clock is `lateMs` behind, with a job of 20 ms each second.
+// One replica whose clock is `lateMs` behind, with a short job each second.
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createSolo } from '@solorun/core';
-import { lockfile } from '@solorun/lockfile';
 import { say } from './say.js';
+import { openStore } from './store.js';
 
-const [directory = '', lateMs = '', onBusy = 'skip'] = process.argv.slice(2);
+const [store = '', lateMs = '', onBusy = 'skip', jobMs = '20'] = process.argv.slice(2);
 const late = Number(lateMs);
 globalThis.Date = new Proxy(Date, {
   construct: (Real, given) => (given.length === 0 ? new Real(Real.now() - late) : Reflect.construct(Real, given)),
@@ -15,15 +15,15 @@ globalThis.Date = new Proxy(Date, {
 // Loaded after the clock was set back.
 const { schedule } = await import('@solorun/node-cron');
 
-const solo = createSolo({ provider: lockfile({ directory }) });
+const solo = createSolo({ provider: await openStore(store) });
 const task = schedule(
   solo,
   '* * * * * *',
   async ({ occurrence, fence }) => {
-    // By the clock of the disk, which no library fakes.
+    // By the clock of the disk or the server, which no library fakes.
     const acquiredAt = (await solo.inspect('tick'))?.acquiredAt.toISOString();
     say({ ran: occurrence?.at.toISOString(), fence: String(fence), acquiredAt });
-    await sleep(20);
+    await sleep(Number(jobMs));
   },
   { name: 'tick', onBusy: /** @type {'skip' | 'standby'} */ (onBusy) },
 );

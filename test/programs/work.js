@@ -2,13 +2,13 @@
 // One replica that runs one occurrence of a job in small steps, and says each of them.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createSolo, LeaseLostError } from '@solorun/core';
-import { lockfile } from '@solorun/lockfile';
 import { say } from './say.js';
+import { openStore } from './store.js';
 
-const [directory = '', leaseMs = '', at = '', steps = ''] = process.argv.slice(2);
-const solo = createSolo({ provider: lockfile({ directory }), leaseMs: Number(leaseMs) });
+const [store = '', leaseMs = '', at = '', steps = ''] = process.argv.slice(2);
+const solo = createSolo({ provider: await openStore(store), leaseMs: Number(leaseMs) });
 
-say({ ready: true });
+solo.on('busy', () => say({ waiting: true }));
 try {
   const result = await solo.run(
     'job',

@@ -1,0 +1,31 @@
+// @ts-check
+import { fileURLToPath } from 'node:url';
+
+/** @import { LockProvider } from '@solorun/core' */
+/** @import { LocalLockOptions } from '@solorun/lockfile' */
+
+/**
+ * Opens the provider that a program was given on its command line: `file:///directory`, `postgres://…` (session locks) or
+ * `postgres+lease://…` (lease rows).
+ *
+ * @param {string} store
+ * @returns {Promise<LockProvider>}
+ */
+export async function openStore(store) {
+  const url = new URL(store);
+  if (url.protocol === 'file:') {
+    const { lockfile } = await import('@solorun/lockfile');
+    const crashDetection = /** @type {LocalLockOptions['crashDetection']} */ (url.searchParams.get('crashDetection') ?? undefined);
+    return lockfile({ directory: fileURLToPath(url), crashDetection });
+  }
+  const { postgresAdvisory, postgresLease } = await import('@solorun/postgres');
+  const connectionString = store.replace(/^postgres(?:\+lease)?:/, 'postgresql:');
+  switch (url.protocol) {
+    case 'postgres:':
+      return postgresAdvisory({ connectionString });
+    case 'postgres+lease:':
+      return postgresLease({ connectionString });
+    default:
+      throw new Error(`no store is called ${url.protocol}`);
+  }
+}
