@@ -46,13 +46,16 @@ const LOOK_AGAIN_MS = 1_000;
 
 export function explain(settings: SoloSettings, leaseMs: number | null): Explanation {
   const { guarantees: g, kind } = settings.provider;
-  const byExpiry = leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs + LOOK_AGAIN_MS;
+  const pausedKeeps = leaseMs === null || g.expiry === 'while running';
+  const byExpiry = pausedKeeps ? Number.POSITIVE_INFINITY : leaseMs + LOOK_AGAIN_MS;
   const killed =
     g.crash === 'at once' ? LOOK_AGAIN_MS : g.crash === 'same host at once' ? Math.max(LOOK_AGAIN_MS, byExpiry) : byExpiry;
   const lease =
     leaseMs === null
       ? 'held until it is released or the session or process ends; a paused holder keeps it'
-      : `${describeMs(leaseMs)} by ${clockWords[g.clock]}, renewed every third of it; clocks' settings do not matter, their rates do`;
+      : pausedKeeps
+        ? `${describeMs(leaseMs)}, which the holder ends itself; a paused one keeps the name, and stops trusting it`
+        : `${describeMs(leaseMs)} by ${clockWords[g.clock]}, renewed every third of it; clocks' settings do not matter, their rates do`;
 
   const promises: GuaranteeInUse[] = [
     {
@@ -91,8 +94,8 @@ export function explain(settings: SoloSettings, leaseMs: number | null): Explana
     {
       id: 'G5',
       title: 'Failover',
-      holds: leaseMs === null && g.crash !== 'at once' ? 'partly' : 'yes',
-      how: `killed holder: ${crashWords(g, leaseMs)}; paused or cut off: ${leaseMs === null ? 'never by itself' : `within ${describeMs(leaseMs)}`}; waiters wait ${wakeWords[g.wakeUp]}`,
+      holds: g.expiry === 'while running' || (leaseMs === null && g.crash !== 'at once') ? 'partly' : 'yes',
+      how: `killed holder: ${crashWords(g, leaseMs)}; paused or cut off: ${pausedKeeps ? 'never by itself' : `within ${describeMs(leaseMs)}`}; waiters wait ${wakeWords[g.wakeUp]}`,
     },
     {
       id: 'G6',

@@ -72,8 +72,11 @@ export interface Guarantees {
   readonly clock: 'server' | 'store' | 'process';
   /** Who is kept apart: code in one process, processes on one machine, or every replica that reaches the store. */
   readonly reach: 'process' | 'host' | 'fleet';
-  /** The name comes free `leaseMs` after the last renewal, even if the holder is paused or cut off. */
-  readonly expiry: boolean;
+  /**
+   * The name comes free `leaseMs` after the last renewal, even if the holder is paused or cut off. `while running`: only as long as
+   * the holder's process runs and reaches the provider; it stops trusting its lease in time all the same.
+   */
+  readonly expiry: boolean | 'while running';
   /** `leaseMs: null` is accepted: held until the session or process ends. */
   readonly unbounded: boolean;
   /** A SIGKILL of the holder frees the name at once: always, if the next one is on the same host, or only by expiry. */

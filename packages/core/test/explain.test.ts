@@ -45,6 +45,13 @@ describe('an explanation', () => {
     expect(held(explained({ crash: 'by expiry' }, { leaseMs: null }))).toMatchObject({ G2: 'partly', G5: 'partly' });
   });
 
+  it('does not promise that a paused holder is followed where only the holder ends its lease', () => {
+    const explanation = explained({ expiry: 'while running' });
+    expect(held(explanation)).toMatchObject({ G1: 'yes', G2: 'yes', G5: 'partly' });
+    expect(explanation.failoverMs).toEqual({ killed: 1_000, pausedOrCutOff: Number.POSITIVE_INFINITY });
+    expect(String(explanation)).toContain('a paused one keeps the name');
+  });
+
   it.each<[Guarantees['crash'], number]>([
     ['at once', 1_000],
     ['same host at once', 31_000],

@@ -126,7 +126,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (session.version < OLD_SERVER && version >= OLD_SERVER) {
         onWarning(
           `${KIND}: the server is older than Postgres 14 and knows no idle_session_timeout, so a paused holder keeps its lock ` +
-            'until it continues, and one behind a cut cable until TCP gives up. Give leaseMs: null, or use postgresLease.',
+            'until it continues, and one behind a cut cable until TCP gives up. Upgrade the server, or use postgresLease.',
         );
       }
       version = session.version;
@@ -370,7 +370,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     return {
       clock: 'server',
       reach: 'fleet',
-      expiry: !old,
+      expiry: old ? 'while running' : true,
       unbounded: true,
       crash: 'at once',
       fence: plain ? 'until server crash' : 'durable',

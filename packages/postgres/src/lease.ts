@@ -83,7 +83,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
         applicationName: 'solorun',
         allowPooler: true,
         timeoutMs: CONNECT_MS,
-        settings: { lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
+        settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
       });
       session.onNotification((heard, payload) => {
         if (heard === channel) watch.notified(payload);

@@ -264,8 +264,8 @@ const BEAT = 'pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standb
 /** What a role can do that may create nothing. The holder is read off the name that its session gave itself. */
 const plainTry = (got: string): string => `WITH tried AS MATERIALIZED (SELECT $1::bigint AS key, ${got} AS fence)
   SELECT (t.fence IS NOT NULL)::text AS got, t.fence::text AS fence, s.application_name AS session,
-    (extract(epoch FROM s.backend_start) * 1000)::float8::text AS since,
-    (extract(epoch FROM clock_timestamp()) * 1000)::float8::text AS now
+    round((extract(epoch FROM s.backend_start) * 1000)::numeric)::text AS since,
+    round((extract(epoch FROM clock_timestamp()) * 1000)::numeric)::text AS now
   FROM tried t LEFT JOIN LATERAL (
     SELECT a.application_name, a.backend_start FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE t.fence IS NULL AND ${at('t.key')} LIMIT 1

@@ -108,7 +108,8 @@ export async function prepareSchema(ask: Ask, schema: string): Promise<SchemaSta
   if (found.version === undefined || found.version < SCHEMA_VERSION) {
     const refused = await create(ask, schema);
     if (refused !== undefined) {
-      const what = found.version === undefined ? `there is no schema ${schema}` : `the schema ${schema} is older than this version needs`;
+      const what =
+        found.version === undefined ? `there is no schema ${schema}` : `the schema ${schema} is older than this version needs`;
       return { missing: `${what}, and this role may not make it (${refused})` };
     }
   }

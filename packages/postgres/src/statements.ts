@@ -49,7 +49,8 @@ function heldSql(kind: Kind, j: string): string {
   return `(${j}.held AND (${j}.expires_at IS NULL OR ${j}.expires_at > clock_timestamp()))`;
 }
 
-const ms = (column: string): string => `(extract(epoch FROM ${column}) * 1000)::float8`;
+/** Exact, as `extra_float_digits` may be set to anything. */
+const ms = (column: string): string => `round((extract(epoch FROM ${column}) * 1000)::numeric, 3)`;
 
 /** A row as text that no type parser of the user's touches. Fences do not fit into JSON's numbers. */
 function recordSql(kind: Kind, j: string): string {
@@ -61,7 +62,7 @@ function recordSql(kind: Kind, j: string): string {
   return `json_build_object('readAt', ${ms('clock_timestamp()')}, 'name', ${j}.name, 'held', ${heldSql(kind, j)}, 'owner', ${j}.owner,
     'host', ${j}.host, 'pid', ${j}.pid, 'label', ${j}.label, 'fence', ${j}.fence::text, 'acquiredAt', ${ms(`${j}.acquired_at`)},
     'leaseMs', ${j}.lease_ms, 'expiresAt', ${expires}, 'at', ${ms(`${j}.occurrence_at`)}, 'state', ${j}.occurrence_state,
-    'attempt', ${j}.attempt, 'lastSuccessAt', ${ms(`${j}.last_success_at`)}, 'lastDurationMs', ${j}.last_duration_ms,
+    'attempt', ${j}.attempt, 'lastSuccessAt', ${ms(`${j}.last_success_at`)}, 'lastDurationMs', ${j}.last_duration_ms::numeric,
     'lastError', ${j}.last_error, 'scheduleHash', ${j}.schedule_hash)::text`;
 }
 

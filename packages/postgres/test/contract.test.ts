@@ -1,30 +1,44 @@
 import type { LockProvider } from '@solorun/core';
 import { providerContract } from '@solorun/core/testing';
-import { installedVersions, startPostgres, type Postgres } from '@solorun/servers/postgres';
-import { afterAll, beforeAll, describe, it } from 'vitest';
+import { installedVersions, startPostgres } from '@solorun/servers/postgres';
 import pg from 'pg';
+import { afterAll, beforeAll, describe, it } from 'vitest';
 import { postgresAdvisory, postgresLease } from '../src/index.ts';
+import { missingHere } from './server.ts';
 
-describe.each(installedVersions().filter((version) => version >= 14))('on Postgres %i', (version) => {
-  let server: Postgres;
+/** Another server instead of the ones that the tests bring along. */
+const elsewhere = process.env['SOLORUN_TEST_POSTGRES_URL'];
+const missing = elsewhere === undefined ? missingHere() : undefined;
+const versions =
+  elsewhere === undefined ? [...new Set([...installedVersions(), 14, 16, 18])].map(String) : ['of SOLORUN_TEST_POSTGRES_URL'];
+
+describe.runIf(missing === undefined).each(versions)('on Postgres %s', (version) => {
+  let url: string;
   let pool: pg.Pool;
+  let stop = async (): Promise<void> => {};
   beforeAll(async () => {
-    server = await startPostgres({ version });
-    pool = new pg.Pool({ connectionString: server.url });
+    if (elsewhere === undefined) {
+      const server = await startPostgres({ version: Number(version) });
+      url = server.url;
+      stop = () => server.stop();
+    } else {
+      url = elsewhere;
+    }
+    pool = new pg.Pool({ connectionString: url });
     pool.on('error', () => {});
   });
   afterAll(async () => {
     await pool.end();
-    await server.stop();
+    await stop();
   });
 
   const providers: Record<string, () => LockProvider> = {
-    postgresAdvisory: () => postgresAdvisory({ connectionString: server.url }),
-    'postgresLease with a connection of its own': () => postgresLease({ connectionString: server.url }),
+    postgresAdvisory: () => postgresAdvisory({ connectionString: url, onWarning: () => {} }),
+    'postgresLease with a connection of its own': () => postgresLease({ connectionString: url }),
     'postgresLease with a pool': () => postgresLease({ pool }),
   };
 
-  describe.each(Object.keys(providers))('%s', (kind) => {
+  describe.concurrent.each(Object.keys(providers))('%s', (kind) => {
     for (const { name, guarantee, run } of providerContract({ open: providers[kind]!, leaseMs: 600 })) {
       it(`${guarantee}: ${name}`, async ({ expect }) => {
         await expect(run()).resolves.toBeUndefined();

@@ -1,7 +1,7 @@
 import { createSolo, type Lease, type Solo } from '@solorun/core';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { postgresAdvisory, postgresLease } from '../src/index.ts';
-import { acquired, asked, never, onPostgres, until } from './server.ts';
+import { acquired, asked, failureOf, never, onPostgres, until } from './server.ts';
 
 const stage = onPostgres();
 const solos: Solo[] = [];
@@ -52,28 +52,31 @@ describe('under 50 held leases', () => {
     },
   };
 
-  it.each(Object.keys(incidents))('%s: every signal aborts, nothing crashes, and locks work again by themselves', async (incident) => {
-    const rejections = watchRejections();
-    const solo = soloOn();
-    const lost: string[] = [];
-    solo.on('lost', ({ name }) => lost.push(name));
-    const leases = await fifty(solo);
-    expect(await locksOf()).toBe(50);
-    const before = leases.map(({ fence }) => fence).reduce((a, b) => (a > b ? a : b));
+  it.each(Object.keys(incidents))(
+    '%s: every signal aborts, nothing crashes, and locks work again by themselves',
+    async (incident) => {
+      const rejections = watchRejections();
+      const solo = soloOn();
+      const lost: string[] = [];
+      solo.on('lost', ({ name }) => lost.push(name));
+      const leases = await fifty(solo);
+      expect(await locksOf()).toBe(50);
+      const before = leases.map(({ fence }) => fence).reduce((a, b) => (a > b ? a : b));
 
-    await incidents[incident]!();
-    await until('every holder was told', () => leases.every(({ signal }) => signal.aborted));
-    for (const { signal } of leases) expect(signal.reason).toMatchObject({ code: 'SOLORUN_LEASE_LOST', reason: 'session' });
-    expect(lost).toHaveLength(50);
+      await incidents[incident]!();
+      await until('every holder was told', () => leases.every(({ signal }) => signal.aborted));
+      for (const { signal } of leases) expect(signal.reason).toMatchObject({ code: 'SOLORUN_LEASE_LOST', reason: 'session' });
+      expect(lost).toHaveLength(50);
 
-    // The server may need a moment until it takes connections again; waiting goes on through that.
-    const again = await solo.acquire('job 7', { waitMs: 15_000 }).catch(() => solo.acquire('job 7', { waitMs: 15_000 }));
-    expect(again.fence).toBeGreaterThan(before);
-    expect(await again.release()).toBe(true);
-    for (const lease of leases) await lease.release();
-    await until('no lock is left', async () => (await locksOf()) === 0);
-    expect(rejections).toEqual([]);
-  });
+      // The server may need a moment until it takes connections again; waiting goes on through that.
+      const again = await solo.acquire('job 7', { waitMs: 15_000 }).catch(() => solo.acquire('job 7', { waitMs: 15_000 }));
+      expect(again.fence).toBeGreaterThan(before);
+      expect(await again.release()).toBe(true);
+      for (const lease of leases) await lease.release();
+      await until('no lock is left', async () => (await locksOf()) === 0);
+      expect(rejections).toEqual([]);
+    },
+  );
 
   it('lease rows live through a restart of the server: nobody is told anything, and nothing is lost', async () => {
     const rejections = watchRejections();
@@ -104,7 +107,9 @@ describe('a session', () => {
   it('tells in pg_stat_activity whose it is', async () => {
     const provider = stage.open(postgresAdvisory({ connectionString: stage.server.url }));
     await acquired(provider, 'silent', { leaseMs: 1_000 });
-    const settings = await stage.sql("SELECT application_name AS name FROM pg_stat_activity WHERE application_name LIKE 'solorun%'");
+    const settings = await stage.sql(
+      "SELECT application_name AS name FROM pg_stat_activity WHERE application_name LIKE 'solorun%'",
+    );
     expect(settings).toEqual([{ name: 'solorun 4711@test.host tester' }]);
   });
 
@@ -139,13 +144,10 @@ describe('the cap', () => {
     onTestFinished(() => small.stop());
     const provider = postgresAdvisory({ connectionString: small.url });
     let held = 0;
-    let refused: unknown;
-    for (let n = 0; n < 3_000 && refused === undefined; n += 1) {
-      await provider.tryAcquire(asked(`small ${n}`), never).then(
-        () => (held += 1),
-        (error: unknown) => (refused = error),
-      );
-    }
+    const fill = async (): Promise<void> => {
+      for (; held < 3_000; held += 1) await provider.tryAcquire(asked(`small ${held}`), never);
+    };
+    const refused = await failureOf(fill());
     expect(String(refused)).toMatch(/lock table of the server is nearly full/);
     expect(held).toBeGreaterThan(600);
     const { default: pg } = await import('pg');

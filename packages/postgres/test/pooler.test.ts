@@ -38,16 +38,19 @@ describe.runIf(missing === undefined || process.env['CI'] === 'true')('through P
     await solo.close();
   });
 
-  it.each([20, 2])('in session mode, with a pool of %i, the advisory provider works and keeps out a direct client', async (size) => {
-    const pooler = await through('session', { default_pool_size: size });
-    const pooled = stage.open(postgresAdvisory({ connectionString: pooler.url }));
-    const direct = stage.open(postgresAdvisory({ connectionString: stage.server.url }));
-    const grant = await acquired(pooled, `session ${size}`, { leaseMs: 3_000 });
-    expect(await direct.tryAcquire(asked(`session ${size}`), never)).toMatchObject({ acquired: false, reason: 'held' });
-    expect(await pooled.renew(grant, never)).toBe(true);
-    expect(await pooled.release(grant, { result: 'done' }, never)).toBe(true);
-    expect(await direct.tryAcquire(asked(`session ${size}`), never)).toMatchObject({ acquired: true });
-  });
+  it.each([20, 2])(
+    'in session mode, with a pool of %i, the advisory provider works and keeps out a direct client',
+    async (size) => {
+      const pooler = await through('session', { default_pool_size: size });
+      const pooled = stage.open(postgresAdvisory({ connectionString: pooler.url }));
+      const direct = stage.open(postgresAdvisory({ connectionString: stage.server.url }));
+      const grant = await acquired(pooled, `session ${size}`, { leaseMs: 3_000 });
+      expect(await direct.tryAcquire(asked(`session ${size}`), never)).toMatchObject({ acquired: false, reason: 'held' });
+      expect(await pooled.renew(grant, never)).toBe(true);
+      expect(await pooled.release(grant, { result: 'done' }, never)).toBe(true);
+      expect(await direct.tryAcquire(asked(`session ${size}`), never)).toMatchObject({ acquired: true });
+    },
+  );
 
   describe('in transaction mode, lease rows keep the whole contract', () => {
     let pooler: Pgbouncer;

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { AcquireRequest, AcquireResult, Grant, LockProvider } from '@solorun/core';
-import { startPostgres, type Postgres } from '@solorun/servers/postgres';
+import { postgresMissing, startPostgres, type Postgres } from '@solorun/servers/postgres';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 
 export interface Stage {
   readonly server: Postgres;
@@ -15,17 +15,22 @@ export interface Stage {
 
 /** One server for the tests of a file. */
 export function onPostgres(options: Parameters<typeof startPostgres>[0] = {}): Stage {
-  let server: Postgres;
+  let server: Postgres | undefined;
   const opened: LockProvider[] = [];
+  const missing = missingHere(options?.version);
   beforeAll(async () => {
-    server = await startPostgres(options);
+    if (missing === undefined) server = await startPostgres(options);
+  });
+  beforeEach(({ skip }) => {
+    if (missing !== undefined) skip(missing);
   });
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((provider) => provider.close()));
   });
-  afterAll(() => server.stop());
+  afterAll(() => server?.stop());
   return {
     get server() {
+      if (server === undefined) throw new Error('the server is started by beforeAll');
       return server;
     },
     open(provider) {
@@ -33,7 +38,7 @@ export function onPostgres(options: Parameters<typeof startPostgres>[0] = {}): S
       return provider;
     },
     async sql(text, values = []) {
-      const client = new pg.Client({ connectionString: server.url });
+      const client = new pg.Client({ connectionString: server!.url });
       await client.connect();
       try {
         return (await client.query<Record<string, string | null>>(text, values)).rows;
@@ -42,6 +47,13 @@ export function onPostgres(options: Parameters<typeof startPostgres>[0] = {}): S
       }
     },
   };
+}
+
+/** What is missing, said aloud; on CI nothing may be. */
+export function missingHere(version?: number): string | undefined {
+  const missing = process.env['CI'] === 'true' ? undefined : postgresMissing(version);
+  if (missing !== undefined) process.stderr.write(`SKIPPED: tests on a real Postgres. Remedy: ${missing}\n`);
+  return missing;
 }
 
 export const never: AbortSignal = new AbortController().signal;
@@ -72,12 +84,12 @@ export async function failureOf(work: Promise<unknown>): Promise<Error> {
 export function shown(error: unknown, depth = 0): string {
   if (depth > 5 || typeof error !== 'object' || error === null) return String(error);
   const own = Object.getOwnPropertyNames(error).map((key) => `${key}=${shown((error as Record<string, unknown>)[key], depth + 1)}`);
-  return `${String(error)} ${own.join(' ')}`;
+  return own.join(' ');
 }
 
 /** Looks until it is so. */
 export async function until(what: string, look: () => Promise<boolean> | boolean, ms = 15_000): Promise<void> {
-  for (const end = performance.now() + ms; !(await look()); ) {
+  for (const end = performance.now() + ms; !(await look());) {
     if (performance.now() > end) throw new Error(`it never came to pass that ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

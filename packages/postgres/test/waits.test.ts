@@ -7,8 +7,10 @@ import { acquired, asked, never, onPostgres, until } from './server.ts';
 const stage = onPostgres();
 const open = (options = {}): ReturnType<typeof postgresAdvisory> =>
   stage.open(postgresAdvisory({ connectionString: stage.server.url, ...options }));
-const queued = async (): Promise<number> => (await stage.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).length;
-const granted = async (): Promise<number> => (await stage.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted")).length;
+const queued = async (): Promise<number> =>
+  (await stage.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).length;
+const granted = async (): Promise<number> =>
+  (await stage.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted")).length;
 const sessions = async (): Promise<number> =>
   (await stage.sql("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'solorun%'")).length;
 
@@ -23,7 +25,7 @@ describe('a waiter in the queue of the server', () => {
     await waiting;
     const result = await b.tryAcquire(request, never);
     expect(result).toMatchObject({ acquired: true });
-    if (!result.acquired) return;
+    if (!result.acquired) throw new Error(result.reason);
     expect(result.grant.fence).toBeGreaterThan(grant.fence);
     expect(await b.renew(result.grant, never)).toBe(true);
     expect(await a.tryAcquire(asked('queue'), never)).toMatchObject({ reason: 'held', holder: { label: 'tester' } });
@@ -63,7 +65,7 @@ describe('a waiter in the queue of the server', () => {
     await until('it stands in the queue', async () => (await queued()) === 1);
     const client = new pg.Client({ connectionString: stage.server.url, statement_timeout: 10_000 });
     await client.connect();
-    await client.query('CREATE INDEX CONCURRENTLY ON indexed (n)');
+    expect((await client.query('CREATE INDEX CONCURRENTLY ON indexed (n)')).command).toBe('CREATE');
     await client.end();
     controller.abort();
     await waiting;

@@ -1,7 +1,7 @@
 // @ts-check
 // Runs something on each provider, and leaves without a goodbye.
 import { createSolo } from '@solorun/core';
-import { postgresAdvisory, postgresLease } from '@solorun/postgres';
+import { postgresAdvisory, postgresLease } from '../../dist/index.js';
 
 const [connectionString = ''] = process.argv.slice(2);
 for (const open of [postgresAdvisory, postgresLease]) {

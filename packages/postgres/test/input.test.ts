@@ -1,0 +1,180 @@
+import { createSolo, OptionError, ProviderError } from '@solorun/core';
+import pg from 'pg';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { postgresAdvisory, postgresLease, schemaSql } from '../src/index.ts';
+import { acquired, asked, failureOf, never, onPostgres, shown } from './server.ts';
+
+const stage = onPostgres();
+const SECRET = 'h0rse-battery';
+
+describe.each([
+  ['postgresAdvisory', postgresAdvisory],
+  ['postgresLease', postgresLease],
+] as const)('%s', (kind, open) => {
+  const failing = async (options: Parameters<typeof open>[0]): Promise<Error> => {
+    const solo = createSolo({ provider: open(options), callTimeoutMs: 4_000 });
+    onTestFinished(() => solo.close());
+    const events: unknown[] = [];
+    solo.on('unconfirmed', (detail) => events.push(detail));
+    const error = await failureOf(solo.run('job', () => 1));
+    expect(shown(error)).not.toContain(SECRET);
+    expect(shown(events)).not.toContain(SECRET);
+    return error;
+  };
+
+  it.each([
+    [
+      'a wrong password',
+      () => stage.server.urlFor({ user: 'secretive', password: SECRET }),
+      /password authentication failed for user "secretive"/,
+    ],
+    ['an unknown host', () => `postgres://u:${SECRET}@no-such-host.invalid/db`, /no-such-host\.invalid/],
+    ['a port where nobody listens', () => `postgres://u:${SECRET}@127.0.0.1:1/db`, /ECONNREFUSED/],
+    [
+      'an unknown database',
+      () => stage.server.urlFor({ database: 'nowhere', password: SECRET }),
+      /database "nowhere" does not exist/,
+    ],
+  ])('tells of %s without the password', async (_, url, message) => {
+    const error = await failing({ connectionString: url() });
+    expect(error).toBeInstanceOf(ProviderError);
+    expect(error.message).toMatch(message);
+    expect(error.message).toContain('acquire "job"');
+  });
+
+  it('tells of a password that is not there', async () => {
+    const error = await failing({ connectionString: stage.server.urlFor({ user: 'secretive' }) });
+    expect(error.message).toMatch(/password/i);
+  });
+
+  it.each([[`postgres://user:${SECRET}@[half/db`], [`postgres://user:${SECRET}%@host:port:port/db`]])(
+    'refuses at the door what is no connection string: %#',
+    (connectionString) => {
+      let error: unknown;
+      try {
+        open({ connectionString });
+      } catch (thrown) {
+        error = thrown;
+      }
+      expect(error).toBeInstanceOf(OptionError);
+      expect(shown(error)).not.toContain(SECRET);
+    },
+  );
+
+  it('refuses an empty connection string, as an unset variable gives', () => {
+    expect(() => open({ connectionString: '' })).toThrow(/environment variable/);
+    expect(() => open({ connectionString: undefined })).toThrow(OptionError);
+    expect(() => open(undefined as unknown as object)).toThrow(/takes an object/);
+    expect(() => open('postgres://x' as unknown as object)).toThrow(/takes an object/);
+  });
+
+  it('refuses names of schemas that cannot be', () => {
+    for (const schema of ['', 'pg_mine', 'x'.repeat(64), 'nul\0']) {
+      expect(() => open({ connectionString: stage.server.url, schema })).toThrow(OptionError);
+      expect(() => schemaSql({ schema })).toThrow(OptionError);
+    }
+  });
+
+  it('takes any name that Postgres can keep, and says which it cannot', async () => {
+    const solo = createSolo({ provider: open({ connectionString: stage.server.url }), namespace: 'n'.repeat(100) });
+    onTestFinished(() => solo.close());
+    for (const name of [
+      `it's`,
+      '"quoted"',
+      '$1; DROP TABLE job',
+      'line\nbreak',
+      '😀'.repeat(500),
+      '\u202e\t\\',
+      '%_',
+      '{}',
+      'NULL',
+    ]) {
+      const lease = await solo.tryAcquire(name);
+      expect((await solo.inspect(name))?.name).toBe(name);
+      expect(await lease!.release()).toBe(true);
+    }
+    await expect(solo.tryAcquire('nul\0')).rejects.toThrow(/NUL/);
+    await expect(solo.acquire('nul\0', { waitMs: 1_000 })).rejects.toThrow(OptionError);
+    await expect(solo.inspect('nul\0')).rejects.toThrow(OptionError);
+    await expect(solo.tryAcquire('x'.repeat(501))).rejects.toThrow(/501 characters; 500 are allowed/);
+  });
+
+  it('keeps labels and errors as they are, whatever they hold', async () => {
+    const provider = stage.open(open({ connectionString: stage.server.url }));
+    const holder = { host: `o'hara "x"`, pid: 1, label: 'ü😀\\' };
+    const grant = await acquired(provider, `${kind} label`, { holder });
+    expect((await provider.inspect(`${kind} label`))?.holder).toMatchObject(holder);
+    await provider.release(grant, { result: 'failed', error: 'nul\0, quote \' and "' }, never);
+    expect((await provider.inspect(`${kind} label`))?.lastError).toBe('nul, quote \' and "');
+  });
+
+  it('suffers from no setting that the role has by default', async () => {
+    const user = `odd_${kind.toLowerCase()}`;
+    await stage.sql(`CREATE ROLE ${user} SUPERUSER LOGIN`);
+    for (const setting of [
+      "default_transaction_isolation = 'serializable'",
+      'synchronous_commit = off',
+      "statement_timeout = '1s'",
+      "lock_timeout = '100ms'",
+      "idle_session_timeout = '500ms'",
+      "search_path = 'nowhere'",
+      "TimeZone = 'Asia/Kathmandu'",
+      "DateStyle = 'German'",
+      'extra_float_digits = -15',
+      "IntervalStyle = 'sql_standard'",
+    ]) {
+      await stage.sql(`ALTER ROLE ${user} SET ${setting}`);
+    }
+    const connectionString = stage.server.urlFor({ user });
+    const [a, b] = [stage.open(open({ connectionString })), stage.open(open({ connectionString }))];
+    const at = new Date('2026-01-02T03:04:05.678Z');
+    const name = `${kind} odd`;
+    const grant = await acquired(a, name, { occurrence: { at, attempts: 1 } });
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    expect(await a.renew(grant, never)).toBe(true);
+    const request = asked(name, { occurrence: { at, attempts: 1 } });
+    const controller = new AbortController();
+    const waiting = b.untilFree!(request, controller.signal);
+    expect(await b.tryAcquire(asked(name, { occurrence: { at, attempts: 2 } }), never)).toMatchObject({ reason: 'held' });
+    expect(await a.release(grant, { result: 'done' }, never)).toBe(true);
+    await waiting;
+    expect(await b.tryAcquire(request, never)).toMatchObject({ reason: 'done' });
+    controller.abort();
+    expect((await b.inspect(name))?.occurrence?.at).toEqual(at);
+    expect(Math.abs(((await b.inspect(name))?.acquiredAt.getTime() ?? 0) - Date.now())).toBeLessThan(60_000);
+  });
+});
+
+it('lease rows do not mind type parsers that the user has changed', async () => {
+  const types = new pg.TypeOverrides();
+  for (const oid of [16, 20, 23, 25, 114, 701, 1184, 3802])
+    types.setTypeParser(oid, (text: string) => (oid === 25 ? text : { odd: text }));
+  const pool = new pg.Pool({ connectionString: stage.server.url, types });
+  onTestFinished(() => pool.end());
+  const provider = postgresLease({ pool });
+  const at = new Date(1_000);
+  const grant = await acquired(provider, 'parsers', { occurrence: { at, attempts: 2 } });
+  await provider.release(grant, { result: 'failed', error: 'x' }, never);
+  const again = await acquired(provider, 'parsers', { occurrence: { at, attempts: 2 } });
+  expect(again).toMatchObject({ attempt: 2, previous: { at, state: 'failed', attempt: 1 } });
+  expect((await provider.inspect('parsers'))?.fence).toBe(again.fence);
+});
+
+it('a pool is not closed, and what is no pool is refused', async () => {
+  expect(() => postgresLease({ pool: {} as pg.Pool })).toThrow(/query\(text, values\)/);
+  const pool = new pg.Pool({ connectionString: stage.server.url });
+  onTestFinished(() => pool.end());
+  const provider = postgresLease({ pool });
+  await acquired(provider, 'pool');
+  await provider.close();
+  expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+});
+
+it.each([
+  [{ maxLocks: 0 }, /maxLocks/],
+  [{ waitSessions: -1 }, /waitSessions/],
+  [{ waitSessions: 1.5 }, /waitSessions/],
+  [{ waitSliceMs: 5 }, /waitSliceMs/],
+])('postgresAdvisory refuses %o', (options, message) => {
+  expect(() => postgresAdvisory({ connectionString: stage.server.url, ...options })).toThrow(message);
+});
