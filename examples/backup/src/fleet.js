@@ -18,10 +18,11 @@ const GRACE_MS = 5_000;
 /**
  * @param {object} options
  * @param {readonly string[]} options.args For every replica.
+ * @param {NodeJS.ProcessEnv} options.env
  * @param {string} options.logs Where their output goes.
  * @param {(error: Error) => void} options.onCrash Told of a replica that ended by itself.
  */
-export function createFleet({ args, logs, onCrash }) {
+export function createFleet({ args, env, logs, onCrash }) {
   /** @type {Map<string, Replica>} */
   const replicas = new Map();
 
@@ -32,7 +33,8 @@ export function createFleet({ args, logs, onCrash }) {
     return replica;
   }
 
-  process.on('exit', () => {
+  // First of all who listen: what replicas write to is removed when they have been killed.
+  process.prependListener('exit', () => {
     for (const { child } of replicas.values()) child.kill('SIGKILL');
   });
 
@@ -43,6 +45,7 @@ export function createFleet({ args, logs, onCrash }) {
       const log = openSync(file, 'a');
       const child = spawn(process.execPath, ['--import', LIFELINE, PROGRAM, '--name', name, ...args], {
         stdio: ['pipe', log, log],
+        env,
       });
       closeSync(log);
       /** @type {Replica} */

@@ -7,13 +7,15 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { createSolo } from '@solorun/core';
 import { published, verify } from './backup.js';
 import { createFleet } from './fleet.js';
 import { play } from './incidents.js';
 import { now, readJournals } from './journal.js';
 import { narrate } from './narrate.js';
 import { report } from './report.js';
-import { directoryOf } from './store.js';
+import { startServer } from './server.js';
+import { openStore, parseStore, shown } from './store.js';
 import { summarize } from './summary.js';
 import { changeTree, makeTree } from './tree.js';
 import { watchJournals } from './watch.js';
@@ -24,17 +26,28 @@ Usage: npm start -- [options]
 
   --replicas N    replicas at the start; two more come by accident (2 to 7, default 3)
   --seconds N     how long it goes on, if nothing holds it up (10 to 600, default 25)
-  --store URL     where the locks live: file:DIR (default: a fresh directory)
+  --store STORE   where the locks live (default: a fresh directory)
+                    file:DIR             a directory on this machine
+                    postgres             a Postgres that is started for this, and gone afterwards
+                    postgres+lease       the same, with rows that end by time in place of session locks
+                    postgres://…         a Postgres server of yours: postgres://user@host:5432/database
+                    postgres+lease://…   the same, with rows; through any pooler
   --keep          keep the working directory: journals, logs, backups
   -h, --help      this text
 
+Other users of the machine see the options of a program. A password belongs into the environment: PGPASSWORD=… npm start -- --store …,
+or the whole store as SOLORUN_STORE=postgres://… npm start. On a server of yours the schema "solorun" is made, and stays.
+
 Exit status: 0 if every tick was backed up at most once, no two backups overlapped and the ticks of the dead were recovered;
-1 if not; 64 for a wrong option.
+1 if not; 64 for a wrong option; 69 if the locks cannot be asked for.
 `;
 
-/** How long a lease lasts without renewal: what it takes until a frozen replica is given up. */
-const LEASE_MS = 2_000;
 const INTERVAL_MS = 1_000;
+/**
+ * How long a lease lasts without renewal: what it takes until a frozen replica is given up. Not a whole number of intervals: a lease
+ * that ends as the clock strikes would as soon go to that tick as to those who stand by for the one that is stuck.
+ */
+const LEASE_MS = 2_500;
 /** As in replica.js. */
 const ATTEMPTS = 3;
 /** Slow enough for a run to have a middle: the tree makes 650 KB. */
@@ -49,28 +62,31 @@ const workspace = mkdtempSync(join(tmpdir(), 'solorun-backup-'));
 const at = (/** @type {string} */ name) => join(workspace, name);
 for (const name of ['data', 'backups', 'journals', 'logs']) mkdirSync(at(name));
 makeTree(at('data'));
-const store = settings.store ?? `file:${at('locks')}`;
 
 let keep = settings.keep;
-const startedAt = now();
-const elapsed = () => (now() - startedAt) / 1000;
-const fleet = createFleet({
-  args: [
-    ...['--store', store, '--source', at('data'), '--destination', at('backups'), '--journals', at('journals')],
-    ...['--lease-ms', String(LEASE_MS), '--bytes-per-second', String(BYTES_PER_SECOND)],
-  ],
-  logs: at('logs'),
-  onCrash: (error) => watch.fail(error),
-});
-// After the fleet's own exit listener: the replicas have been killed by then.
 process.on('exit', () => {
   if (!keep) rmSync(workspace, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
 });
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  process.once(signal, () => process.exit(128 + constants.signals[signal]));
+  // Heard more than once: npm passes on what a terminal has sent to us as well, and the second must not cut the cleaning up short.
+  process.on(signal, () => process.exit(128 + constants.signals[signal]));
 }
 // Whoever read this has gone away, as `head` does.
 process.stdout.on('error', () => process.exit(1));
+
+const { url, where, server } = await readyStore(settings.store ?? `file:${at('locks')}`);
+const startedAt = now();
+const elapsed = () => (now() - startedAt) / 1000;
+const fleet = createFleet({
+  args: [
+    ...['--source', at('data'), '--destination', at('backups'), '--journals', at('journals')],
+    ...['--lease-ms', String(LEASE_MS), '--bytes-per-second', String(BYTES_PER_SECOND)],
+  ],
+  // Not among the arguments, which everybody on the machine can see.
+  env: { ...process.env, SOLORUN_STORE: url },
+  logs: at('logs'),
+  onCrash: (error) => watch.fail(error),
+});
 setTimeout(
   () => {
     console.error(`Gave up after ${settings.seconds + OVERTIME_S} s.`);
@@ -84,7 +100,7 @@ const narrator = narrate(process.stdout, {
   attempts: ATTEMPTS,
   intervalMs: INTERVAL_MS,
   seconds: settings.seconds,
-  store,
+  store: where,
   elapsed,
 });
 const watch = watchJournals(at('journals'), (entry) => narrator.add(entry));
@@ -111,6 +127,7 @@ try {
 }
 clearInterval(orders);
 await fleet.stop();
+await server?.stop();
 watch.look();
 watch.close();
 narrator.finish();
@@ -125,6 +142,30 @@ process.exitCode = good ? 0 : 1;
 
 function nextBackup() {
   return watch.until('a backup to be made', 15_000, (entry) => entry.event === 'end' && entry.result === 'done');
+}
+
+/**
+ * Starts the server, if it is ours to start, and sees that the locks can be asked for: rather now than in every replica.
+ *
+ * @param {string} text
+ */
+async function readyStore(text) {
+  try {
+    const store = parseStore(text);
+    const own = store.kind !== 'file' && store.url === undefined ? await startServer() : undefined;
+    const ready = {
+      url: own === undefined ? text : `${store.kind}:${own.url.replace(/^\w+:/, '')}`,
+      where: own === undefined ? shown(store) : `${store.kind}, on a Postgres ${own.version} of its own`,
+      server: own,
+    };
+    const solo = createSolo({ provider: openStore(ready.url) });
+    await solo.inspect('example-backup');
+    await solo.close();
+    return ready;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exit(69);
+  }
 }
 
 /** Are the backups that are there the ones that the journals tell of, and whole? */
@@ -163,11 +204,12 @@ function readSettings() {
       process.exit(0);
     }
     if (process.platform === 'win32') throw new Error('This needs a system that can freeze processes (SIGSTOP): Linux or macOS.');
-    if (values.store !== undefined) directoryOf(values.store);
+    const store = values.store ?? process.env['SOLORUN_STORE'];
+    if (store !== undefined) parseStore(store);
     return {
       replicas: wholeNumber('--replicas', values.replicas, 2, 7),
       seconds: wholeNumber('--seconds', values.seconds, 10, 600),
-      store: values.store,
+      store,
       keep: values.keep,
     };
   } catch (error) {

@@ -11,7 +11,8 @@ import { openStore } from './store.js';
 const { values } = parseArgs({
   options: {
     name: { type: 'string', default: 'replica-1' },
-    store: { type: 'string', default: 'file:./locks' },
+    // Of a store with a password in it everybody on the machine would see the option.
+    store: { type: 'string', default: process.env['SOLORUN_STORE'] ?? 'file:./locks' },
     source: { type: 'string', default: './data' },
     destination: { type: 'string', default: './backups' },
     journals: { type: 'string', default: './journals' },
@@ -30,7 +31,8 @@ schedule(
   '* * * * * *',
   (run) => journal.record(run, (onStep) => backup(run, { source, destination, bytesPerSecond, onStep })),
   {
-    name: 'backup',
+    // Not one that a program of yours may have on the same server.
+    name: 'example-backup',
     // Of all replicas one runs the tick. The others stand by until it is done, and one of them takes over if its runner dies.
     onBusy: 'standby',
     // The first run of a tick, and at most two more after crashes, over the whole fleet.
