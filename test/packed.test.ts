@@ -3,15 +3,20 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { postgresMissing, startPostgres } from '@solorun/servers/postgres';
 import { node, npm, tsc } from './programs.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const published = ['@solorun/core', '@solorun/lockfile', '@solorun/node-cron'];
+const published = ['@solorun/core', '@solorun/lockfile', '@solorun/node-cron', '@solorun/postgres'];
 
 interface Tarball {
   readonly name: string;
   readonly filename: string;
   readonly files: readonly { readonly path: string }[];
+}
+
+interface Manifest {
+  readonly devDependencies: Record<string, string>;
 }
 
 interface Lock {
@@ -32,8 +37,13 @@ describe('the packages as they are published', () => {
     const packed = await npm(['pack', '--json', '--pack-destination', directory, ...workspaces], root);
     tarballs = Object.values(JSON.parse(packed.stdout) as Record<string, Tarball>);
     await writeFile(join(directory, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
-    const { devDependencies } = await json<{ devDependencies: Record<string, string> }>(root, 'packages/node-cron/package.json');
-    const wanted = [...tarballs.map(({ filename }) => `./${filename}`), `node-cron@${devDependencies['node-cron']}`];
+    const peers = await Promise.all(
+      Object.entries({ 'node-cron': 'node-cron', pg: 'postgres' }).map(async ([peer, directoryOfUser]) => {
+        const { devDependencies } = await json<Manifest>(root, 'packages', directoryOfUser, 'package.json');
+        return `${peer}@${devDependencies[peer]}`;
+      }),
+    );
+    const wanted = [...tarballs.map(({ filename }) => `./${filename}`), ...peers];
     await npm(['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', ...wanted], directory);
   }, 180_000);
 
@@ -77,8 +87,11 @@ import { memory } from '@solorun/core/memory';
 import * as suite from '@solorun/core/testing';
 import { lockfile } from '@solorun/lockfile';
 import { schedule, soloCoordinator } from '@solorun/node-cron';
+import { postgresAdvisory, postgresLease } from '@solorun/postgres';
+const connectionString = process.argv[2];
+const onPostgres = connectionString ? [postgresAdvisory({ connectionString }), postgresLease({ connectionString })] : [];
 const fences = [];
-for (const provider of [memory(), lockfile({ directory: 'locks' })]) {
+for (const provider of [memory(), lockfile({ directory: 'locks' }), ...onPostgres]) {
   const solo = createSolo({ provider });
   fences.push((await solo.run('job', ({ fence }) => String(fence))).value);
   await solo.close();
@@ -86,7 +99,10 @@ for (const provider of [memory(), lockfile({ directory: 'locks' })]) {
 console.log(JSON.stringify([fences, typeof schedule, typeof soloCoordinator, Object.keys(suite).length > 0]));
 `,
     );
-    expect(JSON.parse((await node(['consumer.mjs'], directory)).stdout)).toEqual([['1', '1'], 'function', 'function', true]);
+    await using server = postgresMissing() === undefined ? await startPostgres() : undefined;
+    const { stdout } = await node(['consumer.mjs', ...(server === undefined ? [] : [server.url])], directory);
+    const fences = ['1', '1', ...(server === undefined ? [] : [expect.any(String), expect.any(String)])];
+    expect(JSON.parse(stdout)).toEqual([fences, 'function', 'function', true]);
   });
 
   it.runIf(process.features.require_module)('run a job when required', async () => {
@@ -96,6 +112,7 @@ console.log(JSON.stringify([fences, typeof schedule, typeof soloCoordinator, Obj
 const { memory } = require('@solorun/core/memory');
 const { lockfile } = require('@solorun/lockfile');
 const { schedule, soloCoordinator } = require('@solorun/node-cron');
+const { postgresAdvisory, postgresLease } = require('@solorun/postgres');
 (async () => {
   const statuses = [];
   for (const provider of [memory(), lockfile({ directory: 'locks-cjs' })]) {
@@ -103,11 +120,12 @@ const { schedule, soloCoordinator } = require('@solorun/node-cron');
     statuses.push((await solo.run('job', () => {})).status);
     await solo.close();
   }
-  console.log(JSON.stringify([statuses, typeof schedule, typeof soloCoordinator]));
+  console.log(JSON.stringify([statuses, typeof schedule, typeof soloCoordinator, typeof postgresAdvisory, typeof postgresLease]));
 })();
 `,
     );
-    expect(JSON.parse((await node(['consumer.cjs'], directory)).stdout)).toEqual([['ran', 'ran'], 'function', 'function']);
+    const functions = ['function', 'function', 'function', 'function'];
+    expect(JSON.parse((await node(['consumer.cjs'], directory)).stdout)).toEqual([['ran', 'ran'], ...functions]);
   });
 
   it.each(['nodenext', 'bundler'])(
@@ -117,15 +135,24 @@ const { schedule, soloCoordinator } = require('@solorun/node-cron');
 import { memory } from '@solorun/core/memory';
 import { lockfile } from '@solorun/lockfile';
 import { schedule, soloCoordinator } from '@solorun/node-cron';
+import { guard, postgresAdvisory, postgresLease, schemaSql, type PostgresPool } from '@solorun/postgres';
 import { setRunCoordinator, type RunCoordinator } from 'node-cron';
 
-const providers: LockProvider[] = [memory(), lockfile({ directory: './locks' })];
+declare const pool: PostgresPool;
+const sql: string = schemaSql({ schema: 'locks' });
+const providers: LockProvider[] = [
+  memory(),
+  lockfile({ directory: './locks' }),
+  postgresAdvisory({ connectionString: 'postgres://localhost/app', onWarning: (message: string) => console.warn(message, sql) }),
+  postgresLease({ pool, notify: false }),
+];
 for (const provider of providers) {
   const solo = createSolo({ provider, leaseMs: 5_000 });
   const result: RunResult<bigint> = await solo.run('job', ({ fence, signal }) => (signal.throwIfAborted(), fence));
   if (result.status === 'ran') result.value.toString();
   else result.reason.toUpperCase();
   const lease: Lease | undefined = await solo.tryAcquire('job');
+  if (lease) await guard(lease, pool);
   await lease?.release();
   const coordinator: RunCoordinator = soloCoordinator(solo);
   setRunCoordinator(coordinator);

@@ -5,6 +5,7 @@ import * as memory from '@solorun/core/memory';
 import * as testing from '@solorun/core/testing';
 import * as lockfile from '@solorun/lockfile';
 import * as nodeCron from '@solorun/node-cron';
+import * as postgres from '@solorun/postgres';
 
 /** What users may import, and we may therefore not take away. Types are not seen here: `packed.test.ts` uses the principal ones. */
 const entryPoints: Record<string, { module: object; names: readonly string[] }> = {
@@ -34,6 +35,10 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
   '@solorun/core/testing': { module: testing, names: ['providerContract'] },
   '@solorun/lockfile': { module: lockfile, names: ['lockfile'] },
   '@solorun/node-cron': { module: nodeCron, names: ['schedule', 'soloCoordinator'] },
+  '@solorun/postgres': {
+    module: postgres,
+    names: ['PoolerDetectedError', 'guard', 'postgresAdvisory', 'postgresLease', 'schemaSql'],
+  },
 };
 
 describe('public names', () => {
