@@ -9,12 +9,12 @@ import {
 } from '@solorun/core';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkConnection, type PostgresConnection, type Row } from './client.ts';
-import { createConnector, type Connector } from './connector.ts';
+import { createConnector, unlessAborted, type Connector } from './connector.ts';
 import { PoolerDetectedError } from './errors.ts';
 import { rememberGuard } from './guard.ts';
 import { checkStorable, keyOf } from './key.ts';
 import { createLine } from './line.ts';
-import { createLockSession, type LockSession } from './lock-session.ts';
+import { createLockSession, type LockAsk, type LockSession } from './lock-session.ts';
 import { findPath, type Path } from './pooler.ts';
 import { heldBy, occurrenceOf, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, leapIfNeeded, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
@@ -90,6 +90,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   let version = Number.POSITIVE_INFINITY;
   let closed: Promise<void> | undefined;
   let identity: Identity | undefined;
+  let trying = 0;
   let lookAgainAt = LOOK_EVERY;
 
   async function open(leaseMs: number | null, waiting: boolean): Promise<LockSession> {
@@ -111,17 +112,22 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       allowPooler: false,
       timeoutMs: CONNECT_MS,
       settings: {
-        idle_session_timeout: String(leaseMs ?? 0),
+        idle_session_timeout: String(Math.ceil(leaseMs ?? 0)),
         // Dead peers that the lease does not cover: a session without one, or in the middle of a statement.
         tcp_keepalives_idle: seconds((leaseMs ?? 20_000) / 4),
         tcp_keepalives_interval: seconds((leaseMs ?? 20_000) / 4),
         tcp_keepalives_count: '3',
-        tcp_user_timeout: String(Math.max(1_000, leaseMs ?? 20_000)),
+        tcp_user_timeout: String(Math.max(1_000, Math.ceil(leaseMs ?? 20_000))),
         client_connection_check_interval: '1000',
         lock_timeout: String(waiting ? Math.round(waitSliceMs * (0.9 + Math.random() / 5)) : CONNECT_MS),
       },
     });
     try {
+      if (session.proxied && found === 'direct') {
+        // Looked at again before the next session.
+        path = undefined;
+        throw new Error('the connection goes through a proxy now, which it did not before');
+      }
       const ask = (statement: Parameters<typeof session.query>[0]): Promise<readonly Row[]> => session.query(statement, CONNECT_MS);
       if (session.version < OLD_SERVER && version >= OLD_SERVER) {
         onWarning(
@@ -183,7 +189,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     everyMs: () => LOOK_MS,
     async look(names) {
       const on = await anyMain().get();
-      if (missing !== false) return names.map(({ name }) => name);
+      if (on.plain) return names.map(({ name }) => name);
       await on.listen(channel);
       const rows = await on.query({ name: 'solorun_watch', text: statements.watch, values: [JSON.stringify(names)] });
       return rows.map(({ name }) => name!);
@@ -203,78 +209,96 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   /** A try whose answer never came may have claimed an occurrence; its lock ended with the session. */
   const undo = createUndo(async (name, owner) => {
     const on = await anyMain().get();
-    const ask = { name, owner, key: undefined, result: 'abandoned', error: undefined, durable: true };
-    await on.release(ask, new AbortController().signal);
+    const abandoned = { name, owner, key: undefined, result: 'abandoned', error: undefined, durable: true };
+    return on.plain || (await on.release(abandoned, new AbortController().signal));
   });
 
+  /** There must be room for one lock more, those included that are being tried for. */
   async function checkRoom(on: LockSession): Promise<void> {
-    if (holders.size >= maxLocks) {
+    const count = holders.size + trying;
+    if (count > maxLocks) {
       throw new Error(
         `this process holds ${holders.size} locks already, and maxLocks is ${maxLocks}: the lock table of the server is ` +
           'shared by all its clients. Raise maxLocks, and max_locks_per_transaction with it, or use postgresLease',
       );
     }
-    if (holders.size < lookAgainAt) {
-      if (holders.size < lookAgainAt - LOOK_EVERY) lookAgainAt = holders.size + LOOK_EVERY;
+    if (count < lookAgainAt) {
+      lookAgainAt = Math.min(lookAgainAt, count + LOOK_EVERY);
       return;
     }
+    lookAgainAt = count + LOOK_EVERY;
     const [row] = await on.query({ name: 'solorun_room', text: ROOM });
-    if (Number(row?.['used']) > Number(row?.['size']) * FILL) {
+    if (Number(row?.['used']) + trying > Number(row?.['size']) * FILL) {
+      // Whoever comes next looks too.
+      lookAgainAt = count;
       throw new Error(
         `the lock table of the server is nearly full (${row?.['used']} locks; it is made for ${row?.['size']}): beyond that it ` +
           'would refuse connections and reads. Raise max_locks_per_transaction, hold fewer locks, or use postgresLease',
       );
     }
-    lookAgainAt = holders.size + LOOK_EVERY;
   }
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
-    const { name, owner, leaseMs, holder, occurrence } = request;
     signal.throwIfAborted();
-    checkStorable(name);
-    identity ??= holder;
-    const key = keyOf(name);
+    checkOpen();
+    checkStorable(request.name);
+    identity ??= request.holder;
+    const key = keyOf(request.name);
     return line.enter(key, async () => {
-      const wait = waits.take(owner);
+      const wait = waits.take(request.owner);
+      trying += 1;
       let result: AcquireResult | undefined;
       try {
-        const on = wait?.on ?? (await mainFor(leaseMs).get(signal));
-        if (occurrence !== undefined && missing !== false) throw schemaRemedy(KIND, missing ?? '');
-        const held = holders.get(key);
-        if (wait === undefined && held === undefined) await checkRoom(on);
-        for (let again = 0; result === undefined; again += 1) {
-          const mode = held !== undefined ? 0 : wait !== undefined && again === 0 ? 2 : 1;
-          const row = await on
-            .acquire(
-              {
-                ...{ name, key: String(key), mode, owner, host: holder.host, pid: holder.pid, label: holder.label },
-                ...{
-                  lease: leaseMs,
-                  at_ms: occurrence?.at.getTime(),
-                  attempts: occurrence?.attempts,
-                  hash: occurrence?.scheduleHash,
-                },
-              },
-              signal,
-            )
-            .catch((error: unknown) => {
-              if (occurrence !== undefined && on.lost.aborted) undo.add(name, owner);
-              throw error;
-            });
-          result = missing === false ? answer(request, row, on, again) : plainAnswer(request, row, on);
-        }
-        if (result.acquired) {
-          holders.set(key, { owner, on, durable: occurrence !== undefined });
+        // What an unanswered try may have claimed is given back before the next one is judged by it.
+        const doubt = undo.settled(request.name);
+        if (doubt !== undefined) await unlessAborted(doubt, signal);
+        const on = wait?.on ?? (await mainFor(request.leaseMs).get(signal));
+        if (request.occurrence !== undefined && on.plain) throw schemaRemedy(KIND, missing || 'there are no tables');
+        const held = holders.get(key)?.on.lost.aborted === false;
+        if (wait === undefined && !held) await checkRoom(on);
+        const first = held ? 0 : wait !== undefined ? 2 : 1;
+        result = await askFor(request, key, on, first, signal);
+        // A session that has just ended holds nothing; its end has been told already.
+        if (result.acquired && !on.lost.aborted) {
+          holders.set(key, { owner: request.owner, on, durable: request.occurrence !== undefined });
           on.hold(String(key));
         }
         return result;
       } finally {
+        trying -= 1;
         if (wait !== undefined && result?.acquired !== true) {
           wait.on.keys.delete(String(key));
           waits.leave(wait);
         }
       }
     });
+  }
+
+  async function askFor(
+    request: AcquireRequest,
+    key: bigint,
+    on: LockSession,
+    first: LockAsk['mode'],
+    signal: AbortSignal,
+  ): Promise<AcquireResult> {
+    const { name, owner, leaseMs, holder, occurrence } = request;
+    for (let again = 0; ; again += 1) {
+      const asked: LockAsk = {
+        ...{ name, key: String(key), owner, host: holder.host, pid: holder.pid, label: holder.label, lease: leaseMs },
+        ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
+        // What is got and cannot be claimed is given back at once.
+        mode: first === 2 && again > 0 ? 1 : first,
+      };
+      let row: Row;
+      try {
+        row = await on.acquire(asked, signal);
+      } catch (error) {
+        if (occurrence !== undefined && on.lost.aborted) undo.add(name, owner);
+        throw error;
+      }
+      const result = on.plain ? plainAnswer(request, row, on) : answer(request, row, on, again);
+      if (result !== undefined) return result;
+    }
   }
 
   /** What a row of `acquireSql` means; undefined: somebody was quicker, ask again. */
@@ -303,7 +327,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     if (refusal !== undefined) return refusal;
     if (again < 2) return undefined;
     // The lock was ours for a moment, but its row is held: by a transaction that the last holder guarded.
-    guarded.add(owner);
+    guarded.add(name);
     return heldBy(record, nowMs);
   }
 
@@ -326,9 +350,10 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
   async function untilFree(request: AcquireRequest, signal: AbortSignal): Promise<void> {
     const { name, owner, leaseMs, holder } = request;
+    checkOpen();
     checkStorable(name);
     identity ??= holder;
-    if (guarded.delete(owner)) await pause(GUARDED_PAUSE_MS, signal);
+    if (guarded.delete(name)) await pause(GUARDED_PAUSE_MS, signal);
     if (signal.aborted) return;
     const key = keyOf(name);
     const wait = waits.enter(leaseMs);
@@ -381,8 +406,16 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     };
   }
 
-  function needRecords(): void {
-    if (missing !== false) throw schemaRemedy(KIND, missing ?? '');
+  function checkOpen(): void {
+    if (closed !== undefined) throw new Error('the provider is closed');
+  }
+
+  /** A session with tables, for what only they know. */
+  async function withRecords(signal: AbortSignal | undefined): Promise<LockSession> {
+    checkOpen();
+    const on = await anyMain().get(signal);
+    if (on.plain) throw schemaRemedy(KIND, missing || 'there are no tables');
+    return on;
   }
 
   return {
@@ -405,8 +438,9 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
         const key = keyOf(name);
         const held = holders.get(key);
         const ours = held?.owner === owner;
+        // Without tables, what is not held here is not known at all.
         const on = ours ? held.on : await anyMain().get(signal);
-        if (!ours) needRecords();
+        if (!ours && on.plain) return false;
         const released = await on.release(
           {
             ...{ name, owner, key: ours ? String(key) : undefined, result: outcome.result },
@@ -420,16 +454,14 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       }),
     async inspect(name, signal) {
       checkStorable(name);
-      const on = await anyMain().get(signal);
-      needRecords();
+      const on = await withRecords(signal);
       const [row] = await on.query({ name: 'solorun_inspect', text: statements.inspect, values: [name] });
       return parseRecord(row?.['record']);
     },
     async *list(prefix = '', signal) {
       checkStorable(prefix);
       for (let after = ''; ;) {
-        const on = await anyMain().get(signal);
-        needRecords();
+        const on = await withRecords(signal);
         const rows = await on.query({ name: 'solorun_list', text: statements.list, values: [prefix, after] });
         for (const { record } of rows) {
           const parsed = parseRecord(record);

@@ -15,12 +15,12 @@ interface Asked<Q, A> {
 const MOST = 500;
 
 /**
- * @param turn calls its job when the connection is free
+ * @param turn calls its job, with the means to ask, when the connection is free
  * @param send one statement; the answers in the order of the questions
  */
-export function createBatch<Q, A>(
-  turn: (job: () => Promise<void>) => Promise<void>,
-  send: (questions: readonly Q[]) => Promise<readonly A[]>,
+export function createBatch<Q, A, Means>(
+  turn: (job: (means: Means) => Promise<void>) => Promise<void>,
+  send: (means: Means, questions: readonly Q[]) => Promise<readonly A[]>,
 ): Batch<Q, A> {
   let waiting: Asked<Q, A>[] = [];
 
@@ -31,7 +31,7 @@ export function createBatch<Q, A>(
     });
   }
 
-  async function flush(): Promise<void> {
+  async function flush(means: Means): Promise<void> {
     const asked = waiting.slice(0, MOST);
     waiting = waiting.slice(MOST);
     if (waiting.length > 0) schedule();
@@ -41,7 +41,10 @@ export function createBatch<Q, A>(
     });
     if (live.length === 0) return;
     try {
-      const answers = await send(live.map(({ question }) => question));
+      const answers = await send(
+        means,
+        live.map(({ question }) => question),
+      );
       for (const [index, { resolve }] of live.entries()) resolve(answers[index]!);
     } catch (error) {
       for (const { reject } of live) reject(error);

@@ -1,5 +1,7 @@
 import {
   OptionError,
+  SolorunError,
+  UnsupportedError,
   type AcquireRequest,
   type AcquireResult,
   type Grant,
@@ -72,7 +74,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   const link = pool === undefined ? linkBySession() : linkByPool(pool);
   let prepared: Promise<void> | undefined;
   let closed = false;
-  /** Of releases in progress: who asks next asks after them. */
+  /** Names whose rows are held by a transaction that the last holder guarded. */
   const guarded = new Set<string>();
 
   function linkBySession(): Link {
@@ -135,31 +137,31 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   }
 
   /** One statement of a kind at a time; what is asked meanwhile is the next one. */
-  function turns(): (job: () => Promise<void>) => Promise<void> {
+  function turns(): (job: (means: typeof ask) => Promise<void>) => Promise<void> {
     let tail: Promise<void> = Promise.resolve();
     return (job) => {
-      const turn = tail.then(job);
+      const turn = tail.then(() => job(ask));
       tail = turn.catch(() => {});
       return turn;
     };
   }
 
-  const acquiring = createBatch<object, Row>(turns(), async (asks) => {
+  const acquiring = createBatch<object, Row, typeof ask>(turns(), async (query, asks) => {
     const numbered = asks.map((one, ord) => ({ ...one, ord }));
     return inOrder(
-      await ask({ name: 'solorun_acquire', text: statements.acquire, values: [JSON.stringify(numbered), false] }),
+      await query({ name: 'solorun_acquire', text: statements.acquire, values: [JSON.stringify(numbered), false] }),
       asks.length,
     );
   });
-  const renewing = createBatch<object, boolean>(turns(), async (asks) => {
+  const renewing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
     const numbered = asks.map((one, ord) => ({ ...one, ord }));
-    const rows = await ask({ name: 'solorun_renew', text: statements.renew, values: [JSON.stringify(numbered)] });
+    const rows = await query({ name: 'solorun_renew', text: statements.renew, values: [JSON.stringify(numbered)] });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
-  const releasing = createBatch<object, boolean>(turns(), async (asks) => {
+  const releasing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
     const numbered = asks.map((one, ord) => ({ ...one, ord }));
     const values = [JSON.stringify(numbered), false, channel];
-    const rows = await ask({ name: 'solorun_release', text: statements.release, values });
+    const rows = await query({ name: 'solorun_release', text: statements.release, values });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
 
@@ -172,34 +174,40 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   });
 
   /** A try whose answer never came may hold the name until its lease ends. */
-  const undo = createUndo(async (name, owner) => {
-    await releasing.ask({ name, owner, result: 'abandoned' });
-  });
+  const undo = createUndo((name, owner) => releasing.ask({ name, owner, result: 'abandoned' }));
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
     const { name, owner, leaseMs, holder, occurrence } = request;
     signal.throwIfAborted();
     if (closed) throw new Error('the provider is closed');
     checkStorable(name);
+    if (leaseMs === null) {
+      throw new UnsupportedError(`${KIND} cannot hold a lease without an end: nothing would tell that its holder is gone.`);
+    }
+    // What an unanswered try may have claimed is given back before the next one is judged by it.
+    const doubt = undo.settled(name);
+    if (doubt !== undefined) await unlessAborted(doubt, signal);
     const asked = {
       ...{ name, key: String(keyOf(name)), owner, host: holder.host, pid: holder.pid, label: holder.label, lease: leaseMs },
       ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
     };
     for (let again = 0; ; again += 1) {
-      let row: Row;
-      try {
-        row = await unlessAborted(acquiring.ask(asked, signal), signal);
-      } catch (error) {
-        undo.add(name, owner);
+      const asking = acquiring.ask(asked, signal);
+      const row = await unlessAborted(asking, signal).catch((error: unknown) => {
+        asking.then(
+          // Granted after the caller had gone.
+          (late) => void (late['fence'] != null && undo.add(name, owner)),
+          (unanswered: unknown) => void (mayHaveRun(unanswered) && undo.add(name, owner)),
+        );
         throw error;
-      }
+      });
       if (row['fence'] != null) return { acquired: true, grant: granted(request, row) };
       const record = parseRecord(row['record']);
       const refusal = refusalOf(request, record, Number(row['now']), false);
       if (refusal !== undefined) return refusal;
       if (again < 2) continue;
       // Free, but its row is held: by a transaction that the last holder guarded.
-      guarded.add(owner);
+      guarded.add(name);
       return heldBy(record, Number(row['now']));
     }
   }
@@ -238,8 +246,10 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
         },
         signal,
       ),
-    async untilFree({ name, owner }, signal) {
-      if (guarded.delete(owner)) await unlessAborted(new Promise((resolve) => setTimeout(resolve, 100)), signal).catch(() => {});
+    async untilFree({ name }, signal) {
+      if (closed) throw new Error('the provider is closed');
+      checkStorable(name);
+      if (guarded.delete(name)) await unlessAborted(new Promise((resolve) => setTimeout(resolve, 100)), signal).catch(() => {});
       if (!signal.aborted) await watch.until(name, keyOf(name), signal);
     },
     async inspect(name) {
@@ -278,6 +288,18 @@ function linkByPool(pool: PostgresPool): Link {
   };
 }
 
+/**
+ * Whether a statement that failed may have been committed: not if the server says why it was not, nor if it never reached one. A
+ * connection that ended in between tells nothing.
+ */
+function mayHaveRun(error: unknown): boolean {
+  if (error instanceof SolorunError) return false;
+  const { code = '' } = error as { code?: string };
+  // connection_exception, and the shutdowns of a session, say nothing about the statement before.
+  if (/^[0-9A-Z]{5}$/.test(code)) return /^(?:08|57P)/.test(code);
+  return !['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code);
+}
+
 /** What a server that cannot be written to says, in words that help. */
 function understood(error: unknown): unknown {
   // read_only_sql_transaction
@@ -290,7 +312,7 @@ function guaranteesOf(listens: boolean): Guarantees {
     clock: 'server',
     reach: 'fleet',
     expiry: true,
-    unbounded: true,
+    unbounded: false,
     crash: 'by expiry',
     fence: 'durable',
     occurrences: true,

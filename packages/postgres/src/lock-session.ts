@@ -40,6 +40,8 @@ export interface ReleaseAsk {
 export interface LockSession {
   readonly session: Session;
   readonly lost: AbortSignal;
+  /** Bare locks, without a schema of ours. */
+  readonly plain: boolean;
   /** Locks that this session holds, by key, and until when they are to be kept unless they are renewed. */
   readonly keys: Map<string, { until: number }>;
   /** From now on the lock is held here, and lasts for the session's lease. */
@@ -81,6 +83,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   const { leaseMs, statements, channel, kind, plain, lapsed } = terms;
   const keys = new Map<string, { until: number }>();
   let blocked = false;
+  let beating = false;
   let listening: Promise<unknown> | undefined;
 
   /**
@@ -110,7 +113,8 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       const now = performance.now();
       for (const [key, { until }] of keys) if (now > until) lapsed(key);
       // Whatever was asked in the meantime was a sign of life too.
-      if (blocked || now - session.sentAt < everyMs) return;
+      if (blocked || beating || now - session.sentAt < everyMs) return;
+      beating = true;
       query({ name: 'solorun_beat', text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' })
         .then(([row]) => look(row))
         // A session that ends says so through `lost`; one that only failed once is asked again.
@@ -161,29 +165,22 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     return rows;
   }
 
-  let asking: Query = query;
-  const withTurn = (job: () => Promise<void>): Promise<void> =>
-    turn(async (ask) => {
-      asking = ask;
-      await job();
-    });
+  const acquiring = createBatch<LockAsk, Row, Query>(turn, plain ? tryPlainly : tryTogether);
 
-  const acquiring = createBatch<LockAsk, Row>(withTurn, (asks) => (plain ? tryPlainly : tryTogether)(asking, asks));
-
-  const confirming = createBatch<{ name: string; owner: string }, boolean>(withTurn, async (asks) => {
+  const confirming = createBatch<{ name: string; owner: string }, boolean, Query>(turn, async (ask, asks) => {
     const numbered = JSON.stringify(asks.map((one, ord) => ({ ...one, ord })));
     const rows = plain
-      ? await asking({ name: 'solorun_plain_beat', text: PLAIN_BEAT, values: [numbered] })
-      : await asking({ name: 'solorun_confirm', text: statements.renew, values: [numbered] });
+      ? await ask({ name: 'solorun_plain_beat', text: PLAIN_BEAT, values: [numbered] })
+      : await ask({ name: 'solorun_confirm', text: statements.renew, values: [numbered] });
     look(rows[0]);
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
 
-  const releasing = createBatch<ReleaseAsk, boolean>(withTurn, async (asks) => {
+  const releasing = createBatch<ReleaseAsk, boolean, Query>(turn, async (ask, asks) => {
     const numbered = JSON.stringify(asks.map((one, ord) => ({ ...one, ord })));
     const rows = plain
-      ? await asking({ name: 'solorun_plain_release', text: PLAIN_RELEASE, values: [numbered] })
-      : await asking({
+      ? await ask({ name: 'solorun_plain_release', text: PLAIN_RELEASE, values: [numbered] })
+      : await ask({
           name: 'solorun_release',
           text: statements.release,
           values: [numbered, !asks.some(({ durable }) => durable), channel],
@@ -196,6 +193,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   return {
     session,
     lost: session.lost,
+    plain,
     keys,
     query,
     async acquire(ask, signal) {

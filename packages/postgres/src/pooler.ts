@@ -63,13 +63,23 @@ export async function findPath(connection: PostgresConnection, timeoutMs: number
     if (other?.['got'] !== 'false') return 'no real locks';
     return x.announcedPid === px ? 'direct' : 'session pooling';
   } finally {
-    for (const client of open) client.destroy();
+    for (const client of open) goodbye(client);
   }
 }
 
 async function backend(client: PostgresClient): Promise<number> {
   const [row] = await client.query({ text: 'SELECT pg_backend_pid()::text AS pid' });
   return Number(row?.['pid']);
+}
+
+/** Politely, so that the server's log does not tell of clients that vanished; but nobody waits for it. */
+function goodbye(client: PostgresClient): void {
+  client.keepAlive(false);
+  const impatience = setTimeout(() => client.destroy(), 1_000).unref();
+  client.end().then(
+    () => clearTimeout(impatience),
+    () => client.destroy(),
+  );
 }
 
 /** The server said no (a wrong password for a second time, say), rather than nothing. */

@@ -9,6 +9,8 @@ export interface Session {
   readonly pid: number;
   /** `server_version_num`: 160004. */
   readonly version: number;
+  /** The other end told a process id that is not the backend's. */
+  readonly proxied: boolean;
   /** Statements can be prepared, settings stay, notifications arrive: false behind a pooler that shares connections. */
   readonly direct: boolean;
   /** Aborts when the session has ended, with the reason as an error. Locks it held are free, or about to be. */
@@ -75,8 +77,9 @@ export async function openSession(terms: SessionTerms): Promise<Session> {
     }
     const pid = Number(greeting?.['pid']);
     // A pooler tells its clients a process id of its own invention.
-    const direct = client.announcedPid === pid || !terms.allowPooler;
-    const session = createSession(client, loss, { pid, version, direct });
+    const proxied = client.announcedPid !== pid;
+    const direct = !proxied || !terms.allowPooler;
+    const session = createSession(client, loss, { pid, version, proxied, direct });
     if (direct) await settle(session, terms);
     return session;
   } catch (error) {
@@ -123,7 +126,7 @@ async function settle(session: Session, terms: SessionTerms): Promise<void> {
 function createSession(
   client: PostgresClient,
   loss: AbortController,
-  about: { readonly pid: number; readonly version: number; readonly direct: boolean },
+  about: Pick<Session, 'pid' | 'version' | 'proxied' | 'direct'>,
 ): Session {
   let tail: Promise<unknown> = Promise.resolve();
   let sentAt = performance.now();
@@ -137,7 +140,8 @@ function createSession(
 
   async function now(statement: Statement, timeoutMs: number): Promise<readonly Row[]> {
     sentAt = performance.now();
-    return bounded(client, loss, client.query(about.direct ? statement : { ...statement, name: undefined! }), timeoutMs);
+    const { text, values } = statement;
+    return bounded(client, loss, client.query(about.direct ? statement : { text, ...(values && { values }) }), timeoutMs);
   }
 
   const session: Session = {

@@ -3,33 +3,48 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Takes back, in the background, what a try may have acquired whose answer never came. Its nonce is known, so nobody else's is touched. */
 export interface Undo {
   add(name: string, owner: string): void;
+  /** Resolves when what is known to be in doubt about the name has been taken back, or cannot be. */
+  settled(name: string): Promise<void> | undefined;
   close(): void;
 }
 
 const FIRST_PAUSE_MS = 50;
 const TRIES = 8;
+/** A statement whose connection was cut may still be running; after this long it has surely ended, in ms. */
+const STRAGGLER_MS = 2_000;
 
-/** @param release quiet if there is nothing to release */
-export function createUndo(release: (name: string, owner: string) => Promise<void>): Undo {
+/** @param release tells whether there was something to release */
+export function createUndo(release: (name: string, owner: string) => Promise<boolean>): Undo {
   const closing = new AbortController();
+  const pending = new Map<string, Promise<void>>();
+  const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal: closing.signal, ref: false }).catch(() => {});
 
-  async function undo(name: string, owner: string): Promise<void> {
-    for (let tries = 0; tries < TRIES; tries += 1) {
+  async function takeBack(name: string, owner: string): Promise<boolean> {
+    for (let tries = 0; tries < TRIES && !closing.signal.aborted; tries += 1) {
       try {
-        await release(name, owner);
-        return;
-      } catch (error) {
-        if (closing.signal.aborted) return;
-        // The server is still away. In the end the lease expires; what is lost then is an attempt of an occurrence.
-        if (tries === TRIES - 1)
-          process.emitWarning(`an unanswered try could not be taken back: ${(error as Error).message}`, 'SolorunWarning');
-        await sleep(FIRST_PAUSE_MS * 2 ** tries, undefined, { signal: closing.signal, ref: false }).catch(() => {});
+        return await release(name, owner);
+      } catch {
+        // The server is still away. If it stays away, the lease ends by itself, and at worst an attempt of an occurrence is lost.
+        await pause(FIRST_PAUSE_MS * 2 ** tries);
       }
     }
+    return true;
   }
 
   return {
-    add: (name, owner) => void undo(name, owner),
+    add(name, owner) {
+      const before = pending.get(name);
+      const done = (async () => {
+        await before;
+        const found = await takeBack(name, owner);
+        if (!found) void pause(STRAGGLER_MS).then(() => takeBack(name, owner));
+      })();
+      pending.set(name, done);
+      void done.then(() => {
+        if (pending.get(name) === done) pending.delete(name);
+      });
+    },
+    settled: (name) => pending.get(name),
     close: () => closing.abort(),
   };
 }
