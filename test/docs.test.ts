@@ -1,7 +1,9 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { postgresMissing, startPostgres, type Postgres } from '@solorun/servers/postgres';
 import cron from 'node-cron';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 const root = join(import.meta.dirname, '..');
@@ -40,27 +42,55 @@ describe('the code in the docs', () => {
 
 describe('the programs of the docs run', () => {
   const before = process.cwd();
+  const hasPostgres = postgresMissing() === undefined || process.env['CI'] === 'true';
   let directory: string;
+  /** For those that read its address from the environment. */
+  let server: Postgres | undefined;
 
-  beforeAll(() => {
+  beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'solorun-docs-'));
     process.chdir(directory);
     writeFileSync('accounts.json', '{}');
+    if (hasPostgres) {
+      server = await startPostgres();
+      vi.stubEnv('DATABASE_URL', server.url);
+      await ask('CREATE TABLE invoice (customer text)');
+    }
     vi.spyOn(console, 'log').mockImplementation(() => {});
   });
   afterAll(async () => {
     vi.restoreAllMocks();
+    vi.unstubAllEnvs();
+    await server?.stop();
     await cron.shutdown();
     process.chdir(before);
     rmSync(directory, { recursive: true });
   });
 
-  const runnable = programs.filter(({ name }) => name.endsWith('.ts') && name !== 'contract.ts').map(({ name }) => name);
-  it.each(runnable)('%s', async (name) => {
+  async function ask(sql: string): Promise<unknown[]> {
+    const client = new pg.Client({ connectionString: server?.url });
+    await client.connect();
+    try {
+      return (await client.query(sql)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  const runnable = programs.filter(({ name }) => name.endsWith('.ts') && name !== 'contract.ts');
+  const onPostgres = runnable.filter(({ text }) => text.includes('DATABASE_URL')).map(({ name }) => name);
+  const others = runnable.map(({ name }) => name).filter((name) => !onPostgres.includes(name));
+  it.each(others)('%s', async (name) => {
+    await expect(import(join(snippets, name))).resolves.toBeDefined();
+  });
+  it.runIf(hasPostgres).each(onPostgres)('%s', async (name) => {
     await expect(import(join(snippets, name))).resolves.toBeDefined();
   });
 
   it('and do what they say', () => {
     expect(readFileSync('accounts.json', 'utf8')).toBe('{"ada":1}');
+  });
+  it.runIf(hasPostgres)('and do what they say on Postgres', async () => {
+    expect(await ask('SELECT customer FROM invoice ORDER BY customer')).toEqual([{ customer: 'ada' }, { customer: 'grace' }]);
   });
 });

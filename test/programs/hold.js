@@ -1,7 +1,8 @@
 // @ts-check
 // Holds a lock, and others that it is told of on stdin (`acquire NAME`, `release NAME`), until it is told to end (`release`), or killed.
 import { createInterface } from 'node:readline';
-import { createSolo } from '@solorun/core';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createSolo, ProviderError } from '@solorun/core';
 import { say } from './say.js';
 import { openStore } from './store.js';
 
@@ -14,10 +15,28 @@ const leases = new Map();
 
 /** @param {string} name */
 async function acquire(name) {
-  const lease = await solo.acquire(name, { waitMs: 60_000 });
+  const lease = await patiently(() => solo.acquire(name, { waitMs: 60_000 }));
   leases.set(name, lease);
   lease.signal.addEventListener('abort', () => say({ lost: lease.signal.reason.reason, name }));
   say({ held: String(lease.fence), name });
+}
+
+/**
+ * A first try that fails is told to the caller; here it is made again.
+ *
+ * @template T
+ * @param {() => Promise<T>} act
+ * @returns {Promise<T>}
+ */
+async function patiently(act) {
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!(error instanceof ProviderError)) throw error;
+      await sleep(50);
+    }
+  }
 }
 
 solo.on('busy', ({ name }) => say({ busy: name }));
