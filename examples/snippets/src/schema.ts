@@ -1,0 +1,3 @@
+import { schemaSql } from '@solorun/postgres';
+
+console.log(schemaSql({ schema: 'locks' }));
