@@ -1,8 +1,8 @@
 import { createSolo } from '@solorun/core';
-import { lockfile } from '@solorun/lockfile';
 import { schedule } from '@solorun/node-cron';
+import { postgresAdvisory } from '@solorun/postgres';
 
-const solo = createSolo({ provider: lockfile({ directory: './locks' }) });
+const solo = createSolo({ provider: postgresAdvisory({ connectionString: process.env['DATABASE_URL'] }) });
 
 // Run this program as often as you like: each night one of the copies makes the backup.
 schedule(
