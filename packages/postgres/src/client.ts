@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { OptionError } from '@solorun/core';
 import pg from 'pg';
@@ -73,8 +74,30 @@ function createClient(connection: PostgresConnection): pg.Client {
   return new pg.Client({ ...Object.fromEntries(given), keepAlive: true, keepAliveInitialDelayMillis: 5_000 });
 }
 
-/** Connects. `onLost` is called once, when the connection ends for whatever reason. */
+/** Between two knocks at a server that is starting, in ms. */
+const STARTING_MS = 50;
+
+/**
+ * Connects; a server that says that it is just starting, or recovering from a crash, is given the rest of the time. `onLost` is
+ * called once, when the connection ends for whatever reason.
+ */
 export async function connect(
+  connection: PostgresConnection,
+  timeoutMs: number,
+  onLost: (error: Error) => void,
+): Promise<PostgresClient> {
+  for (const end = performance.now() + timeoutMs; ;) {
+    try {
+      return await connectOnce(connection, Math.max(1, end - performance.now()), onLost);
+    } catch (error) {
+      // cannot_connect_now
+      if ((error as { code?: string }).code !== '57P03' || performance.now() + STARTING_MS > end) throw error;
+      await sleep(STARTING_MS);
+    }
+  }
+}
+
+async function connectOnce(
   connection: PostgresConnection,
   timeoutMs: number,
   onLost: (error: Error) => void,
@@ -85,14 +108,16 @@ export async function connect(
   // A client without a listener for errors takes the process down (node-postgres issue 3260).
   let reason: Error | undefined;
   client.on('error', (error) => (reason ??= error));
-  client.on('end', () => onLost(reason ?? new Error('the connection ended')));
+  let connected = false;
+  client.on('end', () => connected && onLost(reason ?? new Error('the connection ended')));
 
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs);
+    timer = setTimeout(() => reject(new Error(`no connection within ${Math.round(timeoutMs)} ms`)), timeoutMs);
   });
   try {
     await Promise.race([client.connect(), late]);
+    connected = true;
   } catch (error) {
     stream().destroy();
     throw error;

@@ -2,9 +2,6 @@ import { createSolo } from '@solorun/core';
 import { installedVersions } from '@solorun/servers/postgres';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { postgresAdvisory } from '../src/index.ts';
-import { createLockSession } from '../src/lock-session.ts';
-import type { Session } from '../src/session.ts';
-import { statementsFor } from '../src/statements.ts';
 import { acquired, never, onPostgres } from './server.ts';
 
 describe.runIf(installedVersions().includes(13))('Postgres 13', () => {
@@ -48,37 +45,4 @@ describe('fences', () => {
       expect(afterCrash.fence).toBeGreaterThan(2n ** 32n);
     },
   );
-});
-
-describe('a heartbeat', () => {
-  /** Mocked: a session that has been moved cannot be had of a real server; each moves in its own way. */
-  function movedTo(row: Record<string, string>): { session: Session; ended: () => unknown } {
-    const loss = new AbortController();
-    const query = async (): Promise<readonly Record<string, string>[]> => [{ ord: '0', ours: 'true', ...row }];
-    const session: Session = {
-      pid: 100,
-      version: 160_000,
-      direct: true,
-      lost: loss.signal,
-      sentAt: 0,
-      query,
-      inLine: (job) => job(query),
-      onNotification: () => {},
-      destroy: (reason) => loss.abort(reason),
-      end: async () => {},
-    };
-    return { session, ended: () => loss.signal.reason as unknown };
-  }
-
-  it.each([
-    ['another backend', { pid: '101', standby: 'false' }, /moved to another backend/],
-    ['a server that has become a standby', { pid: '100', standby: 'true' }, /hot standby/],
-  ])('that comes back from %s ends the session and all its leases', async (_, row, message) => {
-    const { session, ended } = movedTo(row);
-    const statements = statementsFor('advisory', 'solorun');
-    const terms = { kind: 'mocked', leaseMs: 1_000, statements, channel: 'x', plain: false, lapsed: () => {} };
-    const on = createLockSession(session, terms);
-    await expect(on.confirm('x', 'owner', '1', never)).rejects.toThrow(message);
-    expect(String(ended())).toMatch(message);
-  });
 });

@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import type { Row, Statement } from '../src/client.ts';
+import { createLockSession } from '../src/lock-session.ts';
+import type { Session } from '../src/session.ts';
+import { statementsFor } from '../src/statements.ts';
+import { never } from './server.ts';
+
+/** Mocked: answers that a real server gives only in a moment that cannot be chosen. */
+function mocked(answer: (statement: Statement) => Promise<readonly Row[]>): { session: Session; ended: () => unknown } {
+  const loss = new AbortController();
+  const session: Session = {
+    pid: 100,
+    version: 160_000,
+    proxied: false,
+    direct: true,
+    lost: loss.signal,
+    sentAt: 0,
+    query: answer,
+    inLine: (job) => job(answer),
+    onNotification: () => {},
+    destroy: (reason) => loss.abort(reason),
+    end: async () => {},
+  };
+  return { session, ended: () => loss.signal.reason as unknown };
+}
+
+const statements = statementsFor('advisory', 'solorun');
+const terms = { kind: 'mocked', leaseMs: 60_000, statements, channel: 'x', plain: false, lapsed: () => {} };
+
+describe('a heartbeat', () => {
+  it.each([
+    ['another backend', { pid: '101', standby: 'false' }, /moved to another backend/],
+    ['a server that has become a standby', { pid: '100', standby: 'true' }, /hot standby/],
+  ])('that comes back from %s ends the session and all its leases', async (_, row, message) => {
+    const { session, ended } = mocked(async () => [{ ord: '0', ours: 'true', ...row }]);
+    const on = createLockSession(session, terms);
+    await expect(on.confirm('x', 'owner', '1', never)).rejects.toThrow(message);
+    expect(String(ended())).toMatch(message);
+  });
+});
+
+describe('the end of a slice', () => {
+  it.each([
+    ['just after the lock was granted', 'true', true],
+    ['while it was not', 'false', false],
+  ])('that strikes %s is not mistaken for the other', async (_, mine, granted) => {
+    const { session } = mocked(async ({ text }) => {
+      if (text.includes('pg_advisory_lock(')) throw Object.assign(new Error('canceling statement'), { code: '55P03' });
+      return [{ mine }];
+    });
+    expect(await createLockSession(session, terms).block('1', 10)).toBe(granted);
+  });
+});
