@@ -82,6 +82,7 @@ describe('a waiter in the queue of the server', () => {
       const released = round % 3 === 0 ? a.release(grant, { result: 'done' }, never) : undefined;
       controller.abort(new Error('given up'));
       await waiting;
+      expect(await queued()).toBe(0);
       await released;
       if (released === undefined) await a.release(grant, { result: 'done' }, never);
       await until('the name is free', async () => {
@@ -93,6 +94,21 @@ describe('a waiter in the queue of the server', () => {
     expect(await queued()).toBe(0);
     expect(await granted()).toBe(0);
     expect(await sessions()).toBeLessThanOrEqual(3);
+  });
+
+  it('who goes away after its turn has come gives it back, and the place is free for the next', async () => {
+    const [a, b] = [open(), open()];
+    for (let round = 0; round < 3; round += 1) {
+      const controller = new AbortController();
+      const grant = await acquired(a, 'gone');
+      const waiting = b.untilFree!(asked('gone'), controller.signal);
+      await until('it stands in the queue', async () => (await queued()) === 1);
+      await a.release(grant, { result: 'done' }, never);
+      await waiting;
+      expect(await a.tryAcquire(asked('gone'), never)).toMatchObject({ reason: 'held' });
+      controller.abort();
+      await until('it is free', async () => (await granted()) === 0);
+    }
   });
 
   it('whose session is terminated while it waits, waits on', { timeout: 30_000 }, async () => {
