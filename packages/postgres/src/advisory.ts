@@ -136,7 +136,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
         );
       }
       version = session.version;
-      const state = await prepareSchema(ask, schema);
+      const state = await prepareSchema(ask, schema, 'advisory');
       // It has become one since it was asked.
       if (state === 'standby') throw standbyError(KIND);
       if (state === 'ready') await leapIfNeeded(ask, schema);

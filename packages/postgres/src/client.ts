@@ -54,6 +54,11 @@ export function checkConnection(connection: PostgresConnection, provider: string
     throw new OptionError(`The connectionString for ${provider} is empty: is the environment variable it comes from set?`);
   }
   if (connectionString === undefined) return;
+  const beside = (['host', 'port', 'database', 'user', 'password'] as const).filter((field) => connection[field] !== undefined);
+  if (beside.length > 0) {
+    // The driver would heed the string alone.
+    throw new OptionError(`Give ${provider} a connectionString or ${beside.join(', ')}, not both: it could not heed both.`);
+  }
   try {
     createClient(connection);
   } catch {

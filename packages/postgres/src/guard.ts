@@ -1,7 +1,6 @@
 import { LeaseLostError, OptionError, UnsupportedError, type Grant } from '@solorun/core';
 import type { PostgresPool } from './client.ts';
-import { ident } from './schema.ts';
-import type { Kind } from './statements.ts';
+import { ident, type Kind } from './schema.ts';
 
 interface Place {
   readonly kind: Kind;

@@ -41,7 +41,7 @@ const CALL_MS = 10_000;
 const LISTENING_MS = 2_000;
 /** How often those look who are never told, in ms. */
 const LOOK_MS = 300;
-/** A guarded transaction keeps a name for a while, and nobody tells when it ends. */
+/** Of a statement that lost a race. */
 const RETRIES = 3;
 
 /** One statement on whatever connection there is. */
@@ -110,9 +110,16 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
 
   /** The schema is looked after once, before the first question. */
   async function ready(): Promise<void> {
-    prepared ??= prepareSchema((statement) => link.ask(statement), schema).then((state) => {
+    prepared ??= prepareSchema((statement) => link.ask(statement), schema, 'lease').then(async (state) => {
       if (state === 'standby') throw standbyError(KIND);
       if (state !== 'ready') throw schemaRemedy(KIND, state.missing);
+      const [row] = await link.ask({ text: "SELECT current_setting('default_transaction_isolation') AS isolation" });
+      if (row?.['isolation'] !== 'read committed') {
+        throw new UnsupportedError(
+          `${KIND}: its connections begin transactions as ${row?.['isolation']}, which breaks off statements that meet at a name. ` +
+            "Give it a connectionString of the server itself, or connections with default_transaction_isolation = 'read committed'.",
+        );
+      }
     });
     try {
       await prepared;
@@ -129,9 +136,8 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       try {
         return await link.ask(statement);
       } catch (error) {
-        // serialization_failure (a default of the role's), deadlock_detected
-        const again = ['40001', '40P01'].includes((error as { code?: string }).code ?? '');
-        if (!again || tries > RETRIES) throw understood(error);
+        // deadlock_detected
+        if ((error as { code?: string }).code !== '40P01' || tries > RETRIES) throw understood(error);
       }
     }
   }

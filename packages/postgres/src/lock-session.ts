@@ -22,7 +22,7 @@ export interface LockAsk {
   readonly hash: string | undefined;
 }
 
-export interface ReleaseAsk {
+interface ReleaseAsk {
   readonly name: string;
   readonly owner: string;
   /** Undefined: this session does not hold the lock. */
@@ -118,7 +118,8 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       query({ name: 'solorun_beat', text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' })
         .then(([row]) => look(row))
         // A session that ends says so through `lost`; one that only failed once is asked again.
-        .catch(() => {});
+        .catch(() => {})
+        .finally(() => (beating = false));
     },
     Math.min(everyMs, TICK_MS),
   ).unref();

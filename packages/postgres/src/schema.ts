@@ -14,8 +14,14 @@ export const DEFAULT_SCHEMA = 'solorun';
  */
 const LEAP = 2n ** 32n;
 
+/** Whose row it is: the two providers do not exclude each other. */
+export type Kind = 'advisory' | 'lease';
+
 export interface SchemaOptions {
-  /** The schema that keeps the records. Programs that use different ones do not exclude each other by lease rows. @default 'solorun' */
+  /**
+   * The schema that keeps the records. Programs that use different ones do not exclude each other by lease rows; session locks go by
+   * the name alone, so there a namespace keeps programs apart. @default 'solorun'
+   */
   readonly schema?: string | undefined;
 }
 
@@ -78,8 +84,8 @@ CREATE TABLE IF NOT EXISTS ${s}.job (
 -- Fencing tokens of session locks.
 CREATE SEQUENCE IF NOT EXISTS ${s}.fence;
 
--- Emptied by a crash of the server and by a promotion, which may take back the newest fences: whoever finds it empty leaps ahead.
-CREATE UNLOGGED TABLE IF NOT EXISTS ${s}.uptime (mark boolean PRIMARY KEY);
+-- Emptied by a crash of the server and by a promotion, which may take back the newest fences: whoever misses its mark leaps ahead.
+CREATE UNLOGGED TABLE IF NOT EXISTS ${s}.uptime (mark text PRIMARY KEY);
 
 CREATE TABLE IF NOT EXISTS ${s}.schema_version (version integer PRIMARY KEY);
 INSERT INTO ${s}.schema_version VALUES (${SCHEMA_VERSION}) ON CONFLICT DO NOTHING;
@@ -98,13 +104,13 @@ export type SchemaState = 'ready' | 'standby' | { readonly missing: string };
  *
  * @param ask one statement on one session, or each on whatever session a pooler has at hand
  */
-export async function prepareSchema(ask: Ask, schema: string): Promise<SchemaState> {
+export async function prepareSchema(ask: Ask, schema: string, kind: Kind): Promise<SchemaState> {
   const [server] = await ask({
     text: "SELECT pg_is_in_recovery()::text AS standby, current_setting('transaction_read_only') AS read_only",
   });
   if (server?.['standby'] === 'true') return 'standby';
   if (server?.['read_only'] === 'on') return { missing: 'this role only reads (default_transaction_read_only)' };
-  const found = await lookAt(ask, schema);
+  const found = await lookAt(ask, schema, kind);
   if (found.version === undefined || found.version < SCHEMA_VERSION) {
     const refused = await create(ask, schema);
     if (refused !== undefined) {
@@ -113,19 +119,19 @@ export async function prepareSchema(ask: Ask, schema: string): Promise<SchemaSta
       return { missing: `${what}, and this role may not make it (${refused})` };
     }
   }
-  const { rights } = await lookAt(ask, schema);
+  const { rights } = await lookAt(ask, schema, kind);
   return rights ? 'ready' : { missing: `this role may not use the tables of the schema ${schema}` };
 }
 
 /** What to do about it. */
 export function schemaRemedy(kind: string, missing: string): UnsupportedError {
   return new UnsupportedError(
-    `${kind}: ${missing}. Run the statements that schemaSql() returns as a role that may, and grant this one USAGE on the schema ` +
-      'and the sequence, and SELECT, INSERT and UPDATE on the tables.',
+    `${kind}: ${missing}. Run the statements that schemaSql() returns as a role that may, and grant this one USAGE on the schema, ` +
+      'USAGE and UPDATE on the sequence, and SELECT, INSERT and UPDATE on the tables.',
   );
 }
 
-async function lookAt(ask: Ask, schema: string): Promise<{ version: number | undefined; rights: boolean }> {
+async function lookAt(ask: Ask, schema: string, kind: Kind): Promise<{ version: number | undefined; rights: boolean }> {
   const [there] = await ask({
     text: `SELECT (to_regclass($1) IS NOT NULL AND has_schema_privilege($2, 'USAGE'))::text AS there`,
     values: [`${ident(schema)}.schema_version`, schema],
@@ -136,10 +142,12 @@ async function lookAt(ask: Ask, schema: string): Promise<{ version: number | und
   });
   if (there?.['there'] !== 'true') return { version: undefined, rights: false };
   const [right] = await ask({
+    // Lease rows keep their fences themselves.
     text: `SELECT (has_table_privilege($1, 'SELECT') AND has_table_privilege($1, 'INSERT') AND has_table_privilege($1, 'UPDATE')
-             AND has_sequence_privilege($2, 'UPDATE') AND has_table_privilege($3, 'SELECT') AND has_table_privilege($3, 'INSERT'))::text AS rights,
+             AND ($5 OR has_sequence_privilege($2, 'USAGE') AND has_sequence_privilege($2, 'UPDATE')
+               AND has_table_privilege($3, 'SELECT') AND has_table_privilege($3, 'INSERT')))::text AS rights,
              has_table_privilege($4, 'SELECT')::text AS readable`,
-    values: ['job', 'fence', 'uptime', 'schema_version'].map((table) => `${ident(schema)}.${table}`),
+    values: [...['job', 'fence', 'uptime', 'schema_version'].map((table) => `${ident(schema)}.${table}`), kind === 'lease'],
   }).catch((error: unknown) => {
     // Half of it is there: somebody is making it at this moment, or stopped in the middle.
     if ((error as { code?: string }).code === '42P01') return [{ rights: 'false', readable: 'true' }];
@@ -177,13 +185,25 @@ export function fenceOf(schema: string): string {
 /** Once per session, before its first lock: makes fences grow over whatever took some of them back. */
 export async function leapIfNeeded(ask: Ask, schema: string): Promise<void> {
   const s = ident(schema);
-  const [mark] = await ask({ text: `SELECT mark::text FROM ${s}.uptime` });
-  if (mark !== undefined) return;
+  // This very table in this very database: a dump that is restored elsewhere brings the mark along, with older fences.
+  const [here] = await ask({
+    text: `SELECT d.oid || '.' || $1::regclass::oid AS mark FROM pg_database d WHERE d.datname = current_database()`,
+    values: [`${s}.uptime`],
+  });
+  const [cluster] = await ask({ text: 'SELECT system_identifier::text AS id FROM pg_control_system()' }).catch((error: unknown) => {
+    // A hosted server may keep that to itself.
+    if ((error as { code?: string }).code !== undefined) return [];
+    throw error;
+  });
+  const mark = `'${cluster?.['id'] ?? ''}.${here?.['mark']}'`;
+  const [known] = await ask({ text: `SELECT mark FROM ${s}.uptime WHERE mark = ${mark}` });
+  if (known !== undefined) return;
   // A statement each, in one transaction: whoever waited for the lock has to see what the one before it did.
   await ask({
     text: `BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock(${SCHEMA_LOCK});
       SELECT CASE WHEN pg_sequence_last_value(${fenceOf(schema)}) IS NULL THEN nextval(${fenceOf(schema)})
-        ELSE setval(${fenceOf(schema)}, nextval(${fenceOf(schema)}) + ${LEAP}) END WHERE NOT EXISTS (SELECT FROM ${s}.uptime);
-      INSERT INTO ${s}.uptime VALUES (true) ON CONFLICT DO NOTHING; COMMIT`,
+        ELSE setval(${fenceOf(schema)}, nextval(${fenceOf(schema)}) + ${LEAP}) END
+        WHERE NOT EXISTS (SELECT FROM ${s}.uptime WHERE mark = ${mark});
+      INSERT INTO ${s}.uptime VALUES (${mark}) ON CONFLICT DO NOTHING; COMMIT`,
   });
 }

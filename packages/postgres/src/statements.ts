@@ -1,4 +1,4 @@
-import { ident, fenceOf } from './schema.ts';
+import { fenceOf, ident, type Kind } from './schema.ts';
 
 /**
  * What runs on the server: one statement per verb, each for any number of names at once, so that what is asked in one turn costs
@@ -20,8 +20,6 @@ export interface Statements {
   readonly list: string;
   readonly watch: string;
 }
-
-export type Kind = 'advisory' | 'lease';
 
 export function statementsFor(kind: Kind, schema: string): Statements {
   const job = `${ident(schema)}.job`;

@@ -2,7 +2,7 @@ import { unlessAborted } from './connector.ts';
 import type { LockSession } from './lock-session.ts';
 
 /** A place in the server's queue: a session that waits, and then holds what it waited for. */
-export interface Wait {
+interface Wait {
   readonly leaseMs: number | null;
   /** Its session, once it has been opened. */
   on: LockSession | undefined;

@@ -68,6 +68,11 @@ describe.each([
     expect(() => open('postgres://x' as unknown as object)).toThrow(/takes an object/);
   });
 
+  it('refuses a password beside a connection string, which the driver would not heed', () => {
+    const connectionString = stage.server.url;
+    expect(() => open({ connectionString, password: () => SECRET })).toThrow(/connectionString or password, not both/);
+  });
+
   it('refuses names of schemas that cannot be', () => {
     for (const schema of ['', 'pg_mine', 'x'.repeat(64), 'nul\0']) {
       expect(() => open({ connectionString: stage.server.url, schema })).toThrow(OptionError);
@@ -143,6 +148,15 @@ describe.each([
     expect((await b.inspect(name))?.occurrence?.at).toEqual(at);
     expect(Math.abs(((await b.inspect(name))?.acquiredAt.getTime() ?? 0) - Date.now())).toBeLessThan(60_000);
   });
+});
+
+it('lease rows refuse a pool whose transactions are serializable, with the remedy', async () => {
+  await stage.sql('CREATE ROLE strict SUPERUSER LOGIN');
+  await stage.sql("ALTER ROLE strict SET default_transaction_isolation = 'serializable'");
+  const pool = new pg.Pool({ connectionString: stage.server.urlFor({ user: 'strict' }) });
+  onTestFinished(() => pool.end());
+  const error = await failureOf(postgresLease({ pool }).tryAcquire(asked('strict'), never));
+  expect(error.message).toMatch(/as serializable.*default_transaction_isolation = 'read committed'/);
 });
 
 it('lease rows do not mind type parsers that the user has changed', async () => {

@@ -108,6 +108,20 @@ describe('a session', () => {
     expect(await locksOf()).toBe(0);
   });
 
+  it('is kept by its heartbeat, also while it holds nothing or a lease without end', async () => {
+    const pids = async (): Promise<string> => {
+      const rows = await stage.sql("SELECT pid::text FROM pg_stat_activity WHERE application_name LIKE 'solorun%' ORDER BY pid");
+      return rows.map(({ pid }) => pid).join();
+    };
+    const provider = stage.open(postgresAdvisory({ connectionString: stage.server.url }));
+    await provider.release(await acquired(provider, 'brief', { leaseMs: 600 }), { result: 'done' }, never);
+    await acquired(provider, 'endless', { leaseMs: null });
+    const before = await pids();
+    expect(before).toContain(',');
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    expect(await pids()).toBe(before);
+  });
+
   it('tells in pg_stat_activity whose it is', async () => {
     const provider = stage.open(postgresAdvisory({ connectionString: stage.server.url }));
     await acquired(provider, 'silent', { leaseMs: 1_000 });

@@ -82,6 +82,17 @@ describe('the schema', () => {
     }
   });
 
+  it('leaps ahead with its fences when it was restored elsewhere', async () => {
+    const options = { connectionString: stage.server.url, schema: 'restored' };
+    const before = await acquired(stage.open(postgresAdvisory(options)), 'x');
+    expect(before.fence).toBeLessThan(100n);
+    // What a dump and its restoration come to: the same rows in another table.
+    await stage.sql('ALTER TABLE restored.uptime RENAME TO old');
+    await stage.sql('CREATE UNLOGGED TABLE restored.uptime (LIKE restored.old INCLUDING ALL)');
+    await stage.sql('INSERT INTO restored.uptime SELECT * FROM restored.old');
+    expect((await acquired(stage.open(postgresAdvisory(options)), 'y')).fence).toBeGreaterThan(2n ** 32n);
+  });
+
   it('that is only half there is completed', async () => {
     await stage.sql('CREATE SCHEMA half; CREATE SEQUENCE half.fence');
     const grant = await acquired(stage.open(postgresAdvisory({ connectionString: stage.server.url, schema: 'half' })), 'x');
@@ -132,7 +143,9 @@ describe('a role that may create nothing', () => {
       stage.open(postgresLease({ connectionString, schema: 'forbidden' })).tryAcquire(asked('x'), never),
     );
     expect(error).toBeInstanceOf(UnsupportedError);
-    expect(error.message).toMatch(/no schema forbidden.*schemaSql\(\).*SELECT, INSERT and UPDATE/);
+    expect(error.message).toMatch(
+      /no schema forbidden.*schemaSql\(\).*USAGE and UPDATE on the sequence, and SELECT, INSERT and UPDATE/,
+    );
   });
 
   it('or may only read, or lacks a right on the tables, is told so', async () => {
@@ -143,6 +156,18 @@ describe('a role that may create nothing', () => {
       'GRANT USAGE ON SCHEMA guarded TO outsider',
       'GRANT SELECT ON ALL TABLES IN SCHEMA guarded TO outsider',
     );
+    // Half of what the sequence needs: fences could not leap.
+    const halfway = await role(
+      'halfway',
+      'GRANT USAGE ON SCHEMA guarded TO halfway',
+      'GRANT UPDATE ON SEQUENCE guarded.fence TO halfway',
+      'GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA guarded TO halfway',
+    );
+    const degraded = stage.open(postgresAdvisory({ connectionString: halfway, schema: 'guarded', onWarning: () => {} }));
+    await acquired(degraded, 'halfway');
+    expect(degraded.guarantees.fence).toBe('until server crash');
+    // Lease rows need nothing of it.
+    await acquired(stage.open(postgresLease({ connectionString: halfway, schema: 'guarded' })), 'halfway');
     for (const [url, reason] of [
       [reader, /only reads \(default_transaction_read_only\)/],
       [outsider, /may not use the tables of the schema guarded/],
