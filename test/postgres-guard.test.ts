@@ -2,7 +2,7 @@ import { createSolo, type Solo } from '@solorun/core';
 import { guard, postgresAdvisory, postgresLease } from '@solorun/postgres';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { start } from './json-process.ts';
+import { killAll, start } from './json-process.ts';
 import { hasPostgres, kinds, nameOf, onPostgres } from './postgres.ts';
 import { now } from './programs/say.js';
 import { program } from './stories.ts';
@@ -18,13 +18,14 @@ describe.runIf(hasPostgres)('the guard of a transaction, whose holder is stopped
     pool = new pg.Pool({ connectionString: stage.server.url, max: 10 });
   });
   afterEach(async () => {
+    killAll();
     await Promise.all([solo.close(), pool.end()]);
     await stage.sql('DROP TABLE effect');
   });
 
-  /** Takes over, and does the same work. */
-  async function succeed(name: string): Promise<number> {
-    await using lease = await solo.acquire(name, { waitMs: 30_000, leaseMs: 30_000 });
+  /** Takes over, and does the same work. Every other one is done when the one before it wakes, and the others hold the lock still. */
+  async function succeed(name: string, n: number): Promise<number> {
+    const lease = await solo.acquire(name, { waitMs: 30_000, leaseMs: 30_000 });
     const at = now();
     const client = await pool.connect();
     try {
@@ -35,6 +36,7 @@ describe.runIf(hasPostgres)('the guard of a transaction, whose holder is stopped
     } finally {
       client.release();
     }
+    if (n % 2 === 1) await lease.release();
     return at;
   }
 
