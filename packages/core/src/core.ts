@@ -70,7 +70,8 @@ export function createCore(settings: SoloSettings): Core {
   /** Tells the provider, again and again while the lease is still ours: an outcome that is not recorded may be run again. */
   async function giveBack(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer> {
     const known = lease.lost?.reason;
-    if (known === 'taken' || known === 'session') return 'taken';
+    // The claim of a run that never started is undone even if the session that carried it has ended.
+    if (known === 'taken' || (known === 'session' && outcome.result !== 'abandoned')) return 'taken';
     const kept = keptOutcome(outcome);
     for (let retry = 0; ; retry += 1) {
       try {

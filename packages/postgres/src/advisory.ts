@@ -6,8 +6,10 @@ import {
   type Guarantees,
   type Identity,
   type LockProvider,
+  type Outcome,
 } from '@solorun/core';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createActive, finishLimit } from './active.ts';
 import { checkConnection, type PostgresConnection, type Row } from './client.ts';
 import { createConnector, unlessAborted, type Connector } from './connector.ts';
 import { PoolerDetectedError } from './errors.ts';
@@ -18,7 +20,7 @@ import { createLockSession, type LockAsk, type LockSession } from './lock-sessio
 import { findPath, type Path } from './pooler.ts';
 import { heldBy, occurrenceOf, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, leapIfNeeded, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
-import { openSession, standbyError } from './session.ts';
+import { endBackend, openSession, standbyError, type Session } from './session.ts';
 import { statementsFor } from './statements.ts';
 import { createUndo } from './undo.ts';
 import { createWaits } from './waits.ts';
@@ -79,6 +81,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   const statements = statementsFor('advisory', schema);
   const channel = channelOf(schema);
   const line = createLine<bigint>();
+  const active = createActive();
   /** Locks held in this process, on whichever session: a session would be granted its own lock a second time. */
   const holders = new Map<bigint, { readonly owner: string; readonly on: LockSession; readonly durable: boolean }>();
   /** One session per length of lease: the server knows one time-out per session. */
@@ -159,21 +162,22 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       'abort',
       () => {
         for (const [key, { on }] of holders) if (on === made) holders.delete(key);
+        // The next one may come another way.
+        path = undefined;
         watch.wakeAll();
       },
       { once: true },
     );
-    if (closed !== undefined) {
-      await session.end();
-      throw new Error('the provider is closed');
-    }
     return made;
   }
 
   function mainFor(leaseMs: number | null): Connector<LockSession> {
     let main = mains.get(leaseMs);
     if (main === undefined) {
-      main = createConnector(() => open(leaseMs, false));
+      main = createConnector(
+        () => open(leaseMs, false),
+        ({ session }) => session.end(),
+      );
       mains.set(leaseMs, main);
     }
     return main;
@@ -207,10 +211,11 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   });
 
   /** A try whose answer never came may have claimed an occurrence; its lock ended with the session. */
-  const undo = createUndo(async (name, owner) => {
+  const undo = createUndo<Session>(async (name, owner, lost) => {
     const on = await anyMain().get();
+    if (lost?.proxied === false) await on.query(endBackend(lost));
     const abandoned = { name, owner, key: undefined, result: 'abandoned', error: undefined, durable: true };
-    return on.plain || (await on.release(abandoned, new AbortController().signal));
+    return on.plain || (await on.release(abandoned, never));
   });
 
   /** There must be room for one lock more, those included that are being tried for. */
@@ -242,9 +247,11 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     signal.throwIfAborted();
     checkOpen();
     checkStorable(request.name);
+    if (request.occurrence?.scheduleHash !== undefined) checkStorable(request.occurrence.scheduleHash);
     identity ??= request.holder;
     const key = keyOf(request.name);
-    return line.enter(key, async () => {
+    const attempt = line.enter(key, async () => {
+      signal.throwIfAborted();
       const wait = waits.take(request.owner);
       trying += 1;
       let result: AcquireResult | undefined;
@@ -263,15 +270,37 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
           holders.set(key, { owner: request.owner, on, durable: request.occurrence !== undefined });
           on.hold(String(key));
         }
-        return result;
+        if (!result.acquired || !signal.aborted) return result;
       } finally {
         trying -= 1;
-        if (wait !== undefined && result?.acquired !== true) {
-          wait.on.keys.delete(String(key));
-          waits.leave(wait);
-        }
+        if (wait !== undefined && result === undefined) await waits.giveBack(wait, String(key));
+        else if (wait !== undefined && result?.acquired === false) waits.leave(wait, String(key));
       }
+      // Nobody waits for it any more.
+      await releaseHere(result.grant, { result: 'abandoned' }, never);
+      throw signal.reason;
     });
+    return active.track(attempt);
+  }
+
+  /** In the line of its name. */
+  async function releaseHere({ name, owner }: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
+    const key = keyOf(name);
+    const held = holders.get(key);
+    const ours = held?.owner === owner;
+    // Without tables, what is not held here is not known at all.
+    const on = ours ? held.on : await anyMain().get(signal);
+    if (!ours && on.plain) return false;
+    const released = await on.release(
+      {
+        ...{ name, owner, key: ours ? String(key) : undefined, result: outcome.result },
+        error: outcome.result === 'failed' ? outcome.error.replaceAll('\0', '') : undefined,
+        durable: ours ? held.durable : true,
+      },
+      signal,
+    );
+    if (ours) forget(key, on);
+    return released;
   }
 
   async function askFor(
@@ -293,7 +322,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       try {
         row = await on.acquire(asked, signal);
       } catch (error) {
-        if (occurrence !== undefined && on.lost.aborted) undo.add(name, owner);
+        if (occurrence !== undefined && on.lost.aborted) undo.add(name, owner, on.session);
         throw error;
       }
       const result = on.plain ? plainAnswer(request, row, on) : answer(request, row, on, again);
@@ -432,26 +461,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (!ours) await line.enter(keyOf(grant.name), () => letGo(keyOf(grant.name), grant.owner));
       return ours;
     },
-    release: (grant, outcome, signal) =>
-      line.enter(keyOf(grant.name), async () => {
-        const { name, owner } = grant;
-        const key = keyOf(name);
-        const held = holders.get(key);
-        const ours = held?.owner === owner;
-        // Without tables, what is not held here is not known at all.
-        const on = ours ? held.on : await anyMain().get(signal);
-        if (!ours && on.plain) return false;
-        const released = await on.release(
-          {
-            ...{ name, owner, key: ours ? String(key) : undefined, result: outcome.result },
-            error: outcome.result === 'failed' ? outcome.error.replaceAll('\0', '') : undefined,
-            durable: ours ? held.durable : true,
-          },
-          signal,
-        );
-        if (ours) forget(key, on);
-        return released;
-      }),
+    release: (grant, outcome, signal) => active.track(line.enter(keyOf(grant.name), () => releaseHere(grant, outcome, signal))),
     async inspect(name, signal) {
       checkStorable(name);
       const on = await withRecords(signal);
@@ -479,12 +489,17 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   };
 
   async function close(): Promise<void> {
-    undo.close();
-    const sessions = [...[...mains.values()].flatMap(({ current }) => current ?? []), ...waits.sessions()];
-    // Each tells its holders before it lets go.
-    await Promise.all([...sessions.map(({ session }) => session.end()), ...[...mains.values()].map((main) => main.close())]);
+    const limit = finishLimit();
+    await active.over(limit);
+    await undo.close(limit);
+    // Each session tells its holders before it lets go.
+    const ending = [...mains.values()].map((main) => main.close());
+    await Promise.all([...ending, ...waits.sessions().map(({ session }) => session.end())]);
   }
 }
+
+/** For what has to be done whoever gives up. */
+const never = new AbortController().signal;
 
 const withArticle: Record<Exclude<Path, 'direct' | 'session pooling'>, string> = {
   'transaction pooling': 'a pooler in transaction mode',

@@ -4,6 +4,15 @@ export interface Batch<Q, A> {
   ask(question: Q, signal?: AbortSignal): Promise<A>;
 }
 
+/** Stands among the answers for a question that alone was at fault. */
+export class Failure {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
 interface Asked<Q, A> {
   readonly question: Q;
   readonly signal: AbortSignal | undefined;
@@ -20,7 +29,7 @@ const MOST = 500;
  */
 export function createBatch<Q, A, Means>(
   turn: (job: (means: Means) => Promise<void>) => Promise<void>,
-  send: (means: Means, questions: readonly Q[]) => Promise<readonly A[]>,
+  send: (means: Means, questions: readonly Q[]) => Promise<readonly (A | Failure)[]>,
 ): Batch<Q, A> {
   let waiting: Asked<Q, A>[] = [];
 
@@ -45,7 +54,11 @@ export function createBatch<Q, A, Means>(
         means,
         live.map(({ question }) => question),
       );
-      for (const [index, { resolve }] of live.entries()) resolve(answers[index]!);
+      for (const [index, { resolve, reject }] of live.entries()) {
+        const answer = answers[index]!;
+        if (answer instanceof Failure) reject(answer.error);
+        else resolve(answer);
+      }
     } catch (error) {
       for (const { reject } of live) reject(error);
     }

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
@@ -114,6 +115,11 @@ async function connectOnce(
   let reason: Error | undefined;
   client.on('error', (error) => (reason ??= error));
   let connected = false;
+  // The last words of a backend come before it lets go of its locks, and the end of the connection after that.
+  const lastWords = (client as unknown as { connection: EventEmitter }).connection;
+  lastWords.on('errorMessage', (message: Error & { code?: string }) => {
+    if (connected && /^57P0[1-5]$/.test(message.code ?? '')) onLost(message);
+  });
   client.on('end', () => connected && onLost(reason ?? new Error('the connection ended')));
 
   let timer: NodeJS.Timeout | undefined;

@@ -6,14 +6,20 @@ export interface Connector<T> {
   get(signal?: AbortSignal): Promise<T>;
   /** The open one, if there is one. */
   readonly current: T | undefined;
-  /** Opens no more. Resolves once nothing is being opened. */
+  /** Opens no more, and ends what is open. */
   close(): Promise<void>;
 }
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 
-export function createConnector<T extends { readonly lost: AbortSignal }>(open: () => Promise<T>): Connector<T> {
+/** An opening that hangs does not hold up a close for longer, in ms. */
+const CLOSE_MS = 2_000;
+
+export function createConnector<T extends { readonly lost: AbortSignal }>(
+  open: () => Promise<T>,
+  end: (opened: T) => Promise<void>,
+): Connector<T> {
   let current: T | undefined;
   let opening: Promise<T> | undefined;
   let failures = 0;
@@ -28,6 +34,10 @@ export function createConnector<T extends { readonly lost: AbortSignal }>(open: 
     if (leftMs > 0) await sleep(leftMs, undefined, { signal: closing.signal });
     try {
       const opened = await open();
+      if (closing.signal.aborted) {
+        await end(opened);
+        throw closing.signal.reason;
+      }
       failures = 0;
       current = opened;
       return opened;
@@ -55,7 +65,10 @@ export function createConnector<T extends { readonly lost: AbortSignal }>(open: 
     },
     async close() {
       closing.abort(new Error('the provider is closed'));
-      await opening?.catch(() => {});
+      const last = alive();
+      const opened = opening?.catch(() => {});
+      await Promise.race([opened, sleep(CLOSE_MS, undefined, { ref: false })]);
+      if (last !== undefined) await end(last);
     },
   };
 }

@@ -50,7 +50,12 @@ export async function guard({ grant }: Guarded, client: PostgresPool): Promise<v
     );
   }
   try {
-    await client.query(guardSql(place), [place.kind, grant.name, grant.owner, place.leaseMs]);
+    await client.query(guardSql(place), [
+      place.kind,
+      grant.name,
+      grant.owner,
+      place.leaseMs === null ? null : Math.ceil(place.leaseMs),
+    ]);
   } catch (error) {
     const { code, message } = error as { code?: string; message?: string };
     if (code === '22P02' && message?.includes(MARK) === true) {

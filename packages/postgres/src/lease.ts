@@ -8,7 +8,8 @@ import {
   type Guarantees,
   type LockProvider,
 } from '@solorun/core';
-import { createBatch } from './batch.ts';
+import { createActive, finishLimit } from './active.ts';
+import { createBatch, Failure } from './batch.ts';
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
 import { createConnector, unlessAborted } from './connector.ts';
 import { rememberGuard } from './guard.ts';
@@ -16,7 +17,7 @@ import { checkStorable, keyOf } from './key.ts';
 import { inOrder } from './lock-session.ts';
 import { heldBy, occurrenceOf, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
-import { openSession, standbyError, type Session } from './session.ts';
+import { endBackend, openSession, standbyError, type Session } from './session.ts';
 import { statementsFor } from './statements.ts';
 import { createUndo } from './undo.ts';
 import { channelOf, createWatch } from './watch.ts';
@@ -49,6 +50,8 @@ interface Link {
   ask(statement: Statement, signal?: AbortSignal): Promise<readonly Row[]>;
   /** Notifications arrive here. */
   readonly listens: () => boolean;
+  /** The session that was opened last, also when it has ended. */
+  readonly last: () => Session | undefined;
   close(): Promise<void>;
 }
 
@@ -71,6 +74,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   }
   const statements = statementsFor('lease', schema);
   const channel = channelOf(schema);
+  const active = createActive();
   const link = pool === undefined ? linkBySession() : linkByPool(pool);
   let prepared: Promise<void> | undefined;
   let closed = false;
@@ -78,33 +82,32 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   const guarded = new Set<string>();
 
   function linkBySession(): Link {
-    const connector = createConnector<Session>(async () => {
-      const session = await openSession({
-        kind: KIND,
-        connection: options,
-        applicationName: 'solorun',
-        allowPooler: true,
-        timeoutMs: CONNECT_MS,
-        settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
-      });
-      session.onNotification((heard, payload) => {
-        if (heard === channel) watch.notified(payload);
-      });
-      session.lost.addEventListener('abort', () => watch.wakeAll(), { once: true });
-      if (closed) {
-        await session.end();
-        throw new Error('the provider is closed');
-      }
-      if (session.direct && notify) await session.query({ text: `LISTEN ${channel}` }, CONNECT_MS);
-      return session;
-    });
+    let last: Session | undefined;
+    const connector = createConnector<Session>(
+      async () => {
+        const session = await openSession({
+          kind: KIND,
+          connection: options,
+          applicationName: 'solorun',
+          allowPooler: true,
+          timeoutMs: CONNECT_MS,
+          settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
+        });
+        session.onNotification((heard, payload) => {
+          if (heard === channel) watch.notified(payload);
+        });
+        session.lost.addEventListener('abort', () => watch.wakeAll(), { once: true });
+        if (session.direct && notify) await session.query({ text: `LISTEN ${channel}` }, CONNECT_MS);
+        last = session;
+        return session;
+      },
+      (session) => session.end(),
+    );
     return {
       ask: async (statement, signal) => (await connector.get(signal)).query(statement, CALL_MS),
       listens: () => notify && connector.current?.direct !== false,
-      async close() {
-        await connector.current?.end();
-        await connector.close();
-      },
+      last: () => last,
+      close: () => connector.close(),
     };
   }
 
@@ -137,7 +140,10 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
         return await link.ask(statement);
       } catch (error) {
         // deadlock_detected
-        if ((error as { code?: string }).code !== '40P01' || tries > RETRIES) throw understood(error);
+        const { code = '' } = error as { code?: string };
+        // undefined_table, invalid_schema_name: another database than before.
+        if (['42P01', '3F000'].includes(code)) prepared = undefined;
+        if (code !== '40P01' || tries > RETRIES) throw understood(error);
       }
     }
   }
@@ -152,13 +158,26 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     };
   }
 
-  const acquiring = createBatch<object, Row, typeof ask>(turns(), async (query, asks) => {
+  async function tryTogether(query: typeof ask, asks: readonly object[]): Promise<readonly (Row | Failure)[]> {
     const numbered = asks.map((one, ord) => ({ ...one, ord }));
-    return inOrder(
-      await query({ name: 'solorun_acquire', text: statements.acquire, values: [JSON.stringify(numbered), false] }),
-      asks.length,
-    );
-  });
+    try {
+      const values = [JSON.stringify(numbered), false];
+      return inOrder(await query({ name: 'solorun_acquire', text: statements.acquire, values }), asks.length);
+    } catch (error) {
+      // data_exception: one of them is at fault, and the others should not suffer for it.
+      if (asks.length === 1 || !((error as { code?: string }).code ?? '').startsWith('22')) throw error;
+      return Promise.all(
+        asks.map((one) =>
+          tryTogether(query, [one]).then(
+            (rows) => rows[0]!,
+            (own: unknown) => new Failure(own),
+          ),
+        ),
+      );
+    }
+  }
+
+  const acquiring = createBatch<object, Row, typeof ask>(turns(), tryTogether);
   const renewing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
     const numbered = asks.map((one, ord) => ({ ...one, ord }));
     const rows = await query({ name: 'solorun_renew', text: statements.renew, values: [JSON.stringify(numbered)] });
@@ -180,13 +199,17 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   });
 
   /** A try whose answer never came may hold the name until its lease ends. */
-  const undo = createUndo((name, owner) => releasing.ask({ name, owner, result: 'abandoned' }));
+  const undo = createUndo<Session>(async (name, owner, lost) => {
+    if (lost?.proxied === false) await ask(endBackend(lost));
+    return releasing.ask({ name, owner, result: 'abandoned' });
+  });
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
     const { name, owner, leaseMs, holder, occurrence } = request;
     signal.throwIfAborted();
     if (closed) throw new Error('the provider is closed');
     checkStorable(name);
+    if (occurrence?.scheduleHash !== undefined) checkStorable(occurrence.scheduleHash);
     if (leaseMs === null) {
       throw new UnsupportedError(`${KIND} cannot hold a lease without an end: nothing would tell that its holder is gone.`);
     }
@@ -198,13 +221,16 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
     };
     for (let again = 0; ; again += 1) {
-      const asking = acquiring.ask(asked, signal);
+      const sent = link.last();
+      const asking = active.track(acquiring.ask(asked, signal));
       const row = await unlessAborted(asking, signal).catch((error: unknown) => {
-        asking.then(
+        const doubtful = asking.then(
           // Granted after the caller had gone.
           (late) => void (late['fence'] != null && undo.add(name, owner)),
-          (unanswered: unknown) => void (mayHaveRun(unanswered) && undo.add(name, owner)),
+          (unanswered: unknown) =>
+            void (mayHaveRun(unanswered) && undo.add(name, owner, sent?.lost.aborted === true ? sent : undefined)),
         );
+        void active.track(doubtful);
         throw error;
       });
       if (row['fence'] != null) return { acquired: true, grant: granted(request, row) };
@@ -243,14 +269,16 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     tryAcquire,
     renew: ({ name, owner }, signal) => renewing.ask({ name, owner }, signal),
     release: ({ name, owner }, outcome, signal) =>
-      releasing.ask(
-        {
-          name,
-          owner,
-          result: outcome.result,
-          error: outcome.result === 'failed' ? outcome.error.replaceAll('\0', '') : undefined,
-        },
-        signal,
+      active.track(
+        releasing.ask(
+          {
+            name,
+            owner,
+            result: outcome.result,
+            error: outcome.result === 'failed' ? outcome.error.replaceAll('\0', '') : undefined,
+          },
+          signal,
+        ),
       ),
     async untilFree({ name }, signal) {
       if (closed) throw new Error('the provider is closed');
@@ -279,7 +307,9 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     async close() {
       if (closed) return;
       closed = true;
-      undo.close();
+      const limit = finishLimit();
+      await active.over(limit);
+      await undo.close(limit);
       await link.close();
     },
   };
@@ -290,6 +320,7 @@ function linkByPool(pool: PostgresPool): Link {
   return {
     ask: async ({ text, values = [] }) => (await pool.query(text, values)).rows as readonly Row[],
     listens: () => false,
+    last: () => undefined,
     close: async () => {},
   };
 }

@@ -1,5 +1,5 @@
 import { PoolerDetectedError } from './errors.ts';
-import { createBatch } from './batch.ts';
+import { createBatch, Failure } from './batch.ts';
 import type { Row, Statement } from './client.ts';
 import { standbyError, type Session } from './session.ts';
 import type { Statements } from './statements.ts';
@@ -72,6 +72,8 @@ export interface LockSessionTerms {
 const HEARTBEAT_MS = 10_000;
 /** Two of these within a lease may fail. */
 const HEARTBEATS_PER_LEASE = 4;
+/** After a release that failed, the lock is given back this much later, in ms. */
+const UNRELEASED_MS = 10_000;
 /** How often the session is looked after, in ms. */
 const TICK_MS = 500;
 /** A call without locks at stake, in ms. */
@@ -129,7 +131,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     session.inLine((ask) => job((statement) => ask(statement, timeoutMs())));
 
   /** Session locks survive the failure of the statement that took them. */
-  async function tryTogether(ask: Query, asks: readonly LockAsk[]): Promise<readonly Row[]> {
+  async function tryTogether(ask: Query, asks: readonly LockAsk[]): Promise<readonly (Row | Failure)[]> {
     try {
       const numbered = asks.map((one, ord) => ({ ...one, ord }));
       const values = [JSON.stringify(numbered), asks.every(({ at_ms }) => at_ms === undefined)];
@@ -143,12 +145,13 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       );
       if (asks.length === 1 || session.lost.aborted) throw error;
       // One of them is at fault, and the others should not suffer for it.
-      const alone: Row[] = [];
+      const alone: (Row | Failure)[] = [];
       for (const one of asks) {
+        const again = { ...one, mode: one.mode === 2 ? 1 : one.mode } as const;
         alone.push(
-          await tryTogether(ask, [{ ...one, mode: one.mode === 2 ? 1 : one.mode }]).then(
+          await tryTogether(ask, [again]).then(
             (rows) => rows[0]!,
-            (own: unknown) => failure(own),
+            (own: unknown) => new Failure(own),
           ),
         );
       }
@@ -197,12 +200,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     plain,
     keys,
     query,
-    async acquire(ask, signal) {
-      const row = await acquiring.ask(ask, signal);
-      const error = failures.get(row);
-      if (error !== undefined) throw error;
-      return row;
-    },
+    acquire: (ask, signal) => acquiring.ask(ask, signal),
     hold: (key) => void keys.set(key, { until: performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY) }),
     async confirm(name, owner, key, signal) {
       const ours = await confirming.ask({ name, owner }, signal);
@@ -210,7 +208,16 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       if (ours && held !== undefined) held.until = performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY);
       return ours;
     },
-    release: (ask, signal) => releasing.ask(ask, signal),
+    async release(ask, signal) {
+      try {
+        return await releasing.ask(ask, signal);
+      } catch (error) {
+        // Whoever gives up on it will not ask again, and the heartbeat would keep the lock.
+        const held = ask.key === undefined ? undefined : keys.get(ask.key);
+        if (held !== undefined) held.until = Math.min(held.until, performance.now() + UNRELEASED_MS);
+        throw error;
+      }
+    },
     async block(key, sliceMs) {
       blocked = true;
       try {
@@ -228,19 +235,13 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       }
     },
     async listen() {
-      listening ??= query({ text: `LISTEN ${channel}` });
+      listening ??= query({ text: `LISTEN ${channel}` }).catch((error: unknown) => {
+        listening = undefined;
+        throw error;
+      });
       await listening;
     },
   };
-}
-
-const failures = new WeakMap<Row, Error>();
-
-/** Stands for an answer in a row of them. */
-function failure(error: unknown): Row {
-  const row: Row = {};
-  failures.set(row, error as Error);
-  return row;
 }
 
 export function inOrder(rows: readonly Row[], count: number): readonly Row[] {

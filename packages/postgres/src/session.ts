@@ -7,6 +7,8 @@ import { PoolerDetectedError } from './errors.ts';
 export interface Session {
   /** The server's process that serves it. */
   readonly pid: number;
+  /** When that began, as the server writes it: process ids come round again. */
+  readonly since: string;
   /** `server_version_num`: 160004. */
   readonly version: number;
   /** The other end told a process id that is not the backend's. */
@@ -42,8 +44,14 @@ export interface SessionTerms {
 
 /** Settings that came with a version of the server. */
 const SINCE: Readonly<Record<string, number>> = { idle_session_timeout: 140_000, client_connection_check_interval: 140_000 };
-/** What the kernel decides: read back as 0 on a Unix socket, and rounded elsewhere. */
-const ADVICE = new Set(['tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout']);
+/** What the kernel decides: refused on some systems, read back as 0 on a Unix socket, and rounded elsewhere. */
+const ADVICE = new Set([
+  'client_connection_check_interval',
+  'tcp_keepalives_idle',
+  'tcp_keepalives_interval',
+  'tcp_keepalives_count',
+  'tcp_user_timeout',
+]);
 const OLDEST = 130_000;
 
 /**
@@ -58,7 +66,10 @@ export async function openSession(terms: SessionTerms): Promise<Session> {
     if (!loss.signal.aborted) loss.abort(error);
   });
   try {
-    const look = { text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' };
+    const look = {
+      text: `SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby,
+        (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS since`,
+    };
     const [greeting] = await bounded(client, loss, client.query(look), timeoutMs);
     if (greeting?.['standby'] === 'true') throw standbyError(kind);
     const [server] = await bounded(
@@ -79,7 +90,7 @@ export async function openSession(terms: SessionTerms): Promise<Session> {
     // A pooler tells its clients a process id of its own invention.
     const proxied = client.announcedPid !== pid;
     const direct = !proxied || !terms.allowPooler;
-    const session = createSession(client, loss, { pid, version, proxied, direct });
+    const session = createSession(client, loss, { pid, since: greeting?.['since'] ?? '', version, proxied, direct });
     if (direct) await settle(session, terms);
     return session;
   } catch (error) {
@@ -107,8 +118,18 @@ async function settle(session: Session, terms: SessionTerms): Promise<void> {
     idle_in_transaction_session_timeout: '0',
     ...terms.settings,
   }).filter((entry): entry is [string, string] => entry[1] !== undefined && session.version >= (SINCE[entry[0]] ?? 0));
-  const set = wanted.map(([name, value]) => `set_config('${name}', ${literal(value)}, false)`);
-  await session.query({ text: `SELECT ${set.join(', ')}` }, terms.timeoutMs);
+  const set = (some: typeof wanted): Promise<unknown> =>
+    session.query(
+      { text: `SELECT ${some.map(([name, value]) => `set_config('${name}', ${literal(value)}, false)`).join(', ')}` },
+      terms.timeoutMs,
+    );
+  await set(wanted.filter(([name]) => !ADVICE.has(name)));
+  for (const one of wanted.filter(([name]) => ADVICE.has(name))) {
+    await set([one]).catch((error: unknown) => {
+      // invalid_parameter_value: the system of the server has no such thing.
+      if ((error as { code?: string }).code !== '22023') throw error;
+    });
+  }
   const got = await session.query(
     {
       text: `SELECT w.name, w.value::text AS wanted, s.setting, s.unit FROM pg_settings s
@@ -126,7 +147,7 @@ async function settle(session: Session, terms: SessionTerms): Promise<void> {
 function createSession(
   client: PostgresClient,
   loss: AbortController,
-  about: Pick<Session, 'pid' | 'version' | 'proxied' | 'direct'>,
+  about: Pick<Session, 'pid' | 'since' | 'version' | 'proxied' | 'direct'>,
 ): Session {
   let tail: Promise<unknown> = Promise.resolve();
   let sentAt = performance.now();
@@ -175,7 +196,10 @@ function createSession(
     async end() {
       client.keepAlive(true);
       if (!loss.signal.aborted) loss.abort(new Error('the session was closed'));
-      await Promise.race([client.end().catch(() => {}), sleep(1_000, undefined, { ref: false })]);
+      // A pooler may hand the backend to somebody else, and not every one of them cleans it up before.
+      const clean = about.proxied ? client.query({ text: 'SELECT pg_advisory_unlock_all()::text' }) : undefined;
+      const goodbye = Promise.resolve(clean).then(() => client.end());
+      await Promise.race([goodbye.catch(() => {}), sleep(1_000, undefined, { ref: false })]);
       client.destroy();
     },
   };
@@ -209,4 +233,12 @@ async function bounded<T>(client: PostgresClient, loss: AbortController, answer:
 /** For values of settings alone, which are ours or a host's name. */
 function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
+}
+
+/** Ends the backend of a session that was lost, in case a statement is still on its way to it. */
+export function endBackend({ pid, since }: Session): Statement {
+  return {
+    text: 'SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2::timestamptz',
+    values: [pid, since],
+  };
 }

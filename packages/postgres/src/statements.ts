@@ -47,6 +47,9 @@ function heldSql(kind: Kind, j: string): string {
   return `(${j}.held AND (${j}.expires_at IS NULL OR ${j}.expires_at > clock_timestamp()))`;
 }
 
+/** What must survive a crash does, whatever the default of the role. */
+const FLUSH = `CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END`;
+
 /** Exact, as `extra_float_digits` may be set to anything. */
 const ms = (column: string): string => `round((extract(epoch FROM ${column}) * 1000)::numeric, 3)`;
 
@@ -85,12 +88,13 @@ function acquireSql(kind: Kind, job: string, schema: string): string {
   ), tried AS MATERIALIZED (
     SELECT a.*, to_timestamp(a.at_ms / 1000) AS at,
       ${advisory ? 'CASE a.mode WHEN 1 THEN pg_try_advisory_lock(a.key) WHEN 2 THEN true ELSE false END' : 'true'} AS got,
-      CASE WHEN $2 THEN set_config('synchronous_commit', 'off', true)
-        WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END AS flush
+      CASE WHEN $2 THEN set_config('synchronous_commit', 'off', true) ELSE ${FLUSH} END AS flush
     FROM asked a
   ), minted AS MATERIALIZED (
     SELECT t.*, ${advisory ? `nextval(${fenceOf(schema)})` : '1::bigint'} AS fence FROM tried t
-    WHERE t.got AND (t.at IS NULL OR t.at <= clock_timestamp())
+    WHERE t.got AND (t.at IS NULL OR t.at <= clock_timestamp()
+      -- Another attempt of what was once due, by a clock that has been set back since.
+      OR EXISTS (SELECT FROM ${job} k WHERE k.kind = '${kind}' AND k.name = t.name AND k.occurrence_at = t.at))
   ), open AS MATERIALIZED (
     SELECT j.name FROM ${job} j JOIN minted m ON j.name = m.name WHERE j.kind = '${kind}' ${advisory ? '' : 'ORDER BY j.name'}
     FOR UPDATE OF j SKIP LOCKED
@@ -139,7 +143,7 @@ function confirmSql(job: string): string {
 
 function renewSql(job: string): string {
   return `WITH asked AS MATERIALIZED (
-    SELECT * FROM json_to_recordset($1::json) AS a(ord int, name text, owner text)
+    SELECT a.*, ${FLUSH} AS flush FROM json_to_recordset($1::json) AS a(ord int, name text, owner text)
   ), renewed AS (
     UPDATE ${job} j SET expires_at = clock_timestamp() + j.lease_ms * interval '1 millisecond'
     FROM asked a WHERE j.kind = 'lease' AND j.name = a.name AND j.owner = a.owner
@@ -160,8 +164,7 @@ function releaseSql(kind: Kind, job: string): string {
   return `WITH asked AS MATERIALIZED (
     SELECT a.*,
       ${advisory ? 'CASE WHEN a.key IS NOT NULL THEN pg_try_advisory_xact_lock(a.key) END AS kept,' : ''}
-      CASE WHEN $2 THEN set_config('synchronous_commit', 'off', true)
-        WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END AS flush
+      CASE WHEN $2 THEN set_config('synchronous_commit', 'off', true) ELSE ${FLUSH} END AS flush
     FROM json_to_recordset($1::json) AS a(ord int, name text, owner text, key bigint, result text, error text)
   ), ended AS (
     UPDATE ${job} j SET held = false, expires_at = NULL,

@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Takes back, in the background, what a try may have acquired whose answer never came. Its nonce is known, so nobody else's is touched. */
-export interface Undo {
-  add(name: string, owner: string): void;
+export interface Undo<L> {
+  /** @param lost what the try was sent on, if that has ended */
+  add(name: string, owner: string, lost?: L): void;
   /** Resolves when what is known to be in doubt about the name has been taken back, or cannot be. */
   settled(name: string): Promise<void> | undefined;
-  close(): void;
+  /** Gives what is under way until then, and stops. */
+  close(limit: Promise<unknown>): Promise<void>;
 }
 
 const FIRST_PAUSE_MS = 50;
@@ -14,15 +16,15 @@ const TRIES = 8;
 const STRAGGLER_MS = 2_000;
 
 /** @param release tells whether there was something to release */
-export function createUndo(release: (name: string, owner: string) => Promise<boolean>): Undo {
+export function createUndo<L>(release: (name: string, owner: string, lost: L | undefined) => Promise<boolean>): Undo<L> {
   const closing = new AbortController();
   const pending = new Map<string, Promise<void>>();
   const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal: closing.signal, ref: false }).catch(() => {});
 
-  async function takeBack(name: string, owner: string): Promise<boolean> {
+  async function takeBack(name: string, owner: string, lost: L | undefined): Promise<boolean> {
     for (let tries = 0; tries < TRIES && !closing.signal.aborted; tries += 1) {
       try {
-        return await release(name, owner);
+        return await release(name, owner, lost);
       } catch {
         // The server is still away. If it stays away, the lease ends by itself, and at worst an attempt of an occurrence is lost.
         await pause(FIRST_PAUSE_MS * 2 ** tries);
@@ -32,12 +34,12 @@ export function createUndo(release: (name: string, owner: string) => Promise<boo
   }
 
   return {
-    add(name, owner) {
+    add(name, owner, lost) {
       const before = pending.get(name);
       const done = (async () => {
         await before;
-        const found = await takeBack(name, owner);
-        if (!found) void pause(STRAGGLER_MS).then(() => takeBack(name, owner));
+        const found = await takeBack(name, owner, lost);
+        if (!found) void pause(STRAGGLER_MS).then(() => takeBack(name, owner, lost));
       })();
       pending.set(name, done);
       void done.then(() => {
@@ -45,6 +47,9 @@ export function createUndo(release: (name: string, owner: string) => Promise<boo
       });
     },
     settled: (name) => pending.get(name),
-    close: () => closing.abort(),
+    async close(limit) {
+      await Promise.race([Promise.all(pending.values()), limit]);
+      closing.abort();
+    },
   };
 }

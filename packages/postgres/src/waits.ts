@@ -22,8 +22,10 @@ export interface Waits {
   stand(wait: Wait, key: string, owner: string, signal: AbortSignal): Promise<void>;
   /** The session that has the lock for this owner. */
   take(owner: string): (Wait & { readonly on: LockSession }) | undefined;
-  /** The place is free for the next one. */
-  leave(wait: Wait): void;
+  /** The place is free for the next one; the session does not hold the lock any more. */
+  leave(wait: Wait, key?: string): void;
+  /** Gives the lock back first. */
+  giveBack(wait: Wait & { readonly on: LockSession }, key: string): Promise<void>;
   /** The lease that this session held is over. */
   over(on: LockSession): void;
   sessions(): LockSession[];
@@ -40,10 +42,19 @@ export interface WaitsTerms {
 export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): Waits {
   const waits = new Set<Wait>();
 
-  function leave(wait: Wait): void {
+  function leave(wait: Wait, key?: string): void {
+    if (key !== undefined) wait.on?.keys.delete(key);
     wait.ready = undefined;
     wait.busy = false;
     if (wait.on === undefined || wait.on.lost.aborted) waits.delete(wait);
+  }
+
+  async function giveBack(wait: Wait & { readonly on: LockSession }, key: string): Promise<void> {
+    wait.ready = undefined;
+    await wait.on
+      .query({ text: 'SELECT pg_advisory_unlock($1)::text', values: [key] })
+      .catch((error: unknown) => wait.on.session.destroy(error as Error));
+    leave(wait, key);
   }
 
   /** Slice after slice. Who gives up takes its session along: a cancellation could arrive late and strike another statement. */
@@ -112,19 +123,11 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
       if (!granted) return;
       const { on } = wait;
       on.hold(key);
-      const giveBack = (): void => {
-        wait.ready = undefined;
-        void on
-          .query({ text: 'SELECT pg_advisory_unlock($1)::text', values: [key] })
-          .catch((error: unknown) => on.session.destroy(error as Error))
-          .finally(() => {
-            on.keys.delete(key);
-            leave(wait);
-          });
-      };
-      wait.ready = { owner, forget: () => signal.removeEventListener('abort', giveBack) };
-      if (signal.aborted) giveBack();
-      else signal.addEventListener('abort', giveBack, { once: true });
+      const held = wait as Wait & { readonly on: LockSession };
+      const onAbort = (): void => void giveBack(held, key);
+      wait.ready = { owner, forget: () => signal.removeEventListener('abort', onAbort) };
+      if (signal.aborted) onAbort();
+      else signal.addEventListener('abort', onAbort, { once: true });
     },
 
     take(owner) {
@@ -139,6 +142,7 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
     },
 
     leave,
+    giveBack,
 
     over(on) {
       for (const wait of waits) if (wait.on === on) leave(wait);

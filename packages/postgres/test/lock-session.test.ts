@@ -10,6 +10,7 @@ function mocked(answer: (statement: Statement) => Promise<readonly Row[]>): { se
   const loss = new AbortController();
   const session: Session = {
     pid: 100,
+    since: '',
     version: 160_000,
     proxied: false,
     direct: true,
