@@ -256,6 +256,18 @@ describe('a lease whose session ends', () => {
     expect(names(told)).toEqual([]);
   });
 
+  it('before anybody was given it, leaves the occurrence to the next one', async () => {
+    const { provider, replica } = createStage((store) => ({
+      async tryAcquire(request, signal) {
+        const result = await store.tryAcquire(request, signal);
+        return result.acquired ? { ...result, grant: { ...result.grant, lost: AbortSignal.abort(new Error('ended')) } } : result;
+      },
+    }));
+    const solo = replica();
+    await expect(solo.run('job', () => 1, { occurrence: at(-5) })).rejects.toMatchObject({ code: 'SOLORUN_PROVIDER' });
+    expect((await provider.inspect('job'))?.occurrence).toBeUndefined();
+  });
+
   it('is not lost by a session that ends after the release', async () => {
     const session = new AbortController();
     const { replica } = createStage((sound) => ({
