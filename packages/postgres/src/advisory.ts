@@ -357,7 +357,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     if (again < 2) return undefined;
     // The lock was ours for a moment, but its row is held: by a transaction that the last holder guarded.
     guarded.add(name);
-    return heldBy(record, nowMs);
+    return { ...heldBy(record, nowMs), expiresInMs: GUARDED_PAUSE_MS };
   }
 
   /** As `answer`, without a table. */

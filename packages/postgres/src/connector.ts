@@ -16,7 +16,7 @@ const LONGEST_PAUSE_MS = 2_000;
 /** An opening that hangs does not hold up a close for longer, in ms. */
 const CLOSE_MS = 2_000;
 
-export function createConnector<T extends { readonly lost: AbortSignal }>(
+export function createConnector<T extends { readonly lost: AbortSignal; usable?(): boolean }>(
   open: () => Promise<T>,
   end: (opened: T) => Promise<void>,
 ): Connector<T> {
@@ -50,7 +50,7 @@ export function createConnector<T extends { readonly lost: AbortSignal }>(
     }
   }
 
-  const alive = (): T | undefined => (current?.lost.aborted === true ? undefined : current);
+  const alive = (): T | undefined => (current?.lost.aborted === true || current?.usable?.() === false ? undefined : current);
 
   return {
     get current() {

@@ -42,6 +42,8 @@ const CALL_MS = 10_000;
 const LISTENING_MS = 2_000;
 /** How often those look who are never told, in ms. */
 const LOOK_MS = 300;
+/** A name whose row a guarded transaction holds comes free when that commits: nobody tells, in ms. */
+const GUARDED_PAUSE_MS = 100;
 /** Of a statement that lost a race. */
 const RETRIES = 3;
 
@@ -240,7 +242,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       if (again < 2) continue;
       // Free, but its row is held: by a transaction that the last holder guarded.
       guarded.add(name);
-      return heldBy(record, Number(row['now']));
+      return { ...heldBy(record, Number(row['now'])), expiresInMs: GUARDED_PAUSE_MS };
     }
   }
 
@@ -283,7 +285,8 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     async untilFree({ name }, signal) {
       if (closed) throw new Error('the provider is closed');
       checkStorable(name);
-      if (guarded.delete(name)) await unlessAborted(new Promise((resolve) => setTimeout(resolve, 100)), signal).catch(() => {});
+      if (guarded.delete(name))
+        await unlessAborted(new Promise((resolve) => setTimeout(resolve, GUARDED_PAUSE_MS)), signal).catch(() => {});
       if (!signal.aborted) await watch.until(name, keyOf(name), signal);
     },
     async inspect(name) {

@@ -40,6 +40,8 @@ interface ReleaseAsk {
 export interface LockSession {
   readonly session: Session;
   readonly lost: AbortSignal;
+  /** False, and its end, if nothing was heard of it for longer than the server would have kept it. */
+  usable(): boolean;
   /** Bare locks, without a schema of ours. */
   readonly plain: boolean;
   /** Locks that this session holds, by key, and until when they are to be kept unless they are renewed. */
@@ -197,6 +199,12 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   return {
     session,
     lost: session.lost,
+    usable() {
+      if (leaseMs !== null && !blocked && performance.now() - session.answeredAt > leaseMs) {
+        session.destroy(new Error(`nothing was heard of the session for longer than its lease of ${leaseMs} ms`));
+      }
+      return !session.lost.aborted;
+    },
     plain,
     keys,
     query,

@@ -74,7 +74,7 @@ export function refusalOf(
   return held ? heldBy(record, nowMs) : undefined;
 }
 
-export function heldBy(record: JobRecord | undefined, nowMs: number): Refusal {
+export function heldBy(record: JobRecord | undefined, nowMs: number): Extract<Refusal, { reason: 'held' }> {
   if (record?.held !== true) return { acquired: false, reason: 'held', record };
   return {
     acquired: false,

@@ -19,6 +19,8 @@ export interface Session {
   readonly lost: AbortSignal;
   /** When the last statement was sent, by `performance.now()`. */
   readonly sentAt: number;
+  /** When the last answer came. */
+  readonly answeredAt: number;
   /** Stands in line, runs, and ends the whole session if no answer comes in time: what is behind it must not wait for ever. */
   query(statement: Statement, timeoutMs: number): Promise<readonly Row[]>;
   /** Takes a place in the line for something that composes its statement only when its turn has come. */
@@ -151,6 +153,7 @@ function createSession(
 ): Session {
   let tail: Promise<unknown> = Promise.resolve();
   let sentAt = performance.now();
+  let answeredAt = sentAt;
   let waiting = 0;
   client.keepAlive(false);
 
@@ -162,7 +165,14 @@ function createSession(
   async function now(statement: Statement, timeoutMs: number): Promise<readonly Row[]> {
     sentAt = performance.now();
     const { text, values } = statement;
-    return bounded(client, loss, client.query(about.direct ? statement : { text, ...(values && { values }) }), timeoutMs);
+    const rows = await bounded(
+      client,
+      loss,
+      client.query(about.direct ? statement : { text, ...(values && { values }) }),
+      timeoutMs,
+    );
+    answeredAt = performance.now();
+    return rows;
   }
 
   const session: Session = {
@@ -170,6 +180,9 @@ function createSession(
     lost: loss.signal,
     get sentAt() {
       return sentAt;
+    },
+    get answeredAt() {
+      return answeredAt;
     },
     query: (statement, timeoutMs) => session.inLine((query) => query(statement, timeoutMs)),
     async inLine(job) {

@@ -81,6 +81,7 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
 
   return {
     enter(leaseMs) {
+      for (const wait of waits) if (!wait.busy && wait.on?.usable() === false) waits.delete(wait);
       for (const wait of waits) if (wait.on?.lost.aborted === true) waits.delete(wait);
       const idle = [...waits].filter(({ busy }) => !busy);
       const same = idle.find((wait) => wait.leaseMs === leaseMs);

@@ -61,6 +61,7 @@ export function createWatch({ look, everyMs }: WatchTerms): Watch {
         const wake = (error?: unknown): void => {
           set.delete(waiter);
           if (set.size === 0 && waiters.get(name) === set) waiters.delete(name);
+          if (waiters.size === 0) clearTimeout(timer);
           signal.removeEventListener('abort', onAbort);
           if (error === undefined) resolve();
           else reject(error);

@@ -16,6 +16,7 @@ function mocked(answer: (statement: Statement) => Promise<readonly Row[]>): { se
     direct: true,
     lost: loss.signal,
     sentAt: 0,
+    answeredAt: 0,
     query: answer,
     inLine: (job) => job(answer),
     onNotification: () => {},
