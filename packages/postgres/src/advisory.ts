@@ -8,17 +8,17 @@ import {
   type LockProvider,
   type Outcome,
 } from '@solorun/core';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pause, unlessAborted } from './abort.ts';
 import { createActive, finishLimit } from './active.ts';
 import { checkConnection, type PostgresConnection, type Row } from './client.ts';
-import { createConnector, unlessAborted, type Connector } from './connector.ts';
+import { createConnector, type Connector } from './connector.ts';
 import { PoolerDetectedError } from './errors.ts';
 import { rememberGuard } from './guard.ts';
 import { checkStorable, keyOf } from './key.ts';
 import { createLine } from './line.ts';
 import { createLockSession, type LockAsk, type LockSession } from './lock-session.ts';
 import { findPath, type Path } from './pooler.ts';
-import { heldBy, occurrenceOf, parseRecord, refusalOf } from './record.ts';
+import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, leapIfNeeded, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { endBackend, openSession, standbyError, type Session } from './session.ts';
 import { statementsFor } from './statements.ts';
@@ -332,21 +332,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
   /** What a row of `acquireSql` means; undefined: somebody was quicker, ask again. */
   function answer(request: AcquireRequest, row: Row, on: LockSession, again: number): AcquireResult | undefined {
-    const { name, owner } = request;
     if (row['fence'] != null) {
-      const previousAt = row['previous_at'];
-      const grant: Grant = {
-        name,
-        owner,
-        fence: BigInt(row['fence']),
-        attempt: request.occurrence === undefined ? 1 : Number(row['attempt'] ?? 1),
-        previous: occurrenceOf(
-          previousAt == null ? null : Number(previousAt),
-          row['previous_state'] as 'done' | null,
-          Number(row['previous_attempt']),
-        ),
-        lost: on.lost,
-      };
+      const grant = grantOf(request, row, on.lost);
       rememberGuard(grant, { kind: 'advisory', schema, leaseMs: request.leaseMs });
       return { acquired: true, grant };
     }
@@ -356,7 +343,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     if (refusal !== undefined) return refusal;
     if (again < 2) return undefined;
     // The lock was ours for a moment, but its row is held: by a transaction that the last holder guarded.
-    guarded.add(name);
+    guarded.add(request.name);
     return { ...heldBy(record, nowMs), expiresInMs: GUARDED_PAUSE_MS };
   }
 
@@ -527,9 +514,4 @@ function warn(message: string): void {
 function checkCount(option: string, value: number, min: number): void {
   if (!Number.isSafeInteger(value) || value < min)
     throw new OptionError(`${option} is a whole number from ${min}, not ${String(value)}.`);
-}
-
-/** A delay that ends early, and quietly, when `signal` aborts. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => {});
 }

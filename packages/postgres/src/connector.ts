@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { unlessAborted } from './abort.ts';
 
 /** Something that is opened when it is needed, once for all who need it, and again after it has been lost. */
 export interface Connector<T> {
@@ -71,14 +72,4 @@ export function createConnector<T extends { readonly lost: AbortSignal; usable?(
       if (last !== undefined) await end(last);
     },
   };
-}
-
-/** Stops waiting when `signal` aborts. */
-export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -4,21 +4,20 @@ import {
   UnsupportedError,
   type AcquireRequest,
   type AcquireResult,
-  type Grant,
   type Guarantees,
   type LockProvider,
 } from '@solorun/core';
+import { pause, unlessAborted } from './abort.ts';
 import { createActive, finishLimit } from './active.ts';
 import { createBatch, Failure } from './batch.ts';
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
-import { createConnector, unlessAborted } from './connector.ts';
+import { createConnector } from './connector.ts';
 import { rememberGuard } from './guard.ts';
 import { checkStorable, keyOf } from './key.ts';
-import { inOrder } from './lock-session.ts';
-import { heldBy, occurrenceOf, parseRecord, refusalOf } from './record.ts';
+import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { endBackend, openSession, standbyError, type Session } from './session.ts';
-import { statementsFor } from './statements.ts';
+import { inOrder, questions, statementsFor } from './statements.ts';
 import { createUndo } from './undo.ts';
 import { channelOf, createWatch } from './watch.ts';
 
@@ -37,7 +36,9 @@ export interface PostgresLeaseOptions extends PostgresConnection, SchemaOptions 
 
 const KIND = 'postgres-lease';
 const CONNECT_MS = 5_000;
-const CALL_MS = 10_000;
+/** A connection that does not answer for so long is given up: renewals stand in line behind it. */
+const CALL_MS = 5_000;
+const SHORTEST_CALL_MS = 500;
 /** How often those look who wait for a notification, in case it is lost, in ms. When a lease ends by time, the core looks by itself. */
 const LISTENING_MS = 2_000;
 /** How often those look who are never told, in ms. */
@@ -79,6 +80,8 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   const active = createActive();
   const link = pool === undefined ? linkBySession() : linkByPool(pool);
   let prepared: Promise<void> | undefined;
+  /** So that half of the shortest lease is left for another connection. */
+  let callMs = CALL_MS;
   let closed = false;
   /** Names whose rows are held by a transaction that the last holder guarded. */
   const guarded = new Set<string>();
@@ -106,7 +109,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       (session) => session.end(),
     );
     return {
-      ask: async (statement, signal) => (await connector.get(signal)).query(statement, CALL_MS),
+      ask: async (statement, signal) => (await connector.get(signal)).query(statement, callMs),
       listens: () => notify && connector.current?.direct !== false,
       last: () => last,
       close: () => connector.close(),
@@ -161,9 +164,8 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   }
 
   async function tryTogether(query: typeof ask, asks: readonly object[]): Promise<readonly (Row | Failure)[]> {
-    const numbered = asks.map((one, ord) => ({ ...one, ord }));
     try {
-      const values = [JSON.stringify(numbered), false];
+      const values = [questions(asks), false];
       return inOrder(await query({ name: 'solorun_acquire', text: statements.acquire, values }), asks.length);
     } catch (error) {
       // data_exception: one of them is at fault, and the others should not suffer for it.
@@ -181,13 +183,11 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
 
   const acquiring = createBatch<object, Row, typeof ask>(turns(), tryTogether);
   const renewing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
-    const numbered = asks.map((one, ord) => ({ ...one, ord }));
-    const rows = await query({ name: 'solorun_renew', text: statements.renew, values: [JSON.stringify(numbered)] });
+    const rows = await query({ name: 'solorun_renew', text: statements.renew, values: [questions(asks)] });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
   const releasing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
-    const numbered = asks.map((one, ord) => ({ ...one, ord }));
-    const values = [JSON.stringify(numbered), false, channel];
+    const values = [questions(asks), false, channel];
     const rows = await query({ name: 'solorun_release', text: statements.release, values });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
@@ -218,6 +218,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     // What an unanswered try may have claimed is given back before the next one is judged by it.
     const doubt = undo.settled(name);
     if (doubt !== undefined) await unlessAborted(doubt, signal);
+    callMs = Math.min(callMs, Math.max(SHORTEST_CALL_MS, leaseMs / 2));
     const asked = {
       ...{ name, key: String(keyOf(name)), owner, host: holder.host, pid: holder.pid, label: holder.label, lease: leaseMs },
       ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
@@ -235,7 +236,11 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
         void active.track(doubtful);
         throw error;
       });
-      if (row['fence'] != null) return { acquired: true, grant: granted(request, row) };
+      if (row['fence'] != null) {
+        const grant = grantOf(request, row);
+        rememberGuard(grant, { kind: 'lease', schema, leaseMs });
+        return { acquired: true, grant };
+      }
       const record = parseRecord(row['record']);
       const refusal = refusalOf(request, record, Number(row['now']), false);
       if (refusal !== undefined) return refusal;
@@ -244,23 +249,6 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       guarded.add(name);
       return { ...heldBy(record, Number(row['now'])), expiresInMs: GUARDED_PAUSE_MS };
     }
-  }
-
-  function granted(request: AcquireRequest, row: Row): Grant {
-    const previousAt = row['previous_at'];
-    const grant: Grant = {
-      name: request.name,
-      owner: request.owner,
-      fence: BigInt(row['fence']!),
-      attempt: request.occurrence === undefined ? 1 : Number(row['attempt'] ?? 1),
-      previous: occurrenceOf(
-        previousAt == null ? null : Number(previousAt),
-        row['previous_state'] as 'done' | null,
-        Number(row['previous_attempt']),
-      ),
-    };
-    rememberGuard(grant, { kind: 'lease', schema, leaseMs: request.leaseMs });
-    return grant;
   }
 
   return {
@@ -285,8 +273,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     async untilFree({ name }, signal) {
       if (closed) throw new Error('the provider is closed');
       checkStorable(name);
-      if (guarded.delete(name))
-        await unlessAborted(new Promise((resolve) => setTimeout(resolve, GUARDED_PAUSE_MS)), signal).catch(() => {});
+      if (guarded.delete(name)) await pause(GUARDED_PAUSE_MS, signal);
       if (!signal.aborted) await watch.until(name, keyOf(name), signal);
     },
     async inspect(name) {

@@ -2,7 +2,7 @@ import { PoolerDetectedError } from './errors.ts';
 import { createBatch, Failure } from './batch.ts';
 import type { Row, Statement } from './client.ts';
 import { standbyError, type Session } from './session.ts';
-import type { Statements } from './statements.ts';
+import { inOrder, questions, type Statements } from './statements.ts';
 
 type Query = (statement: Statement) => Promise<readonly Row[]>;
 
@@ -135,8 +135,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   /** Session locks survive the failure of the statement that took them. */
   async function tryTogether(ask: Query, asks: readonly LockAsk[]): Promise<readonly (Row | Failure)[]> {
     try {
-      const numbered = asks.map((one, ord) => ({ ...one, ord }));
-      const values = [JSON.stringify(numbered), asks.every(({ at_ms }) => at_ms === undefined)];
+      const values = [questions(asks), asks.every(({ at_ms }) => at_ms === undefined)];
       const rows = await ask({ name: 'solorun_acquire', text: statements.acquire, values });
       return inOrder(rows, asks.length);
     } catch (error) {
@@ -174,22 +173,20 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   const acquiring = createBatch<LockAsk, Row, Query>(turn, plain ? tryPlainly : tryTogether);
 
   const confirming = createBatch<{ name: string; owner: string }, boolean, Query>(turn, async (ask, asks) => {
-    const numbered = JSON.stringify(asks.map((one, ord) => ({ ...one, ord })));
     const rows = plain
-      ? await ask({ name: 'solorun_plain_beat', text: PLAIN_BEAT, values: [numbered] })
-      : await ask({ name: 'solorun_confirm', text: statements.renew, values: [numbered] });
+      ? await ask({ name: 'solorun_plain_beat', text: PLAIN_BEAT, values: [questions(asks)] })
+      : await ask({ name: 'solorun_confirm', text: statements.renew, values: [questions(asks)] });
     look(rows[0]);
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
 
   const releasing = createBatch<ReleaseAsk, boolean, Query>(turn, async (ask, asks) => {
-    const numbered = JSON.stringify(asks.map((one, ord) => ({ ...one, ord })));
     const rows = plain
-      ? await ask({ name: 'solorun_plain_release', text: PLAIN_RELEASE, values: [numbered] })
+      ? await ask({ name: 'solorun_plain_release', text: PLAIN_RELEASE, values: [questions(asks)] })
       : await ask({
           name: 'solorun_release',
           text: statements.release,
-          values: [numbered, !asks.some(({ durable }) => durable), channel],
+          values: [questions(asks), !asks.some(({ durable }) => durable), channel],
         });
     const answers = inOrder(rows, asks.length);
     // A row that somebody deleted changes nothing about the lock having been ours.
@@ -250,15 +247,6 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       await listening;
     },
   };
-}
-
-export function inOrder(rows: readonly Row[], count: number): readonly Row[] {
-  const ordered = Array.from<Row | undefined>({ length: count });
-  for (const row of rows) ordered[Number(row['ord'])] = row;
-  if (rows.length !== count || ordered.includes(undefined)) {
-    throw new Error(`the server answered ${rows.length} of ${count} questions`);
-  }
-  return ordered as Row[];
 }
 
 const at = (key: string): string => `l.locktype = 'advisory' AND l.granted AND l.objsubid = 1

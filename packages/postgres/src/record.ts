@@ -1,4 +1,12 @@
-import { judgeOccurrence, type AcquireRequest, type JobRecord, type OccurrenceState, type Refusal } from '@solorun/core';
+import {
+  judgeOccurrence,
+  type AcquireRequest,
+  type Grant,
+  type JobRecord,
+  type OccurrenceState,
+  type Refusal,
+} from '@solorun/core';
+import type { Row } from './client.ts';
 
 /** What `recordSql` makes of a row. */
 interface Stored {
@@ -44,8 +52,23 @@ export function parseRecord(text: string | null | undefined): JobRecord | undefi
   };
 }
 
+/** What `acquireSql` grants. */
+export function grantOf(request: AcquireRequest, row: Row, lost?: AbortSignal): Grant {
+  const { name, owner, occurrence } = request;
+  const at = row['previous_at'];
+  const state = row['previous_state'] as OccurrenceState['state'] | null;
+  return {
+    name,
+    owner,
+    fence: BigInt(row['fence']!),
+    attempt: occurrence === undefined ? 1 : Number(row['attempt'] ?? 1),
+    previous: occurrenceOf(at == null ? null : Number(at), state, Number(row['previous_attempt'])),
+    lost,
+  };
+}
+
 /** Scheduled instants are whole milliseconds, and floating point seconds are not quite. */
-export function occurrenceOf(
+function occurrenceOf(
   at: number | null,
   state: OccurrenceState['state'] | null,
   attempt: number | null,

@@ -1,3 +1,4 @@
+import type { Row } from './client.ts';
 import { fenceOf, ident, type Kind } from './schema.ts';
 
 /**
@@ -19,6 +20,21 @@ export interface Statements {
   readonly inspect: string;
   readonly list: string;
   readonly watch: string;
+}
+
+/** What is asked, as the parameter of a statement. */
+export function questions(asks: readonly object[]): string {
+  return JSON.stringify(asks.map((one, ord) => ({ ...one, ord })));
+}
+
+/** The rows of an answer, in the order of what was asked. */
+export function inOrder(rows: readonly Row[], count: number): readonly Row[] {
+  const ordered = Array.from<Row | undefined>({ length: count });
+  for (const row of rows) ordered[Number(row['ord'])] = row;
+  if (rows.length !== count || ordered.includes(undefined)) {
+    throw new Error(`the server answered ${rows.length} of ${count} questions`);
+  }
+  return ordered as Row[];
 }
 
 export function statementsFor(kind: Kind, schema: string): Statements {

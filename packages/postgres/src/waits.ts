@@ -1,4 +1,4 @@
-import { unlessAborted } from './connector.ts';
+import { unlessAborted } from './abort.ts';
 import type { LockSession } from './lock-session.ts';
 
 /** A place in the server's queue: a session that waits, and then holds what it waited for. */
