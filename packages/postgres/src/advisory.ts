@@ -71,7 +71,7 @@ const OLD_SERVER = 140_000;
  * const solo = createSolo({ provider: postgresAdvisory({ connectionString: process.env.DATABASE_URL }) });
  */
 export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider {
-  checkConnection(options, 'postgresAdvisory');
+  checkConnection(options, 'postgresAdvisory', ['schema', 'maxLocks', 'waitSessions', 'waitSliceMs', 'onWarning']);
   const { schema = DEFAULT_SCHEMA, maxLocks = 10_000, waitSessions = 1, waitSliceMs = 12_000, onWarning = warn } = options;
   checkSchema(schema);
   checkCount('maxLocks', maxLocks, 1);
@@ -145,8 +145,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (state === 'ready') await leapIfNeeded(ask, schema);
       else if (missing === undefined || missing === false) {
         onWarning(
-          `${schemaRemedy(KIND, state.missing).message} Until then there are locks, but no records and no occurrences, and ` +
-            'fences may go back when the server crashes.',
+          `${schemaRemedy(KIND, state.missing).message} Until then, and until the program is started anew, there are ` +
+            'locks, but no records and no occurrences, and fences may go back when the server crashes.',
         );
       }
       missing = state === 'ready' ? false : state.missing;

@@ -45,11 +45,18 @@ export interface PostgresClient {
   destroy(): void;
 }
 
+const CONNECTION = ['connectionString', 'host', 'port', 'database', 'user', 'password', 'ssl'] as const;
+
 /** A password has no place in an error, and the driver's own errors about a connection string quote all of it. */
-export function checkConnection(connection: PostgresConnection, provider: string): void {
+export function checkConnection(connection: PostgresConnection, provider: string, others: readonly string[]): void {
   if (typeof connection !== 'object' || connection === null) {
     throw new OptionError(`${provider} takes an object, for example ${provider}({ connectionString: process.env.DATABASE_URL }).`);
   }
+  // A misspelled option would lead to whatever server the environment names.
+  const known: readonly string[] = [...CONNECTION, ...others];
+  const unknown = Object.keys(connection).find((key) => !known.includes(key));
+  if (unknown !== undefined)
+    throw new OptionError(`${provider} has no option ${JSON.stringify(unknown)}. What there is: ${known.join(', ')}.`);
   const { connectionString } = connection;
   if ('connectionString' in connection && (typeof connectionString !== 'string' || connectionString === '')) {
     throw new OptionError(`The connectionString for ${provider} is empty: is the environment variable it comes from set?`);
@@ -61,6 +68,7 @@ export function checkConnection(connection: PostgresConnection, provider: string
     throw new OptionError(`Give ${provider} a connectionString or ${beside.join(', ')}, not both: it could not heed both.`);
   }
   try {
+    if (!/^(?:postgres(?:ql)?|socket):\/\/|^\//i.test(connectionString)) throw new TypeError('another scheme');
     createClient(connection);
   } catch {
     // Whatever was thrown holds the string.

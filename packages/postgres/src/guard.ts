@@ -43,10 +43,16 @@ const MARK = 'solorun: the lock is not held any more';
  * });
  */
 export async function guard({ grant }: Guarded, client: PostgresPool): Promise<void> {
-  const place = places.get(grant);
+  if (typeof client?.query !== 'function' || 'totalCount' in client) {
+    throw new OptionError(
+      'guard() takes the one connection that runs the transaction, and not a pool, which may use another one for each statement: ' +
+        'const client = await pool.connect().',
+    );
+  }
+  const place = grant === undefined ? undefined : places.get(grant);
   if (place === undefined) {
     throw new UnsupportedError(
-      `Only leases of postgresAdvisory and postgresLease, with their tables, guard a transaction (lock ${JSON.stringify(grant.name)}).`,
+      `Only leases of postgresAdvisory and postgresLease, with their tables, guard a transaction (lock ${JSON.stringify(grant?.name)}).`,
     );
   }
   try {

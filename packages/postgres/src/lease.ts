@@ -69,11 +69,17 @@ interface Link {
  * const solo = createSolo({ provider: postgresLease({ pool }) });
  */
 export function postgresLease(options: PostgresLeaseOptions): LockProvider {
-  checkConnection(options, 'postgresLease');
+  checkConnection(options, 'postgresLease', ['schema', 'pool', 'notify']);
   const { pool, schema = DEFAULT_SCHEMA, notify = true } = options;
   checkSchema(schema);
-  if (pool !== undefined && typeof pool.query !== 'function') {
-    throw new OptionError('The pool for postgresLease is a Pool of node-postgres, or has its query(text, values).');
+  if ('pool' in options) {
+    if (typeof pool?.query !== 'function') {
+      throw new OptionError(
+        `The pool for postgresLease is a Pool of node-postgres, or has its query(text, values); this is ${typeof pool}.`,
+      );
+    }
+    const beside = Object.keys(options).filter((key) => key !== 'pool' && key !== 'schema' && key !== 'notify');
+    if (beside.length > 0) throw new OptionError(`Give postgresLease a pool or ${beside.join(', ')}, not both.`);
   }
   const statements = statementsFor('lease', schema);
   const channel = channelOf(schema);
@@ -109,7 +115,13 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       (session) => session.end(),
     );
     return {
-      ask: async (statement, signal) => (await connector.get(signal)).query(statement, callMs),
+      async ask(statement, signal) {
+        const session = await connector.get(signal).catch((error: unknown) => {
+          unsent.add(error as object);
+          throw error;
+        });
+        return session.query(statement, callMs);
+      },
       listens: () => notify && connector.current?.direct !== false,
       last: () => last,
       close: () => connector.close(),
@@ -315,12 +327,15 @@ function linkByPool(pool: PostgresPool): Link {
   };
 }
 
+/** Errors of connections that were never made. */
+const unsent = new WeakSet<object>();
+
 /**
  * Whether a statement that failed may have been committed: not if the server says why it was not, nor if it never reached one. A
  * connection that ended in between tells nothing.
  */
 function mayHaveRun(error: unknown): boolean {
-  if (error instanceof SolorunError) return false;
+  if (error instanceof SolorunError || unsent.has(error as object)) return false;
   const { code = '' } = error as { code?: string };
   // connection_exception, and the shutdowns of a session, say nothing about the statement before.
   if (/^[0-9A-Z]{5}$/.test(code)) return /^(?:08|57P)/.test(code);

@@ -114,6 +114,10 @@ export async function prepareSchema(ask: Ask, schema: string, kind: Kind): Promi
   if (found.version === undefined || found.version < SCHEMA_VERSION) {
     const refused = await create(ask, schema);
     if (refused !== undefined) {
+      const [namespace] = await ask({ text: 'SELECT to_regnamespace($1)::text AS there', values: [ident(schema)] });
+      if (found.version === undefined && namespace?.['there'] != null) {
+        return { missing: `this role may not use the schema ${schema}, or the tables in it (${refused})` };
+      }
       const what =
         found.version === undefined ? `there is no schema ${schema}` : `the schema ${schema} is older than this version needs`;
       return { missing: `${what}, and this role may not make it (${refused})` };

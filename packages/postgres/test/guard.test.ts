@@ -122,6 +122,13 @@ describe.each(Object.keys(providers))('a transaction guarded by %s', (kind) => {
   });
 });
 
+it('is not to be had of a pool, which may run each statement elsewhere', async () => {
+  const grant = await acquired(stage.open(postgresLease({ connectionString: stage.server.url })), 'pool');
+  const pool = new pg.Pool({ connectionString: stage.server.url });
+  await expect(guard({ grant }, pool)).rejects.toThrow(/not a pool.*pool\.connect\(\)/);
+  await pool.end();
+});
+
 it('is not to be had of another provider', async () => {
   const grant = await acquired(memory(), 'x');
   await expect(guard({ grant }, await transaction())).rejects.toBeInstanceOf(UnsupportedError);

@@ -47,25 +47,33 @@ describe.each([
     expect(error.message).toMatch(/password/i);
   });
 
-  it.each([[`postgres://user:${SECRET}@[half/db`], [`postgres://user:${SECRET}%@host:port:port/db`]])(
-    'refuses at the door what is no connection string: %#',
-    (connectionString) => {
-      let error: unknown;
-      try {
-        open({ connectionString });
-      } catch (thrown) {
-        error = thrown;
-      }
-      expect(error).toBeInstanceOf(OptionError);
-      expect(shown(error)).not.toContain(SECRET);
-    },
-  );
+  it.each([
+    [`postgres://user:${SECRET}@[half/db`],
+    [`postgres://user:${SECRET}%@host:port:port/db`],
+    [`mysql://user:${SECRET}@host/db`],
+    [`host=127.0.0.1 password=${SECRET}`],
+  ])('refuses at the door what is no connection string: %#', (connectionString) => {
+    let error: unknown;
+    try {
+      open({ connectionString });
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(OptionError);
+    expect(shown(error)).not.toContain(SECRET);
+  });
 
   it('refuses an empty connection string, as an unset variable gives', () => {
     expect(() => open({ connectionString: '' })).toThrow(/environment variable/);
     expect(() => open({ connectionString: undefined })).toThrow(OptionError);
     expect(() => open(undefined as unknown as object)).toThrow(/takes an object/);
     expect(() => open('postgres://x' as unknown as object)).toThrow(/takes an object/);
+  });
+
+  it('refuses an option that it does not have, rather than connecting to what the environment names', () => {
+    expect(() => open({ connectionSting: stage.server.url } as object)).toThrow(
+      /no option "connectionSting". What there is: connectionString/,
+    );
   });
 
   it('refuses a password beside a connection string, which the driver would not heed', () => {
@@ -175,7 +183,8 @@ it('lease rows do not mind type parsers that the user has changed', async () => 
 });
 
 it('a pool is not closed, and what is no pool is refused', async () => {
-  expect(() => postgresLease({ pool: {} as pg.Pool })).toThrow(/query\(text, values\)/);
+  for (const none of [{}, null, undefined]) expect(() => postgresLease({ pool: none as pg.Pool })).toThrow(/query\(text, values\)/);
+  expect(() => postgresLease({ pool: new pg.Pool(), host: 'x' })).toThrow(/a pool or host, not both/);
   const pool = new pg.Pool({ connectionString: stage.server.url });
   onTestFinished(() => pool.end());
   const provider = postgresLease({ pool });

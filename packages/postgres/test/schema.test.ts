@@ -56,9 +56,12 @@ describe('the schema', () => {
       'GRANT USAGE, UPDATE ON SEQUENCE manual.fence TO worker',
       'GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA manual TO worker',
     );
-    for (const open of [postgresAdvisory, postgresLease]) {
-      const { heard, onWarning } = warnings();
-      const provider = stage.open(open({ connectionString, schema: 'manual', onWarning }));
+    const { heard, onWarning } = warnings();
+    for (const provider of [
+      postgresAdvisory({ connectionString, schema: 'manual', onWarning }),
+      postgresLease({ connectionString, schema: 'manual' }),
+    ]) {
+      stage.open(provider);
       const grant = await acquired(provider, 'x', { occurrence: { at: new Date(0), attempts: 1 } });
       await provider.release(grant, { result: 'done' }, never);
       expect(heard).toEqual([]);
@@ -156,6 +159,12 @@ describe('a role that may create nothing', () => {
       'GRANT USAGE ON SCHEMA guarded TO outsider',
       'GRANT SELECT ON ALL TABLES IN SCHEMA guarded TO outsider',
     );
+    // Not even the schema.
+    const stranger = await role('stranger');
+    const strange = await failureOf(
+      stage.open(postgresLease({ connectionString: stranger, schema: 'guarded' })).tryAcquire(asked('x'), never),
+    );
+    expect(strange.message).toMatch(/may not use the schema guarded, or the tables in it.*USAGE on the schema/);
     // Half of what the sequence needs: fences could not leap.
     const halfway = await role(
       'halfway',
