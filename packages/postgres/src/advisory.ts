@@ -12,15 +12,15 @@ import { pause, unlessAborted } from './abort.ts';
 import { createActive, finishLimit } from './active.ts';
 import { checkConnection, type PostgresConnection, type Row } from './client.ts';
 import { createConnector, type Connector } from './connector.ts';
-import { PoolerDetectedError } from './errors.ts';
 import { rememberGuard } from './guard.ts';
 import { checkStorable, keyOf } from './key.ts';
 import { createLine } from './line.ts';
 import { createLockSession, type LockAsk, type LockSession } from './lock-session.ts';
-import { findPath, type Path } from './pooler.ts';
+import { createOpening } from './opening.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
-import { checkSchema, DEFAULT_SCHEMA, leapIfNeeded, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
-import { endBackend, openSession, standbyError, type Session } from './session.ts';
+import { createRoom } from './room.ts';
+import { checkSchema, DEFAULT_SCHEMA, schemaRemedy, type SchemaOptions } from './schema.ts';
+import { endBackend, type Session } from './session.ts';
 import { statementsFor } from './statements.ts';
 import { createUndo } from './undo.ts';
 import { createWaits } from './waits.ts';
@@ -47,16 +47,10 @@ export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptio
 }
 
 const KIND = 'postgres-advisory';
-const CONNECT_MS = 5_000;
-/** After each so many locks more, the server's lock table is looked at. */
-const LOOK_EVERY = 250;
-/** Postgres gives the lock table room for about twice its nominal size; this much of the nominal size is left to locks like ours. */
-const FILL = 1.6;
 /** A name whose row a guarded transaction holds comes free when that commits: nobody tells, in ms. */
 const GUARDED_PAUSE_MS = 100;
 /** How often those look who wait outside of the server's queue, in ms: for them a dead holder shows itself only so. */
 const LOOK_MS = 700;
-const OLD_SERVER = 140_000;
 
 /**
  * Locks as Postgres advisory locks, on sessions of their own and never on the application's pool. A killed holder is followed at
@@ -82,79 +76,20 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   const channel = channelOf(schema);
   const line = createLine<bigint>();
   const active = createActive();
+  const opening = createOpening({ kind: KIND, connection: options, schema, onWarning });
+  const room = createRoom(maxLocks);
   /** Locks held in this process, on whichever session: a session would be granted its own lock a second time. */
   const holders = new Map<bigint, { readonly owner: string; readonly on: LockSession; readonly durable: boolean }>();
   /** One session per length of lease: the server knows one time-out per session. */
   const mains = new Map<number | null, Connector<LockSession>>();
   const guarded = new Set<string>();
-  let path: Promise<Path> | undefined;
-  /** Undefined until known; then what is missing, if anything is. */
-  let missing: string | false | undefined;
-  let version = Number.POSITIVE_INFINITY;
   let closed: Promise<void> | undefined;
   let identity: Identity | undefined;
   let trying = 0;
-  let lookAgainAt = LOOK_EVERY;
 
   async function open(leaseMs: number | null, waiting: boolean): Promise<LockSession> {
-    path ??= findPath(options, CONNECT_MS);
-    const found = await path.catch((error: unknown) => {
-      path = undefined;
-      throw error;
-    });
-    if (found !== 'direct' && found !== 'session pooling') {
-      // Asked again next time: it may have been put right.
-      path = undefined;
-      throw new PoolerDetectedError(KIND, `the connection goes through ${withArticle[found]}`);
-    }
-    const seconds = (ms: number): string => String(Math.max(1, Math.ceil(ms / 1_000)));
-    const session = await openSession({
-      kind: KIND,
-      connection: options,
-      applicationName: sessionName(identity),
-      allowPooler: false,
-      timeoutMs: CONNECT_MS,
-      settings: {
-        idle_session_timeout: String(Math.ceil(leaseMs ?? 0)),
-        // Dead peers that the lease does not cover: a session without one, or in the middle of a statement.
-        tcp_keepalives_idle: seconds((leaseMs ?? 20_000) / 4),
-        tcp_keepalives_interval: seconds((leaseMs ?? 20_000) / 4),
-        tcp_keepalives_count: '3',
-        tcp_user_timeout: String(Math.max(1_000, Math.ceil(leaseMs ?? 20_000))),
-        client_connection_check_interval: '1000',
-        lock_timeout: String(waiting ? Math.round(waitSliceMs * (0.9 + Math.random() / 5)) : CONNECT_MS),
-      },
-    });
-    try {
-      if (session.proxied && found === 'direct') {
-        // Looked at again before the next session.
-        path = undefined;
-        throw new Error('the connection goes through a proxy now, which it did not before');
-      }
-      const ask = (statement: Parameters<typeof session.query>[0]): Promise<readonly Row[]> => session.query(statement, CONNECT_MS);
-      if (session.version < OLD_SERVER && version >= OLD_SERVER) {
-        onWarning(
-          `${KIND}: the server is older than Postgres 14 and knows no idle_session_timeout, so a paused holder keeps its lock ` +
-            'until it continues, and one behind a cut cable until TCP gives up. Upgrade the server, or use postgresLease.',
-        );
-      }
-      version = session.version;
-      const state = await prepareSchema(ask, schema, 'advisory');
-      // It has become one since it was asked.
-      if (state === 'standby') throw standbyError(KIND);
-      if (state === 'ready') await leapIfNeeded(ask, schema);
-      else if (missing === undefined || missing === false) {
-        onWarning(
-          `${schemaRemedy(KIND, state.missing).message} Until then, and until the program is started anew, there are ` +
-            'locks, but no records and no occurrences, and fences may go back when the server crashes.',
-        );
-      }
-      missing = state === 'ready' ? false : state.missing;
-    } catch (error) {
-      session.destroy(error as Error);
-      throw error;
-    }
-    const made = createLockSession(session, { kind: KIND, leaseMs, statements, channel, plain: missing !== false, lapsed });
+    const { session, plain } = await opening.open({ leaseMs, identity, lockTimeoutMs: waiting ? waitSliceMs : undefined });
+    const made = createLockSession(session, { kind: KIND, leaseMs, statements, channel, plain, lapsed });
     session.onNotification((heard, payload) => {
       if (heard === channel) watch.notified(payload);
     });
@@ -162,8 +97,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       'abort',
       () => {
         for (const [key, { on }] of holders) if (on === made) holders.delete(key);
-        // The next one may come another way.
-        path = undefined;
+        opening.forgetPath();
         watch.wakeAll();
       },
       { once: true },
@@ -203,10 +137,15 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   const waits = createWaits({
     places: waitSessions,
     sliceMs: waitSliceMs * 1.1,
-    open: (leaseMs) => open(leaseMs, true),
+    async open(leaseMs) {
+      const on = await open(leaseMs, true);
+      if (closed !== undefined) await on.session.end();
+      checkOpen();
+      return on;
+    },
     async terminate(pid) {
       const on = await anyMain().get();
-      await on.query({ text: `SELECT pg_terminate_backend($1${version < OLD_SERVER ? '' : ', 1000'})::text`, values: [pid] });
+      await on.query({ text: `SELECT pg_terminate_backend($1${opening.isOld() ? '' : ', 1000'})::text`, values: [pid] });
     },
   });
 
@@ -217,31 +156,6 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     const abandoned = { name, owner, key: undefined, result: 'abandoned', error: undefined, durable: true };
     return on.plain || (await on.release(abandoned, never));
   });
-
-  /** There must be room for one lock more, those included that are being tried for. */
-  async function checkRoom(on: LockSession): Promise<void> {
-    const count = holders.size + trying;
-    if (count > maxLocks) {
-      throw new Error(
-        `this process holds ${holders.size} locks already, and maxLocks is ${maxLocks}: the lock table of the server is ` +
-          'shared by all its clients. Raise maxLocks, and max_locks_per_transaction with it, or use postgresLease',
-      );
-    }
-    if (count < lookAgainAt) {
-      lookAgainAt = Math.min(lookAgainAt, count + LOOK_EVERY);
-      return;
-    }
-    lookAgainAt = count + LOOK_EVERY;
-    const [row] = await on.query({ name: 'solorun_room', text: ROOM });
-    if (Number(row?.['used']) + trying > Number(row?.['size']) * FILL) {
-      // Whoever comes next looks too.
-      lookAgainAt = count;
-      throw new Error(
-        `the lock table of the server is nearly full (${row?.['used']} locks; it is made for ${row?.['size']}): beyond that it ` +
-          'would refuse connections and reads. Raise max_locks_per_transaction, hold fewer locks, or use postgresLease',
-      );
-    }
-  }
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
     signal.throwIfAborted();
@@ -260,9 +174,10 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
         const doubt = undo.settled(request.name);
         if (doubt !== undefined) await unlessAborted(doubt, signal);
         const on = wait?.on ?? (await mainFor(request.leaseMs).get(signal));
-        if (request.occurrence !== undefined && on.plain) throw schemaRemedy(KIND, missing || 'there are no tables');
+        if (request.occurrence !== undefined && on.plain)
+          throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
         const held = holders.get(key)?.on.lost.aborted === false;
-        if (wait === undefined && !held) await checkRoom(on);
+        if (wait === undefined && !held) await room.check(on, holders.size, trying);
         const first = held ? 0 : wait !== undefined ? 2 : 1;
         result = await askFor(request, key, on, first, signal);
         // A session that has just ended holds nothing; its end has been told already.
@@ -404,10 +319,11 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       'An event loop that stands still for longer than the lease loses every lock of the process.',
       'After a fail-over the new primary knows nothing of the locks of the old one: holders learn of it at their next heartbeat.',
     ];
-    if (typeof missing === 'string') caveats.push(`No records, no occurrences, and fences that may go back: ${missing}.`);
-    const old = version < OLD_SERVER;
+    const missing = opening.missing();
+    if (missing !== undefined) caveats.push(`No records, no occurrences, and fences that may go back: ${missing}.`);
+    const old = opening.isOld();
     if (old) caveats.push('The server is older than 14: it does not end the session of a paused holder.');
-    const plain = typeof missing === 'string';
+    const plain = missing !== undefined;
     return {
       clock: 'server',
       reach: 'fleet',
@@ -430,7 +346,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   async function withRecords(signal: AbortSignal | undefined): Promise<LockSession> {
     checkOpen();
     const on = await anyMain().get(signal);
-    if (on.plain) throw schemaRemedy(KIND, missing || 'there are no tables');
+    if (on.plain) throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
     return on;
   }
 
@@ -487,25 +403,6 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
 /** For what has to be done whoever gives up. */
 const never = new AbortController().signal;
-
-const withArticle: Record<Exclude<Path, 'direct' | 'session pooling'>, string> = {
-  'transaction pooling': 'a pooler in transaction mode',
-  'statement pooling': 'a pooler in statement mode',
-  'one shared backend': 'something that serves all its clients with one backend',
-  'no real locks': 'something that grants one lock to two sessions',
-};
-
-/** Locks on the server, and how many its lock table is made for. */
-const ROOM = `SELECT (SELECT count(*) FROM pg_locks)::text AS used,
-  (current_setting('max_locks_per_transaction')::bigint
-    * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint))::text AS size`;
-
-/** At most 63 bytes of it are kept, so what matters comes first. */
-function sessionName(identity: Identity | undefined): string {
-  if (identity === undefined) return 'solorun';
-  const { host, pid, label } = identity;
-  return `solorun ${pid}@${host}${label === undefined ? '' : ` ${label}`}`.replace(/[^ -~]/g, '?').slice(0, 63);
-}
 
 function warn(message: string): void {
   process.emitWarning(message, 'SolorunWarning');

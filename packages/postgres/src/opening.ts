@@ -1,0 +1,126 @@
+import type { Identity } from '@solorun/core';
+import type { PostgresConnection, Row } from './client.ts';
+import { PoolerDetectedError } from './errors.ts';
+import { findPath, type Path } from './pooler.ts';
+import { leapIfNeeded, prepareSchema, schemaRemedy } from './schema.ts';
+import { openSession, standbyError, type Session } from './session.ts';
+
+/** Opens the sessions that hold locks, and knows what was learned of the server on the way. */
+export interface Opening {
+  /**
+   * @throws PoolerDetectedError; ProviderError for a hot standby or a server that is too old
+   */
+  open(terms: LockSettings): Promise<{ readonly session: Session; readonly plain: boolean }>;
+  /** The next session may come another way. */
+  forgetPath(): void;
+  /** What the last session lacked to keep records. */
+  missing(): string | undefined;
+  /** The server does not end the sessions of those who are silent. */
+  isOld(): boolean;
+}
+
+interface LockSettings {
+  readonly leaseMs: number | null;
+  /** Whom the session is named after, for those who look into `pg_stat_activity`. */
+  readonly identity: Identity | undefined;
+  /** How long a wait for a lock may go on, in ms. */
+  readonly lockTimeoutMs: number | undefined;
+}
+
+export interface OpeningTerms {
+  readonly kind: string;
+  readonly connection: PostgresConnection;
+  readonly schema: string;
+  readonly onWarning: (message: string) => void;
+}
+
+const CONNECT_MS = 5_000;
+const OLD_SERVER = 140_000;
+
+export function createOpening({ kind, connection, schema, onWarning }: OpeningTerms): Opening {
+  let path: Promise<Path> | undefined;
+  let missing: string | undefined;
+  let version = Number.POSITIVE_INFINITY;
+
+  async function open({ leaseMs, identity, lockTimeoutMs }: LockSettings): Promise<{ session: Session; plain: boolean }> {
+    path ??= findPath(connection, CONNECT_MS);
+    const found = await path.catch((error: unknown) => {
+      path = undefined;
+      throw error;
+    });
+    if (found !== 'direct' && found !== 'session pooling') {
+      // Asked again next time: it may have been put right.
+      path = undefined;
+      throw new PoolerDetectedError(kind, `the connection goes through ${withArticle[found]}`);
+    }
+    const seconds = (ms: number): string => String(Math.max(1, Math.ceil(ms / 1_000)));
+    const session = await openSession({
+      kind,
+      connection,
+      applicationName: sessionName(identity),
+      allowPooler: false,
+      timeoutMs: CONNECT_MS,
+      settings: {
+        idle_session_timeout: String(Math.ceil(leaseMs ?? 0)),
+        // Dead peers that the lease does not cover: a session without one, or in the middle of a statement.
+        tcp_keepalives_idle: seconds((leaseMs ?? 20_000) / 4),
+        tcp_keepalives_interval: seconds((leaseMs ?? 20_000) / 4),
+        tcp_keepalives_count: '3',
+        tcp_user_timeout: String(Math.max(1_000, Math.ceil(leaseMs ?? 20_000))),
+        client_connection_check_interval: '1000',
+        lock_timeout: String(lockTimeoutMs === undefined ? CONNECT_MS : Math.round(lockTimeoutMs * (0.9 + Math.random() / 5))),
+      },
+    });
+    try {
+      if (session.proxied && found === 'direct') {
+        // Looked at again before the next session.
+        path = undefined;
+        throw new Error('the connection goes through a proxy now, which it did not before');
+      }
+      const ask = (statement: Parameters<typeof session.query>[0]): Promise<readonly Row[]> => session.query(statement, CONNECT_MS);
+      if (session.version < OLD_SERVER && version >= OLD_SERVER) {
+        onWarning(
+          `${kind}: the server is older than Postgres 14 and knows no idle_session_timeout, so a paused holder keeps its lock ` +
+            'until it continues, and one behind a cut cable until TCP gives up. Upgrade the server, or use postgresLease.',
+        );
+      }
+      version = session.version;
+      const state = await prepareSchema(ask, schema, 'advisory');
+      // It has become one since it was asked.
+      if (state === 'standby') throw standbyError(kind);
+      if (state === 'ready') await leapIfNeeded(ask, schema);
+      else if (missing === undefined) {
+        onWarning(
+          `${schemaRemedy(kind, state.missing).message} Until then, and until the program is started anew, there are ` +
+            'locks, but no records and no occurrences, and fences may go back when the server crashes.',
+        );
+      }
+      missing = state === 'ready' ? undefined : state.missing;
+    } catch (error) {
+      session.destroy(error as Error);
+      throw error;
+    }
+    return { session, plain: missing !== undefined };
+  }
+
+  return {
+    open,
+    forgetPath: () => (path = undefined),
+    missing: () => missing,
+    isOld: () => version < OLD_SERVER,
+  };
+}
+
+const withArticle: Record<Exclude<Path, 'direct' | 'session pooling'>, string> = {
+  'transaction pooling': 'a pooler in transaction mode',
+  'statement pooling': 'a pooler in statement mode',
+  'one shared backend': 'something that serves all its clients with one backend',
+  'no real locks': 'something that grants one lock to two sessions',
+};
+
+/** At most 63 bytes of it are kept, so what matters comes first. */
+function sessionName(identity: Identity | undefined): string {
+  if (identity === undefined) return 'solorun';
+  const { host, pid, label } = identity;
+  return `solorun ${pid}@${host}${label === undefined ? '' : ` ${label}`}`.replace(/[^ -~]/g, '?').slice(0, 63);
+}

@@ -1,0 +1,51 @@
+import type { LockSession } from './lock-session.ts';
+
+/** Keeps room in the server's lock table, which all its clients share: when it is full, nobody can connect or read. */
+export interface Room {
+  /**
+   * There must be room for the locks held here and for those that are being tried for, the one that asks included.
+   *
+   * @throws Error
+   */
+  check(on: LockSession, held: number, trying: number): Promise<void>;
+}
+
+/** After each so many locks more, the server's lock table is looked at. */
+const LOOK_EVERY = 250;
+/** Postgres gives the lock table room for about twice its nominal size; this much of the nominal size is left to locks like ours. */
+const FILL = 1.6;
+
+export function createRoom(maxLocks: number): Room {
+  let lookAgainAt = LOOK_EVERY;
+
+  return {
+    async check(on, held, trying) {
+      const count = held + trying;
+      if (count > maxLocks) {
+        throw new Error(
+          `this process holds ${held} locks already, and maxLocks is ${maxLocks}: the lock table of the server is ` +
+            'shared by all its clients. Raise maxLocks, and max_locks_per_transaction with it, or use postgresLease',
+        );
+      }
+      if (count < lookAgainAt) {
+        lookAgainAt = Math.min(lookAgainAt, count + LOOK_EVERY);
+        return;
+      }
+      lookAgainAt = count + LOOK_EVERY;
+      const [row] = await on.query({ name: 'solorun_room', text: ROOM });
+      if (Number(row?.['used']) + trying > Number(row?.['size']) * FILL) {
+        // Whoever comes next looks too.
+        lookAgainAt = count;
+        throw new Error(
+          `the lock table of the server is nearly full (${row?.['used']} locks; it is made for ${row?.['size']}): beyond that it ` +
+            'would refuse connections and reads. Raise max_locks_per_transaction, hold fewer locks, or use postgresLease',
+        );
+      }
+    },
+  };
+}
+
+/** Locks on the server, and how many its lock table is made for. */
+const ROOM = `SELECT (SELECT count(*) FROM pg_locks)::text AS used,
+  (current_setting('max_locks_per_transaction')::bigint
+    * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint))::text AS size`;
