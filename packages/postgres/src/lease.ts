@@ -156,10 +156,10 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       try {
         return await link.ask(statement);
       } catch (error) {
-        // deadlock_detected
         const { code = '' } = error as { code?: string };
         // undefined_table, invalid_schema_name: another database than before.
         if (['42P01', '3F000'].includes(code)) prepared = undefined;
+        // deadlock_detected
         if (code !== '40P01' || tries > RETRIES) throw understood(error);
       }
     }
