@@ -1,4 +1,4 @@
-import { backoffDelay, settleBackoff } from './backoff.ts';
+import { backoffDelay, settleBackoff, type Backoff } from './backoff.ts';
 import { delay, linkAbort } from './bounded.ts';
 import type { Attempt, Core } from './core.ts';
 import { LockBusyError, LockTimeoutError, OptionError, ProviderError, UnsupportedError } from './errors.ts';
@@ -13,26 +13,32 @@ const DRIFT_WORTH_TELLING_MS = 100;
 const outage = settleBackoff({ minMs: 100, maxMs: 5_000, retries: Number.POSITIVE_INFINITY });
 
 /** Acquires by the policy: a lease, or why there is none. */
-export async function acquireBy(core: Core, terms: Terms, policy: SettledPolicy): Promise<Attempt> {
+export function acquireBy(core: Core, terms: Terms, policy: SettledPolicy): Promise<Attempt> {
   switch (policy.onBusy) {
     case 'skip':
       return tryOnce(core, terms);
-    case 'throw': {
-      const attempt = await tryOnce(core, terms);
-      if (attempt.acquired || attempt.reason !== 'held') return attempt;
-      throw new LockBusyError(terms.name, attempt.holder, attempt.heldForMs);
-    }
-    case 'retry': {
-      for (let retry = 1; ; retry += 1) {
-        const attempt = await tryOnce(core, terms, { again: retry > 1 });
-        if (attempt.acquired || attempt.reason !== 'held' || retry > policy.retry.retries) return attempt;
-        await pause(core, terms, backoffDelay(policy.retry, retry));
-      }
-    }
+    case 'throw':
+      return orThrow(terms, tryOnce(core, terms));
+    case 'retry':
+      return withRetries(core, terms, policy.retry);
     case 'wait':
       return acquireWhenFree(core, terms, { waitMs: policy.waitMs });
     case 'standby':
       return acquireWhenFree(core, terms, { waitMs: Number.POSITIVE_INFINITY, coalesce: true });
+  }
+}
+
+async function orThrow(terms: Terms, pending: Promise<Attempt>): Promise<Attempt> {
+  const attempt = await pending;
+  if (attempt.acquired || attempt.reason !== 'held') return attempt;
+  throw new LockBusyError(terms.name, attempt.holder, attempt.heldForMs);
+}
+
+async function withRetries(core: Core, terms: Terms, backoff: Backoff): Promise<Attempt> {
+  for (let retry = 1; ; retry += 1) {
+    const attempt = await tryOnce(core, terms, { again: retry > 1 });
+    if (attempt.acquired || attempt.reason !== 'held' || retry > backoff.retries) return attempt;
+    await pause(core, terms, backoffDelay(backoff, retry));
   }
 }
 
@@ -186,10 +192,13 @@ function superseded(held: Held | undefined): Refusal {
 }
 
 /** Runs `step` with a signal that aborts when the caller gives up or the solo closes. */
-async function untilClosed<T>(core: Core, terms: Terms, step: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  if (terms.signal === undefined) return step(core.closing.signal);
+function untilClosed<T>(core: Core, terms: Terms, step: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  return terms.signal === undefined ? step(core.closing.signal) : untilEither(terms.signal, core.closing.signal, step);
+}
+
+async function untilEither<T>(a: AbortSignal, b: AbortSignal, step: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const stop = new AbortController();
-  const unlink = [linkAbort(terms.signal, stop), linkAbort(core.closing.signal, stop)];
+  const unlink = [linkAbort(a, stop), linkAbort(b, stop)];
   try {
     return await step(stop.signal);
   } finally {

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { bounded, delay } from './bounded.ts';
+import { bounded, delay, onceAborted } from './bounded.ts';
 import { ClosedError, messageOf, ProviderError, quote, redact, SolorunError } from './errors.ts';
 import { createEvents, type Events } from './events.ts';
 import { createHeartbeat } from './heartbeat.ts';
 import { HeldLease, type LeaseKeeper, type ReleaseAnswer } from './lease.ts';
 import { callTimeout, type SoloSettings, type Terms } from './options.ts';
-import type { AcquireRequest, LockProvider, Outcome, Refusal } from './provider.ts';
+import type { AcquireRequest, Grant, LockProvider, Outcome, Refusal } from './provider.ts';
 import { queueOf, type Queue } from './queue.ts';
 
 export type Attempt = { readonly acquired: true; readonly lease: HeldLease } | Refusal;
@@ -37,8 +37,10 @@ export function createCore(settings: SoloSettings): Core {
   const queue = queueOf(provider);
   const leases = new Set<HeldLease>();
   const closing = new AbortController();
-  // Every run and every wait listens to it.
+  // Every run and every wait listens to it, and so may whoever uses the solo.
   setMaxListeners(0, closing.signal);
+  // A listener that stays: else the first of each run would be added to the signal itself, and taken off again.
+  onceAborted(closing.signal, () => {});
 
   const heartbeat = createHeartbeat(provider, clock, (lease, error) => unconfirmed(lease.name, 'renew', error));
 
@@ -91,50 +93,58 @@ export function createCore(settings: SoloSettings): Core {
     }
   }
 
+  /** Undoes a grant that nobody waits for any more. Never rejects: there is nobody left to catch. */
+  async function giveUp(terms: Terms, grant: Grant): Promise<void> {
+    try {
+      await bounded((signal) => provider.release(grant, { result: 'abandoned' }, signal), {
+        timeoutMs: terms.callTimeoutMs,
+        timeoutError: () => new Error('no answer in time'),
+      });
+    } catch (error) {
+      unconfirmed(terms.name, 'release', asProviderError(provider, error, `release ${quote(terms.name)}`));
+    }
+  }
+
   async function attempt(terms: Terms, request: AcquireRequest, signal?: AbortSignal): Promise<Attempt> {
-    const operation = `acquire ${quote(terms.name)}`;
     const sentAt = clock.now();
     let result;
     try {
       result = await bounded((bound) => provider.tryAcquire(request, bound), {
         timeoutMs: terms.callTimeoutMs,
         signal,
-        timeoutError: () => new ProviderError(provider.kind, operation, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
-        late(answer) {
-          if (!answer.acquired) return;
-          // Nobody waits for it, and it must not throw: there is nobody left to catch.
-          bounded((bound) => provider.release(answer.grant, { result: 'abandoned' }, bound), {
-            timeoutMs: terms.callTimeoutMs,
-            timeoutError: () => new Error('no answer in time'),
-          }).catch((error: unknown) =>
-            unconfirmed(terms.name, 'release', asProviderError(provider, error, `release ${quote(terms.name)}`)),
-          );
-        },
+        timeoutError: () => unanswered(terms, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
+        late: (answer) => void (answer.acquired && giveUp(terms, answer.grant)),
       });
     } catch (error) {
-      if (signal?.aborted === true && error === signal.reason) throw error;
-      throw asProviderError(provider, error, operation);
+      if (error instanceof SolorunError || (signal?.aborted === true && error === signal.reason)) throw error;
+      throw unanswered(terms, messageOf(error), error);
     }
-    if (!result.acquired) return result;
+    return result.acquired ? hold(terms, result.grant, sentAt) : result;
+  }
 
+  function unanswered(terms: Terms, detail: string, cause?: unknown): ProviderError {
+    return new ProviderError(provider.kind, `acquire ${quote(terms.name)}`, detail, cause === undefined ? {} : { cause });
+  }
+
+  function hold(terms: Terms, grant: Grant, sentAt: number): Attempt | Promise<never> {
     const { leaseMs, marginMs, name, occurrence } = terms;
-    const lease = new HeldLease({ name, grant: result.grant, occurrence, leaseMs, marginMs, sentAt, clock }, keeper);
-    if (!lease.isTrusted()) {
-      // The claim is undone: no handler was started under it.
-      await giveBack(lease, { result: 'abandoned' });
-      if (lease.lost?.reason === 'session') {
-        throw new ProviderError(provider.kind, operation, lease.lost.message, { cause: lease.lost });
-      }
-      throw new ProviderError(provider.kind, operation, 'the answer took longer than the lease lasts');
-    }
+    const lease = new HeldLease({ name, grant, occurrence, leaseMs, marginMs, sentAt, clock }, keeper);
+    if (!lease.isTrusted()) return tooLate(terms, lease);
     leases.add(lease);
     heartbeat.add(lease);
     events.emit('acquired', { name, provider: provider.kind, fence: lease.fence, occurrence: lease.occurrence });
-    const { previous } = result.grant;
+    const { previous } = grant;
     if (occurrence !== undefined && previous !== undefined && previous.at < occurrence.at && previous.state !== 'done') {
       events.emit('missed', { name, provider: provider.kind, occurrence: previous });
     }
     return { acquired: true, lease };
+  }
+
+  /** The claim is undone: no handler was started under it. */
+  async function tooLate(terms: Terms, lease: HeldLease): Promise<never> {
+    await giveBack(lease, { result: 'abandoned' });
+    if (lease.lost?.reason === 'session') throw unanswered(terms, lease.lost.message, lease.lost);
+    throw unanswered(terms, 'the answer took longer than the lease lasts');
   }
 
   return {

@@ -1,4 +1,4 @@
-import { setMaxListeners } from 'node:events';
+import { onceAborted } from './bounded.ts';
 import type { Clock } from './clock.ts';
 import { LeaseLostError, type LossReason } from './errors.ts';
 import type { Grant, OccurrenceRequest, Outcome } from './provider.ts';
@@ -72,10 +72,34 @@ export interface LeaseKeeper {
   release(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer>;
 }
 
-// oxlint-disable-next-line typescript/unbound-method -- called on a signal below
-const isAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!;
-// oxlint-disable-next-line typescript/unbound-method -- called on a signal below
-const reasonOf = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'reason')!.get!;
+const ownerOf = new WeakMap<AbortSignal, HeldLease>();
+
+function look(signal: AbortSignal): AbortSignal {
+  ownerOf.get(signal)?.isTrusted();
+  return signal;
+}
+
+/**
+ * After a pause, timers fire in the order of their due times, so code of the handler may run before the timer that would abort the
+ * signal. Whoever asks the signal of a lease therefore asks the clock. Node's own throwIfAborted() does not go through `aborted`.
+ */
+const asksTheClock = Object.create(AbortSignal.prototype, {
+  aborted: {
+    get(this: AbortSignal): boolean {
+      return Reflect.get(AbortSignal.prototype, 'aborted', look(this));
+    },
+  },
+  reason: {
+    get(this: AbortSignal): unknown {
+      return Reflect.get(AbortSignal.prototype, 'reason', look(this));
+    },
+  },
+  throwIfAborted: {
+    value(this: AbortSignal): void {
+      if (this.aborted) throw this.reason;
+    },
+  },
+}) as object;
 
 /** The core's own view of a lease: what the public interface shows, and the doors through which its keeper moves it. */
 export class HeldLease implements Lease {
@@ -84,16 +108,19 @@ export class HeldLease implements Lease {
   readonly grant: Grant;
   readonly leaseMs: number | null;
   readonly acquiredAt: number;
-  readonly signal: AbortSignal;
-  readonly #controller = new AbortController();
   readonly #clock: Clock;
   readonly #keeper: LeaseKeeper;
   readonly #marginMs: number;
   #trustedUntil: number;
+  /** Made for the first who asks for the signal: many handlers never do, and it costs more than the rest of a lease. */
+  #controller: AbortController | undefined;
+  /** Why the handler was asked to stop. */
+  #stopped: { readonly reason: unknown } | undefined;
+  #onStopped: (() => void) | undefined;
   #lost: LeaseLostError | undefined;
   #released: Promise<ReleaseAnswer> | undefined;
   #onOver: (() => void) | undefined;
-  readonly #onProviderLoss: (() => void) | undefined;
+  #forgetProviderLoss = (): void => {};
 
   constructor(terms: LeaseTerms, keeper: LeaseKeeper) {
     const { grant, clock } = terms;
@@ -109,33 +136,19 @@ export class HeldLease implements Lease {
       terms.occurrence === undefined
         ? undefined
         : { at: terms.occurrence.at, attempt: grant.attempt, recovering: grant.attempt > 1 };
-    this.signal = this.#controller.signal;
-    // After a pause, timers fire in the order of their due times, so code of the handler may run before the timer that would
-    // abort the signal. Whoever asks the signal therefore asks the clock. Node's own throwIfAborted() does not go through `aborted`.
-    const { signal } = this;
-    const aborted = (): boolean => {
-      this.isTrusted();
-      return isAborted.call(signal) as boolean;
-    };
-    const reason = (): unknown => {
-      this.isTrusted();
-      return reasonOf.call(signal);
-    };
-    const throwIfAborted = (): void => {
-      if (aborted()) throw reason();
-    };
-    Object.defineProperties(signal, {
-      aborted: { configurable: true, get: aborted },
-      reason: { configurable: true, get: reason },
-      throwIfAborted: { configurable: true, value: throwIfAborted },
-    });
-    if (grant.lost !== undefined) {
-      this.#onProviderLoss = () => this.lose('session', grant.lost?.reason);
-      // Every lease of a session listens to it.
-      setMaxListeners(0, grant.lost);
-      if (grant.lost.aborted) this.#onProviderLoss();
-      else grant.lost.addEventListener('abort', this.#onProviderLoss, { once: true });
+    const { lost } = grant;
+    if (lost !== undefined) this.#forgetProviderLoss = onceAborted(lost, () => this.lose('session', lost.reason));
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      const { signal } = this.#controller;
+      Object.setPrototypeOf(signal, asksTheClock);
+      ownerOf.set(signal, this);
+      if (this.#stopped !== undefined) this.#controller.abort(this.#stopped.reason);
     }
+    return this.#controller.signal;
   }
 
   get fence(): bigint {
@@ -168,7 +181,7 @@ export class HeldLease implements Lease {
 
   checkpoint(): void {
     if (!this.isTrusted()) throw this.#lost ?? new LeaseLostError(this.name, this.fence, 'released');
-    this.signal.throwIfAborted();
+    if (this.#stopped !== undefined) throw this.#stopped.reason;
   }
 
   /** A renewal was confirmed. It counts only if the answer came while the lease was trusted. */
@@ -181,14 +194,23 @@ export class HeldLease implements Lease {
     if (this.ended) return;
     this.#lost = new LeaseLostError(this.name, this.fence, reason, cause === undefined ? {} : { cause });
     this.#forgetProviderLoss();
-    this.#controller.abort(this.#lost);
+    this.abort(this.#lost);
     this.#keeper.lost(this, this.#lost);
     this.#onOver?.();
   }
 
   /** Asks the handler to stop, for a reason other than loss; the lease is kept and renewed until it is released. */
   abort(reason: unknown): void {
-    this.#controller.abort(reason);
+    if (this.#stopped !== undefined) return;
+    this.#stopped = { reason };
+    this.#controller?.abort(reason);
+    this.#onStopped?.();
+  }
+
+  /** What the signal tells, without one: `listener` (only the latest one given) is called when the handler is asked to stop. */
+  onStopped(listener: (() => void) | undefined): void {
+    this.#onStopped = listener;
+    if (this.#stopped !== undefined) listener?.();
   }
 
   async release(outcome: Outcome = { result: 'done' }): Promise<boolean> {
@@ -222,9 +244,5 @@ export class HeldLease implements Lease {
         ? { result: 'done' }
         : { result: 'failed', error: 'the lease was disposed of without release()' },
     );
-  }
-
-  #forgetProviderLoss(): void {
-    if (this.#onProviderLoss !== undefined) this.grant.lost?.removeEventListener('abort', this.#onProviderLoss);
   }
 }

@@ -152,18 +152,18 @@ export function memory(options: MemoryOptions = {}): LockProvider {
   return {
     kind: 'memory',
     guarantees,
-    async tryAcquire(request, signal) {
+    tryAcquire(request, signal) {
       signal.throwIfAborted();
       return tryNow(request);
     },
-    async renew(grant) {
+    renew(grant) {
       const entry = entries.get(grant.name);
       const at = now();
       if (entry?.owner !== grant.owner || !isHeld(entry, at)) return false;
       if (entry.leaseMs !== null) entry.expiresAt = at + entry.leaseMs;
       return true;
     },
-    release: async (grant, outcome) => release(grant, outcome),
+    release,
     untilFree({ name }, signal) {
       return new Promise((resolve) => {
         if (signal.aborted || !isHeld(entries.get(name), now())) return resolve();

@@ -2,12 +2,13 @@
  * The contract between the core and a provider.
  *
  * A provider answers small questions and never waits; the core owns everything that takes time (waiting, jitter, renewing,
- * deadlines, abort, reporting). Three rules run through every verb:
+ * deadlines, abort, reporting). Four rules run through every verb:
  *
  * - *Busy is a value, trouble is an exception, unknown is neither.* A refused try is an answer. A provider that cannot be asked
  *   rejects. A renewal that rejects is unknown, not lost: the holder's clock decides.
  * - *The proof travels with the grant.* `renew` and `release` compare owner (and so fence) where the record lives, never in the
  *   client, so nobody ends somebody else's lease.
+ * - *An answer that is at hand need not be a promise.* One that takes time is.
  * - *Nothing half-done stays.* A try whose answer was lost or came after `signal` aborted is undone by its owner nonce.
  *
  * `@solorun/core/testing` is this contract as a test suite.
@@ -25,9 +26,10 @@ export interface LockProvider {
    * One attempt, one answer. The lease counts from the moment the provider sees the request, so never before the caller sent it.
    * With an occurrence, lease and claim are one atomic step.
    *
-   * When `signal` aborts it rejects soon, and whatever it may have acquired is undone (in the background if need be).
+   * When `signal` aborts it rejects soon, and whatever it may have acquired is undone (in the background if need be). The signal is
+   * this call's only until it has been answered: listeners are taken off again by then.
    */
-  tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult>;
+  tryAcquire(request: AcquireRequest, signal: AbortSignal): AcquireResult | Promise<AcquireResult>;
 
   /**
    * Asked every third of a lease that ends by time, and now and then of one without end, to learn whether it was taken; many in one
@@ -35,7 +37,7 @@ export interface LockProvider {
    *
    * True: the lease counts anew from some moment after the call began. False: known to be lost. Rejects: unknown.
    */
-  renew(grant: Grant, signal: AbortSignal): Promise<boolean>;
+  renew(grant: Grant, signal: AbortSignal): boolean | Promise<boolean>;
 
   /**
    * Frees the name and records how the run ended, if the grant still owns it. False: it no longer does, and nothing was changed.
@@ -44,7 +46,7 @@ export interface LockProvider {
    * Name, owner and fence are enough, from whatever process: an operator who reads them from the record can release for a holder
    * that will not, and the holder learns of it at its next renewal.
    */
-  release(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean>;
+  release(grant: Grant, outcome: Outcome, signal: AbortSignal): boolean | Promise<boolean>;
 
   /**
    * Resolves when a try is worth making: a hint, it may be early or false. It may keep a place in the server's queue for

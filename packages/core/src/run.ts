@@ -79,6 +79,41 @@ export async function run<T>(core: Core, name: string, handler: Handler<T>, opti
   return attempt.acquired ? underLease(core, terms, attempt.lease, handler, watch) : skip(core, terms, attempt);
 }
 
+class Context implements RunContext {
+  readonly name: string;
+  declare readonly signal: AbortSignal;
+  readonly fence: bigint;
+  readonly occurrence: Occurrence | undefined;
+  readonly attempt: number;
+  readonly recovering: boolean;
+  readonly grant: Grant;
+  readonly remainingMs: () => number;
+  readonly checkpoint: () => void;
+  readonly #lease: HeldLease;
+
+  /** A property of the object itself, so that a copy (`{ ...context }`) has it too; made only for those who ask. */
+  static readonly #signal: PropertyDescriptor = {
+    enumerable: true,
+    get(this: Context) {
+      return this.#lease.signal;
+    },
+  };
+
+  constructor(lease: HeldLease) {
+    const { grant, occurrence } = lease;
+    this.name = lease.name;
+    Object.defineProperty(this, 'signal', Context.#signal);
+    this.fence = grant.fence;
+    this.occurrence = occurrence;
+    this.attempt = grant.attempt;
+    this.recovering = occurrence?.recovering ?? false;
+    this.grant = grant;
+    this.remainingMs = () => lease.remainingMs();
+    this.checkpoint = () => lease.checkpoint();
+    this.#lease = lease;
+  }
+}
+
 /** What came between the grant and now ends the run before its handler starts, and so undoes its claim. */
 async function startOrAbandon(core: Core, terms: Terms, lease: HeldLease): Promise<void> {
   const outside = [core.closing.signal, terms.signal].find((signal) => signal?.aborted === true);
@@ -94,66 +129,59 @@ async function underLease<T>(
   handler: Handler<T>,
   watch: SettledWatch,
 ): Promise<Ran<T>> {
-  const { name, signal, fence, occurrence } = lease;
   const startedAt = performance.now();
   const unwatch = watchRun(core, terms, lease, watch, startedAt);
   let value: T;
   try {
-    value = await handler({
-      name,
-      signal,
-      fence,
-      occurrence,
-      attempt: lease.grant.attempt,
-      recovering: occurrence?.recovering ?? false,
-      remainingMs: () => lease.remainingMs(),
-      checkpoint: () => lease.checkpoint(),
-      grant: lease.grant,
-    });
+    value = await handler(new Context(lease));
   } catch (error) {
     unwatch();
     await lease.end({ result: 'failed', error: messageOf(error) });
-    core.events.emit('failed', { name, provider: core.settings.provider.kind, fence, occurrence, error });
+    tellFailed(core, lease, error);
     throw error;
   }
   unwatch();
   const trusted = lease.isTrusted();
   const answer = await lease.end(trusted ? { result: 'done' } : { result: 'failed', error: lease.lost?.message ?? 'lost' });
-  if (!trusted || answer === 'taken') {
-    const { reason } = lease.lost ?? { reason: 'taken' as const };
-    const error = new LeaseLostError(name, fence, reason, { cause: lease.lost, result: value });
-    core.events.emit('failed', { name, provider: core.settings.provider.kind, fence, occurrence, error });
-    throw error;
-  }
+  if (!trusted || answer === 'taken') throw lostUnder(core, lease, value);
+  const { fence, occurrence, grant } = lease;
   const durationMs = performance.now() - startedAt;
-  return { status: 'ran', value, fence, occurrence, attempt: lease.grant.attempt, durationMs, released: answer === 'released' };
+  return { status: 'ran', value, fence, occurrence, attempt: grant.attempt, durationMs, released: answer === 'released' };
+}
+
+/** A run whose lease was lost is never reported as a clean success, whatever its handler returned. */
+function lostUnder(core: Core, lease: HeldLease, result: unknown): LeaseLostError {
+  const { name, fence, lost } = lease;
+  const error = new LeaseLostError(name, fence, lost?.reason ?? 'taken', { cause: lost, result });
+  tellFailed(core, lease, error);
+  return error;
+}
+
+function tellFailed(core: Core, { name, fence, occurrence }: HeldLease, error: unknown): void {
+  core.events.emit('failed', { name, provider: core.settings.provider.kind, fence, occurrence, error });
 }
 
 /** Asks the handler to stop when it should, and tells of one that does not. Returns what ends the watch. */
 function watchRun(core: Core, terms: Terms, lease: HeldLease, watch: SettledWatch, startedAt: number): () => void {
   const { maxRunMs, graceMs, onStuck } = watch;
-  const timers: NodeJS.Timeout[] = [];
+  let timers: NodeJS.Timeout[] | undefined;
+  const after = (ms: number, then: () => void): void => void (timers ??= []).push(setTimeout(then, ms));
 
-  const onAsked = (): void => {
-    timers.push(
-      setTimeout(() => {
-        const runningMs = performance.now() - startedAt;
-        core.events.emit('stuck', { name: lease.name, provider: core.settings.provider.kind, fence: lease.fence, runningMs });
-        void callQuietly(`onStuck of ${quote(lease.name)}`, () => onStuck?.({ name: lease.name, runningMs }));
-      }, graceMs),
-    );
-  };
-  const unlink = [
-    onceAborted(lease.signal, onAsked),
-    ...[terms.signal, core.closing.signal].map((source) => onceAborted(source, () => lease.abort(source?.reason))),
-  ];
-  if (maxRunMs !== undefined) {
-    timers.push(setTimeout(() => lease.abort(new RunTimeoutError(lease.name, maxRunMs)), maxRunMs));
-  }
+  lease.onStopped(() =>
+    after(graceMs, () => {
+      const runningMs = performance.now() - startedAt;
+      core.events.emit('stuck', { name: lease.name, provider: core.settings.provider.kind, fence: lease.fence, runningMs });
+      void callQuietly(`onStuck of ${quote(lease.name)}`, () => onStuck?.({ name: lease.name, runningMs }));
+    }),
+  );
+  // When the solo closes, it asks all leases itself.
+  const unlink = onceAborted(terms.signal, () => lease.abort(terms.signal?.reason));
+  if (maxRunMs !== undefined) after(maxRunMs, () => lease.abort(new RunTimeoutError(lease.name, maxRunMs)));
 
   return () => {
-    for (const timer of timers) clearTimeout(timer);
-    for (const end of unlink) end();
+    lease.onStopped(undefined);
+    unlink();
+    for (const timer of timers ?? []) clearTimeout(timer);
   };
 }
 

@@ -112,15 +112,20 @@ export function createSolo(options: SoloOptions): Solo {
   const core = createCore(settings);
   const { provider, namespace } = settings;
   sharers.set(provider, (sharers.get(provider) ?? 0) + 1);
-  /** Runs and elections: what close() waits for. */
-  const active = new Map<Promise<unknown>, string>();
+  /** Runs, elections and claims, by name: what close() waits for. */
+  const active = new Set<{ readonly name: string }>();
+  let onIdle: (() => void) | undefined;
   let closed: Promise<void> | undefined;
 
-  function track<T>(name: string, work: Promise<T>): Promise<T> {
-    active.set(work, name);
-    const forget = (): void => void active.delete(work);
-    work.then(forget, forget);
-    return work;
+  async function track<T>(name: string, begin: () => Promise<T>): Promise<T> {
+    const entry = { name };
+    active.add(entry);
+    try {
+      return await begin();
+    } finally {
+      active.delete(entry);
+      if (active.size === 0) onIdle?.();
+    }
   }
 
   /** A name of ours as its user wrote it. */
@@ -135,16 +140,18 @@ export function createSolo(options: SoloOptions): Solo {
     throw new ClosedError();
   }
 
-  function asked<T>(operation: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async function asked<T>(operation: string, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
     const timeoutMs = callTimeout(settings, null);
     const timeoutError = (): Error => new ProviderError(provider.kind, operation, `no answer within ${timeoutMs} ms`);
-    return bounded(call, { timeoutMs, timeoutError }).catch((error: unknown) => {
+    try {
+      return await bounded(call, { timeoutMs, timeoutError });
+    } catch (error) {
       throw asProviderError(provider, error, operation);
-    });
+    }
   }
 
   return {
-    run: (name, handler, runOptions) => track(name, run(core, name, handler, runOptions)),
+    run: (name, handler, runOptions) => track(name, () => run(core, name, handler, runOptions)),
 
     singleton(name, handler, runOptions = {}) {
       // Found wrong here, not at the first tick. An occurrence given as a function is asked again at each call.
@@ -152,11 +159,7 @@ export function createSolo(options: SoloOptions): Solo {
       checkHandler(name, handler);
       settlePolicy(name, runOptions);
       settleWatch(runOptions);
-      return (...args) =>
-        track(
-          name,
-          run(core, name, (context) => handler(context, ...args), runOptions),
-        );
+      return (...args) => track(name, () => run(core, name, (context) => handler(context, ...args), runOptions));
     },
 
     async tryAcquire(name, leaseOptions = {}) {
@@ -182,7 +185,7 @@ export function createSolo(options: SoloOptions): Solo {
       if (maxEarlyMs !== undefined && maxEarlyMs !== Number.POSITIVE_INFINITY) checkMs('maxEarlyMs', maxEarlyMs, 0);
       throwIfClosed(core);
       const attempt = await unlessClosed(tryOnce(core, terms, { maxEarlyMs }));
-      if (attempt.acquired) void track(name, attempt.lease.over());
+      if (attempt.acquired) void track(name, () => attempt.lease.over());
       else tellSkipped(core, terms, attempt);
       return attempt;
     },
@@ -190,7 +193,7 @@ export function createSolo(options: SoloOptions): Solo {
     elect(name, electOptions) {
       throwIfClosed(core);
       const election = elect(core, name, electOptions);
-      void track(name, election.finished);
+      track(name, () => election.finished).catch(() => {});
       return election;
     },
 
@@ -241,12 +244,16 @@ export function createSolo(options: SoloOptions): Solo {
     core.closing.abort(new ClosedError());
     for (const lease of core.leases) lease.abort(core.closing.signal.reason);
     const grace = new AbortController();
-    await Promise.race([Promise.allSettled(active.keys()), delay(graceMs, grace.signal)]);
+    const idle = new Promise<void>((resolve) => {
+      onIdle = resolve;
+      if (active.size === 0) resolve();
+    });
+    await Promise.race([idle, delay(graceMs, grace.signal)]);
     grace.abort();
     if (active.size > 0) {
       // Not for ever: a later close() may find them settled.
       closed = undefined;
-      throw new CloseTimeoutError(graceMs, [...new Set(active.values())]);
+      throw new CloseTimeoutError(graceMs, [...new Set([...active].map(({ name }) => name))]);
     }
     // One with an occurrence that is still here was granted just now and given to nobody: its run has not been.
     await Promise.all(

@@ -93,7 +93,7 @@ it(
         }
         const one = held[step.which % Math.max(1, held.length)];
         if (one === undefined) continue;
-        await told((fleet, index) => {
+        await told(async (fleet, index) => {
           const [provider, grant] = [fleet[one.replica]!, one.grants[index]!];
           return step.verb === 'renew' ? provider.renew(grant, never) : provider.release(grant, step.outcome, never);
         });

@@ -136,7 +136,7 @@ describe('a session', () => {
     const other = stage.open(postgresAdvisory({ connectionString: stage.server.url }));
     const kept = await acquired(provider, 'kept', { leaseMs: 1_000 });
     await acquired(provider, 'forgotten', { leaseMs: 1_000 });
-    const renewing = setInterval(() => void provider.renew(kept, never).catch(() => {}), 250);
+    const renewing = setInterval(() => void Promise.resolve(provider.renew(kept, never)).catch(() => {}), 250);
     onTestFinished(() => clearInterval(renewing));
     await until('it came free', async () => (await other.tryAcquire(asked('forgotten'), never)).acquired, 5_000);
     expect(await other.tryAcquire(asked('kept'), never)).toMatchObject({ reason: 'held' });

@@ -23,7 +23,7 @@ describe('the schema', () => {
       const options = { connectionString: stage.server.url, schema: 'raced' };
       return stage.open(n % 2 === 0 ? postgresAdvisory(options) : postgresLease(options));
     });
-    const results = await Promise.all(providers.map((provider) => provider.tryAcquire(asked('first'), never)));
+    const results = await Promise.all(providers.map(async (provider) => provider.tryAcquire(asked('first'), never)));
     expect(results.filter(({ acquired: ours }) => ours)).toHaveLength(2);
   });
 

@@ -71,7 +71,7 @@ export async function acquired(provider: LockProvider, name: string, more: Parti
 }
 
 /** The error that something ends with. */
-export async function failureOf(work: Promise<unknown>): Promise<Error> {
+export async function failureOf(work: unknown): Promise<Error> {
   try {
     await work;
   } catch (error) {

@@ -90,7 +90,7 @@ describe.each(both)('%s', (kind, open) => {
   it('leaves no session behind when it is closed at whatever moment', async () => {
     for (let round = 0; round < 16; round += 1) {
       const provider = open({ connectionString: stage.server.url });
-      const trying = provider.tryAcquire(asked(`${kind} closed`), never).catch(() => {});
+      const trying = Promise.resolve(provider.tryAcquire(asked(`${kind} closed`), never)).catch(() => {});
       await new Promise((resolve) => setTimeout(resolve, round * 2));
       await provider.close();
       await trying;
@@ -165,7 +165,7 @@ describe('postgresAdvisory', () => {
   it('counts the locks that are being tried for', async () => {
     const provider = open({ maxLocks: 10 });
     const results = await Promise.allSettled(
-      Array.from({ length: 200 }, (_, n) => provider.tryAcquire(asked(`burst ${n}`), never)),
+      Array.from({ length: 200 }, async (_, n) => provider.tryAcquire(asked(`burst ${n}`), never)),
     );
     expect(results.filter(({ status }) => status === 'fulfilled').length).toBeLessThanOrEqual(10);
     expect(await locks()).toBeLessThanOrEqual(10);

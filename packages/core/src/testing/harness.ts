@@ -71,7 +71,7 @@ export function request(name: string, more: Partial<AcquireRequest> = {}): Acqui
   return { name, owner: randomUUID(), leaseMs: LONG_MS, holder: { host: 'contract.test', pid: 4711, label: 'case' }, ...more };
 }
 
-export function tryIt(provider: LockProvider, asked: AcquireRequest): Promise<AcquireResult> {
+export async function tryIt(provider: LockProvider, asked: AcquireRequest): Promise<AcquireResult> {
   return provider.tryAcquire(asked, new AbortController().signal);
 }
 
@@ -93,15 +93,15 @@ export async function mustRefuse<R extends Refusal['reason']>(
   return result as Refusal & { readonly reason: R };
 }
 
-export function renew(provider: LockProvider, grant: Grant): Promise<boolean> {
+export async function renew(provider: LockProvider, grant: Grant): Promise<boolean> {
   return provider.renew(grant, new AbortController().signal);
 }
 
-export function done(provider: LockProvider, grant: Grant): Promise<boolean> {
+export async function done(provider: LockProvider, grant: Grant): Promise<boolean> {
   return provider.release(grant, { result: 'done' }, new AbortController().signal);
 }
 
-export function failed(provider: LockProvider, grant: Grant, error = 'it broke'): Promise<boolean> {
+export async function failed(provider: LockProvider, grant: Grant, error = 'it broke'): Promise<boolean> {
   return provider.release(grant, { result: 'failed', error }, new AbortController().signal);
 }
 

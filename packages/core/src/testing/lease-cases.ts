@@ -237,7 +237,7 @@ export function leaseCases(options: ContractOptions): ContractCase[] {
       const a = await open();
       const name = newName();
       const reason = new Error('given up');
-      await assert.rejects(a.tryAcquire(request(name), AbortSignal.abort(reason)));
+      await assert.rejects(async () => a.tryAcquire(request(name), AbortSignal.abort(reason)));
       await mustAcquire(a, name);
     }),
 
@@ -246,7 +246,8 @@ export function leaseCases(options: ContractOptions): ContractCase[] {
       for (let round = 0; round < 5; round += 1) {
         const name = newName();
         const controller = new AbortController();
-        const trying = a.tryAcquire(request(name, { leaseMs: a.guarantees.expiry ? LONG_MS : null }), controller.signal);
+        const trying = (async () =>
+          a.tryAcquire(request(name, { leaseMs: a.guarantees.expiry ? LONG_MS : null }), controller.signal))();
         controller.abort(new Error('given up'));
         const result = await settled(trying);
         // A grant in spite of it is the caller's to release; a rejection must have left nothing behind.
