@@ -38,6 +38,7 @@ export default defineConfig({
       ),
       project('servers', 'servers', { include: ['test/**/*.test.ts'], ...alone }),
       project('test', 'test', { include: ['**/*.test.ts'], ...alone }),
+      project('bench', 'bench', { include: ['test/**/*.test.ts'], ...alone }),
     ],
   },
 });

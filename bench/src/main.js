@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+// @ts-check
+// What a lock costs, beside the least that it could cost and beside other packages.
+
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { postgresMissing } from '@solorun/servers/postgres';
+import { BadArguments, HELP, readArguments } from './arguments.js';
+import { full, short } from './effort.js';
+import { copyHeadline, RESULTS } from './headline.js';
+import { describeMachine } from './machine.js';
+import { writeResults } from './results.js';
+import { rows } from './rows.js';
+import { figuresOf, forTerminal, goalsOf } from './table.js';
+
+/** @import { Group } from './result.js' */
+
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  // Servers, processes and directories end with this process.
+  process.on(signal, () => process.exit(128 + constants.signals[signal]));
+}
+const print = (/** @type {string} */ text) => void process.stdout.write(`${text}\n`);
+const tell = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
+
+try {
+  await main();
+} catch (error) {
+  tell(error instanceof BadArguments ? `${error.message}\n\n${HELP}` : String(error instanceof Error ? error.stack : error));
+  process.exitCode = error instanceof BadArguments ? 64 : 1;
+}
+
+async function main() {
+  const settings = readArguments(process.argv.slice(2));
+  if (settings.help) return print(HELP);
+  if (settings.headline) return tellHeadline();
+  const missing = postgresMissing();
+  if (missing !== undefined) throw new Error(missing);
+  for (const line of Object.values(describeMachine()).flat()) tell(line);
+
+  /** @type {Group[]} */
+  const groups = [];
+  for (const row of rows.filter(({ name }) => settings.rows.includes(name))) {
+    tell(`\n${row.title} (${row.name}) …`);
+    const group = { row: row.name, title: row.title, ...(await row.run(settings.short ? short : full)) };
+    groups.push(group);
+    if (!settings.json) print(`\n${group.title}\n${group.how}\n\n${forTerminal(figuresOf(group))}`);
+  }
+  if (settings.json) return print(JSON.stringify(groups));
+  print(`\n${forTerminal(goalsOf(groups))}`);
+  if (settings.short) return tell('\nThis was the short form: the figures mean nothing.');
+  if (groups.length < rows.length) return;
+  writeResults(groups);
+  tell(`\nWritten to ${fileURLToPath(RESULTS)}`);
+  tellHeadline();
+}
+
+function tellHeadline() {
+  tell(
+    copyHeadline() ? 'The headline stands in README.md.' : 'README.md has no markers for the headline (<!-- bench:headline -->).',
+  );
+}

@@ -1,0 +1,64 @@
+// @ts-check
+
+import { postgresAdvisory } from '@solorun/postgres';
+import { advisoryLockPackage } from '../contenders/advisory-lock.js';
+import { rawAdvisory, twoSelects } from '../contenders/raw.js';
+import { soloRun } from '../contenders/solo.js';
+import { verrou } from '../contenders/verrou.js';
+import { allAtOnce, oneByOne } from '../interleaved.js';
+import { pinApart, pinTogether } from '../pin.js';
+import { withAll, withPostgres } from '../stage.js';
+
+/** @import { Row } from '../rows.js' */
+/** @import { Contender } from '../interleaved.js' */
+
+/** @type {Row} */
+export const advisory = {
+  name: 'advisory',
+  title: 'Session locks of Postgres, one after the other',
+  run: ({ segments, turns }) =>
+    withPostgres(({ url, pid }) =>
+      withAll(
+        [
+          soloRun({ id: 'ours', name: '`run()` on `postgresAdvisory`' }, postgresAdvisory({ connectionString: url })),
+          rawAdvisory(url),
+          twoSelects(url),
+          verrou(url),
+          advisoryLockPackage(url),
+        ],
+        async (/** @type {Contender[]} */ contenders) => {
+          pinTogether(pid);
+          return {
+            ...{ heading: 'p50', unit: 'µs', floor: 'raw' },
+            how: 'Lock, run a handler that does nothing, unlock. All on one processor.',
+            lines: await oneByOne(contenders, { segments, turns }),
+          };
+        },
+      ),
+    ),
+};
+
+/** @type {Row} */
+export const advisoryAtOnce = {
+  name: 'advisory-64',
+  title: 'Session locks of Postgres, 64 names at once in one process',
+  run: ({ rounds, sliceMs }) =>
+    withPostgres(({ url, pid }) =>
+      withAll(
+        [
+          soloRun({ id: 'ours', name: '`run()` on `postgresAdvisory`' }, postgresAdvisory({ connectionString: url })),
+          rawAdvisory(url, { pipeline: true }),
+          verrou(url),
+          advisoryLockPackage(url),
+        ],
+        async (/** @type {Contender[]} */ contenders) => {
+          pinApart(pid);
+          return {
+            ...{ heading: 'median', unit: 'cycles/s', floor: 'raw' },
+            how: 'As before, by 64 loops with a name each. The server on one processor, the client on another.',
+            lines: await allAtOnce(contenders, { rounds, sliceMs, locks: 64 }),
+          };
+        },
+      ),
+    ),
+};

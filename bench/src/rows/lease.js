@@ -1,0 +1,60 @@
+// @ts-check
+
+import { postgresLease } from '@solorun/postgres';
+import { rawLease } from '../contenders/raw.js';
+import { soloRun } from '../contenders/solo.js';
+import { verrou } from '../contenders/verrou.js';
+import { allAtOnce, oneByOne } from '../interleaved.js';
+import { pinApart, pinTogether } from '../pin.js';
+import { withAll, withPostgres } from '../stage.js';
+
+/** @import { Row } from '../rows.js' */
+/** @import { Contender } from '../interleaved.js' */
+
+/** @type {Row} */
+export const lease = {
+  name: 'lease',
+  title: 'Lease rows in Postgres, one after the other',
+  run: ({ segments, turns }) =>
+    withPostgres(({ url, pid }) =>
+      withAll(
+        [
+          soloRun({ id: 'ours', name: '`run()` on `postgresLease`' }, postgresLease({ connectionString: url })),
+          rawLease(url),
+          verrou(url),
+        ],
+        async (/** @type {Contender[]} */ contenders) => {
+          pinTogether(pid);
+          return {
+            ...{ heading: 'p50', unit: 'µs', floor: 'raw' },
+            how: 'Acquire, run a handler that does nothing, release; both are flushed to the disk. All on one processor.',
+            lines: await oneByOne(contenders, { segments, turns }),
+          };
+        },
+      ),
+    ),
+};
+
+/** @type {Row} */
+export const leaseAtOnce = {
+  name: 'lease-64',
+  title: 'Lease rows in Postgres, 64 names at once in one process',
+  run: ({ rounds, sliceMs }) =>
+    withPostgres(({ url, pid }) =>
+      withAll(
+        [
+          soloRun({ id: 'ours', name: '`run()` on `postgresLease`' }, postgresLease({ connectionString: url })),
+          rawLease(url, { pipeline: true }),
+          verrou(url),
+        ],
+        async (/** @type {Contender[]} */ contenders) => {
+          pinApart(pid);
+          return {
+            ...{ heading: 'median', unit: 'cycles/s', floor: 'raw' },
+            how: 'As before, by 64 loops with a name each. The server on one processor, the client on another.',
+            lines: await allAtOnce(contenders, { rounds, sliceMs, locks: 64 }),
+          };
+        },
+      ),
+    ),
+};
