@@ -8,10 +8,11 @@ import { postgresMissing } from '@solorun/servers/postgres';
 import { play as clock } from './clock.js';
 import { play as migrate } from './migrate.js';
 import { openStage } from './stage.js';
+import { play as upload } from './upload.js';
 import { report } from './verdict.js';
 
 /** @type {Readonly<Record<string, (stage: import('./stage.js').Stage) => Promise<import('./verdict.js').Count[]>>>} */
-const demos = { migrate, clock };
+const demos = { migrate, clock, upload };
 
 const [name = ''] = process.argv.slice(2);
 const play = Object.hasOwn(demos, name) ? demos[name] : undefined;
