@@ -5,6 +5,7 @@
 
 import { constants } from 'node:os';
 import { postgresMissing } from '@solorun/servers/postgres';
+import { play as backup } from './backup.js';
 import { play as clock } from './clock.js';
 import { play as migrate } from './migrate.js';
 import { openStage } from './stage.js';
@@ -12,7 +13,7 @@ import { play as upload } from './upload.js';
 import { report } from './verdict.js';
 
 /** @type {Readonly<Record<string, (stage: import('./stage.js').Stage) => Promise<import('./verdict.js').Count[]>>>} */
-const demos = { migrate, clock, upload };
+const demos = { migrate, clock, upload, backup };
 
 const [name = ''] = process.argv.slice(2);
 const play = Object.hasOwn(demos, name) ? demos[name] : undefined;
