@@ -89,6 +89,11 @@ export interface Guarantees {
   readonly occurrences: boolean;
   /** How a waiter learns that the name is free: the server's own queue, a notification, or polling. */
   readonly wakeUp: 'queue' | 'push' | 'poll';
+  /**
+   * How long it may take until the record shows *other* processes that a lease without an occurrence began or ended, in ms. Exclusion
+   * never waits for records; claims of occurrences are in them at once. @default 0
+   */
+  readonly recordLagMs?: number;
   /** The shortest lease that the clock's granularity allows, in ms. */
   readonly minLeaseMs: number;
   /** What would break the promises, one sentence each. */
@@ -165,7 +170,7 @@ export interface Grant {
   readonly fence: bigint;
   /** 1, 2, … of the occurrence; 1 without one. */
   readonly attempt: number;
-  /** The occurrence that the record knew before this acquisition. */
+  /** The occurrence that the record knew before this acquisition. Told of requests that have one themselves. */
   readonly previous?: OccurrenceState | undefined;
   /** Aborts when the provider itself learns that the lease is gone (its session ended). */
   readonly lost?: AbortSignal | undefined;

@@ -13,15 +13,17 @@ import { createActive, finishLimit } from './active.ts';
 import { checkConnection, type PostgresConnection, type Row } from './client.ts';
 import { createConnector, type Connector } from './connector.ts';
 import { rememberGuard } from './guard.ts';
-import { checkStorable, keyOf } from './key.ts';
+import { checkKeyspace, checkStorable, keysOf, type Key, type Keyspace } from './key.ts';
+import { createLedger, LAG_MS } from './ledger.ts';
 import { createLine } from './line.ts';
 import { createLockSession, type LockAsk, type LockSession } from './lock-session.ts';
 import { createOpening } from './opening.ts';
-import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
+import { locksOf } from './locks.ts';
+import { grantOf, parseRecord, refusalOf } from './record.ts';
 import { createRoom } from './room.ts';
 import { checkSchema, DEFAULT_SCHEMA, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { endBackend, type Session } from './session.ts';
-import { statementsFor } from './statements.ts';
+import { questions, recordLocksSql, statementsFor } from './statements.ts';
 import { createUndo } from './undo.ts';
 import { createWaits } from './waits.ts';
 import { channelOf, createWatch } from './watch.ts';
@@ -42,8 +44,22 @@ export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptio
    * CONCURRENTLY waits for no longer than that. @default 12_000
    */
   readonly waitSliceMs?: number | undefined;
+  /**
+   * Which number a name becomes, so that programs of another kind can hold the same locks: `advisory-lock` for the npm package of that
+   * name and its `withlock`, `pals` for Python's PALs (the lock is then named as PALs names it: `app.name`). Use no `namespace` then:
+   * they have none. @default 'solorun'
+   */
+  readonly keyspace?: Keyspace | undefined;
   /** Told of what is missing on an old server, or with a role that may create nothing. @default a process warning */
   readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+/** A lock that this process holds. */
+interface Holding {
+  readonly owner: string;
+  readonly on: LockSession;
+  /** What is recorded must survive a crash of the server. */
+  readonly durable: boolean;
 }
 
 const KIND = 'postgres-advisory';
@@ -65,21 +81,30 @@ const LOOK_MS = 700;
  * const solo = createSolo({ provider: postgresAdvisory({ connectionString: process.env.DATABASE_URL }) });
  */
 export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider {
-  checkConnection(options, 'postgresAdvisory', ['schema', 'maxLocks', 'waitSessions', 'waitSliceMs', 'onWarning']);
+  checkConnection(options, 'postgresAdvisory', ['schema', 'maxLocks', 'waitSessions', 'waitSliceMs', 'keyspace', 'onWarning']);
   const { schema = DEFAULT_SCHEMA, maxLocks = 10_000, waitSessions = 1, waitSliceMs = 12_000, onWarning = warn } = options;
+  const { keyspace = 'solorun' } = options;
   checkSchema(schema);
+  checkKeyspace(keyspace);
   checkCount('maxLocks', maxLocks, 1);
   checkCount('waitSessions', waitSessions, 0);
   checkCount('waitSliceMs', waitSliceMs, 100);
 
-  const statements = statementsFor('advisory', schema);
+  const keys = keysOf(keyspace);
+  const locks = locksOf(keys.pairs);
+  const statements = statementsFor('advisory', schema, locks);
   const channel = channelOf(schema);
-  const line = createLine<bigint>();
+  const line = createLine<string>();
   const active = createActive();
   const opening = createOpening({ kind: KIND, connection: options, schema, onWarning });
   const room = createRoom(maxLocks);
   /** Locks held in this process, on whichever session: a session would be granted its own lock a second time. */
-  const holders = new Map<bigint, { readonly owner: string; readonly on: LockSession; readonly durable: boolean }>();
+  const holders = new Map<string, Holding>();
+  const ledger = createLedger(writeDown, (message) =>
+    onWarning(
+      `${KIND}: the record of who holds what, and of how runs went, cannot be written: ${message}. The locks are not touched.`,
+    ),
+  );
   /** One session per length of lease: the server knows one time-out per session. */
   const mains = new Map<number | null, Connector<LockSession>>();
   const guarded = new Set<string>();
@@ -89,7 +114,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
   async function open(leaseMs: number | null, waiting: boolean): Promise<LockSession> {
     const { session, plain } = await opening.open({ leaseMs, identity, lockTimeoutMs: waiting ? waitSliceMs : undefined });
-    const made = createLockSession(session, { kind: KIND, leaseMs, statements, channel, plain, lapsed });
+    const made = createLockSession(session, { kind: KIND, leaseMs, statements, locks, schema, channel, plain, lapsed });
     session.onNotification((heard, payload) => {
       if (heard === channel) watch.notified(payload);
     });
@@ -121,6 +146,13 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   function anyMain(): Connector<LockSession> {
     for (const main of mains.values()) if (main.current !== undefined) return main;
     return mains.values().next().value ?? mainFor(null);
+  }
+
+  async function writeDown(rows: readonly object[]): Promise<readonly number[]> {
+    const on = await anyMain().get();
+    if (on.plain) return [];
+    const values = [questions(rows), channel];
+    return (await on.query({ name: 'solorun_record', text: recordLocksSql(schema), values })).map(({ ord }) => Number(ord));
   }
 
   const watch = createWatch({
@@ -157,59 +189,90 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     return on.plain || (await on.release(abandoned, never));
   });
 
-  async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+  function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const key = checked(request, signal);
+    return active.track(line.enter(key.lock, () => inTurn(request, key, signal)));
+  }
+
+  /** @throws what can be known before anything is asked */
+  function checked(request: AcquireRequest, signal: AbortSignal): Key {
     signal.throwIfAborted();
     checkOpen();
     checkStorable(request.name);
     if (request.occurrence?.scheduleHash !== undefined) checkStorable(request.occurrence.scheduleHash);
     identity ??= request.holder;
-    const key = keyOf(request.name);
-    const attempt = line.enter(key, async () => {
-      signal.throwIfAborted();
-      const wait = waits.take(request.owner);
-      trying += 1;
-      let result: AcquireResult | undefined;
-      try {
-        // What an unanswered try may have claimed is given back before the next one is judged by it.
-        const doubt = undo.settled(request.name);
-        if (doubt !== undefined) await unlessAborted(doubt, signal);
-        const on = wait?.on ?? (await mainFor(request.leaseMs).get(signal));
-        if (request.occurrence !== undefined && on.plain)
-          throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
-        const held = holders.get(key)?.on.lost.aborted === false;
-        if (wait === undefined && !held) await room.check(on, holders.size, trying);
-        const first = held ? 0 : wait !== undefined ? 2 : 1;
-        result = await askFor(request, key, on, first, signal);
-        // A session that has just ended holds nothing; its end has been told already.
-        if (result.acquired && !on.lost.aborted) {
-          holders.set(key, { owner: request.owner, on, durable: request.occurrence !== undefined });
-          on.hold(String(key));
-        }
-        if (!result.acquired || !signal.aborted) return result;
-      } finally {
-        trying -= 1;
-        if (wait !== undefined && result === undefined) await waits.giveBack(wait, String(key));
-        else if (wait !== undefined && result?.acquired === false) waits.leave(wait, String(key));
-      }
-      // Nobody waits for it any more.
-      await releaseHere(result.grant, { result: 'abandoned' }, never);
-      throw signal.reason;
+    return keys.of(request.name);
+  }
+
+  /** In the line of its name. */
+  async function inTurn(request: AcquireRequest, key: Key, signal: AbortSignal): Promise<AcquireResult> {
+    signal.throwIfAborted();
+    const wait = waits.take(request.owner);
+    trying += 1;
+    let result: AcquireResult | undefined;
+    try {
+      // What an unanswered try may have claimed is given back before the next one is judged by it.
+      const doubt = undo.settled(request.name);
+      if (doubt !== undefined) await unlessAborted(doubt, signal);
+      const on = wait?.on ?? mainFor(request.leaseMs).current ?? (await mainFor(request.leaseMs).get(signal));
+      if (request.occurrence !== undefined && on.plain)
+        throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
+      const held = holders.get(key.lock)?.on.lost.aborted === false;
+      const full = wait === undefined && !held && room.look(holders.size, trying);
+      if (full) await room.check(on, trying);
+      result = await askFor(request, key, on, held ? 0 : wait !== undefined ? 2 : 1, signal);
+      // A session that has just ended holds nothing; its end has been told already.
+      if (result.acquired && !on.lost.aborted) hold(request, key, result.grant, on);
+      if (!result.acquired || !signal.aborted) return result;
+    } finally {
+      trying -= 1;
+      if (wait !== undefined && result === undefined) await waits.giveBack(wait, key.lock);
+      else if (wait !== undefined && result?.acquired === false) waits.leave(wait, key.lock);
+    }
+    // Nobody waits for it any more.
+    await releaseHere(result.grant, { result: 'abandoned' }, never);
+    throw signal.reason;
+  }
+
+  function hold(request: AcquireRequest, key: Key, grant: Grant, on: LockSession): void {
+    const { name, owner, leaseMs, occurrence, holder } = request;
+    const holding: Holding = { owner, on, durable: occurrence !== undefined };
+    holders.set(key.lock, holding);
+    on.hold(key.lock);
+    if (on.plain) return;
+    rememberGuard(grant, {
+      kind: 'advisory',
+      leaseMs,
+      locks,
+      key,
+      session: on.session,
+      isHeld: () => holders.get(key.lock) === holding && !on.lost.aborted,
     });
-    return active.track(attempt);
+    if (holding.durable) return;
+    const { host, pid, label } = holder;
+    ledger.begun({ name, key: key.lock, fence: grant.fence, owner, host, pid, label, backend: on.session.pid, lease: leaseMs });
   }
 
   /** In the line of its name. */
   async function releaseHere({ name, owner }: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
-    const key = keyOf(name);
+    const key = keys.of(name).lock;
     const held = holders.get(key);
     const ours = held?.owner === owner;
+    const ended = storable(outcome);
+    if (ours && !held.durable && !held.on.plain) {
+      const freed = await held.on.free(key, signal);
+      forget(key, held.on);
+      ledger.over(name, owner, ended);
+      return freed;
+    }
     // Without tables, what is not held here is not known at all.
     const on = ours ? held.on : await anyMain().get(signal);
     if (!ours && on.plain) return false;
+    if (!ours) await ledger.written();
     const released = await on.release(
       {
-        ...{ name, owner, key: ours ? String(key) : undefined, result: outcome.result },
-        error: outcome.result === 'failed' ? outcome.error.replaceAll('\0', '') : undefined,
+        ...{ name, owner, key: ours ? key : undefined, result: ended.result },
+        error: ended.result === 'failed' ? ended.error : undefined,
         durable: ours ? held.durable : true,
       },
       signal,
@@ -220,18 +283,34 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
   async function askFor(
     request: AcquireRequest,
-    key: bigint,
+    key: Key,
     on: LockSession,
     first: LockAsk['mode'],
     signal: AbortSignal,
   ): Promise<AcquireResult> {
     const { name, owner, leaseMs, holder, occurrence } = request;
+    let mode = first;
+    if (occurrence === undefined && !on.plain && mode !== 0) {
+      const taken = await on.take(key, mode === 2, signal);
+      if (taken === 'guarded') return heldByGuard(name);
+      if (taken !== undefined) return { acquired: true, grant: { name, owner, fence: taken, attempt: 1, lost: on.lost } };
+      mode = 0;
+    }
     for (let again = 0; ; again += 1) {
       const asked: LockAsk = {
-        ...{ name, key: String(key), owner, host: holder.host, pid: holder.pid, label: holder.label, lease: leaseMs },
+        ...{
+          name,
+          key: key.lock,
+          guard: key.guard,
+          owner,
+          host: holder.host,
+          pid: holder.pid,
+          label: holder.label,
+          lease: leaseMs,
+        },
         ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
         // What is got and cannot be claimed is given back at once.
-        mode: first === 2 && again > 0 ? 1 : first,
+        mode: mode === 2 && again > 0 ? 1 : mode,
       };
       let row: Row;
       try {
@@ -240,26 +319,25 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
         if (occurrence !== undefined && on.lost.aborted) undo.add(name, owner, on.session);
         throw error;
       }
-      const result = on.plain ? plainAnswer(request, row, on) : answer(request, row, on, again);
-      if (result !== undefined) return result;
+      const result = on.plain ? plainAnswer(request, row, on) : answer(request, row, on);
+      if (result === 'guarded') return heldByGuard(name);
+      if (result !== undefined && !isUnwritten(result, row, again)) return result;
+      // Who holds it is about to be written down.
+      if (result !== undefined) await pause(LAG_MS / 4, signal);
     }
   }
 
   /** What a row of `acquireSql` means; undefined: somebody was quicker, ask again. */
-  function answer(request: AcquireRequest, row: Row, on: LockSession, again: number): AcquireResult | undefined {
-    if (row['fence'] != null) {
-      const grant = grantOf(request, row, on.lost);
-      rememberGuard(grant, { kind: 'advisory', schema, leaseMs: request.leaseMs });
-      return { acquired: true, grant };
-    }
-    const record = parseRecord(row['record']);
-    const nowMs = Number(row['now']);
-    const refusal = refusalOf(request, record, nowMs, row['got'] !== 'true');
-    if (refusal !== undefined) return refusal;
-    if (again < 2) return undefined;
-    // The lock was ours for a moment, but its row is held: by a transaction that the last holder guarded.
-    guarded.add(request.name);
-    return { ...heldBy(record, nowMs), expiresInMs: GUARDED_PAUSE_MS };
+  function answer(request: AcquireRequest, row: Row, on: LockSession): AcquireResult | 'guarded' | undefined {
+    if (row['fence'] != null) return { acquired: true, grant: grantOf(request, row, on.lost) };
+    if (row['locked'] === 'true' && row['got'] !== 'true') return 'guarded';
+    return refusalOf(request, parseRecord(row['record']), Number(row['now']), row['got'] !== 'true');
+  }
+
+  /** A transaction is under way that the last holder guarded. */
+  function heldByGuard(name: string): AcquireResult {
+    guarded.add(name);
+    return { acquired: false, reason: 'held', expiresInMs: GUARDED_PAUSE_MS };
   }
 
   /** As `answer`, without a table. */
@@ -286,30 +364,28 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     identity ??= holder;
     if (guarded.delete(name)) await pause(GUARDED_PAUSE_MS, signal);
     if (signal.aborted) return;
-    const key = keyOf(name);
+    const key = keys.of(name).lock;
     const wait = waits.enter(leaseMs);
-    return wait === undefined ? watch.until(name, key, signal) : waits.stand(wait, String(key), owner, signal);
+    return wait === undefined ? watch.until(name, key, signal) : waits.stand(wait, key, owner, signal);
   }
 
   /** The lock is not held here any more. */
-  function forget(key: bigint, on: LockSession): void {
+  function forget(key: string, on: LockSession): void {
     holders.delete(key);
-    on.keys.delete(String(key));
+    on.keys.delete(key);
     waits.over(on);
   }
 
   function lapsed(key: string): void {
-    const held = holders.get(BigInt(key));
-    if (held !== undefined) void line.enter(BigInt(key), () => letGo(BigInt(key), held.owner));
+    const held = holders.get(key);
+    if (held !== undefined) void line.enter(key, () => letGo(key, held.owner));
   }
 
   /** An operator has released it, or its row is gone, or nobody renewed it: the lock goes too. */
-  async function letGo(key: bigint, owner: string): Promise<void> {
+  async function letGo(key: string, owner: string): Promise<void> {
     const held = holders.get(key);
     if (held?.owner !== owner) return;
-    await held.on.query({ text: 'SELECT pg_advisory_unlock($1)::text', values: [String(key)] }).catch((error: unknown) => {
-      held.on.session.destroy(error as Error);
-    });
+    await held.on.free(key, never).catch((error: unknown) => held.on.session.destroy(error as Error));
     forget(key, held.on);
   }
 
@@ -333,6 +409,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       fence: plain ? 'until server crash' : 'durable',
       occurrences: !plain,
       wakeUp: waitSessions > 0 ? 'queue' : 'push',
+      recordLagMs: LAG_MS * 5,
       minLeaseMs: 100,
       caveats,
     };
@@ -358,21 +435,27 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     tryAcquire,
     untilFree,
     async renew(grant, signal) {
-      const held = holders.get(keyOf(grant.name));
+      const key = keys.of(grant.name).lock;
+      const held = holders.get(key);
       if (held?.owner !== grant.owner) return false;
-      const ours = await held.on.confirm(grant.name, grant.owner, String(keyOf(grant.name)), signal);
-      if (!ours) await line.enter(keyOf(grant.name), () => letGo(keyOf(grant.name), grant.owner));
+      // What the table says of it decides, so it has to be there.
+      if (!held.durable) await ledger.written();
+      const ours = await held.on.confirm(grant.name, grant.owner, key, signal);
+      if (!ours) await line.enter(key, () => letGo(key, grant.owner));
       return ours;
     },
-    release: (grant, outcome, signal) => active.track(line.enter(keyOf(grant.name), () => releaseHere(grant, outcome, signal))),
+    release: (grant, outcome, signal) =>
+      active.track(line.enter(keys.of(grant.name).lock, () => releaseHere(grant, outcome, signal))),
     async inspect(name, signal) {
       checkStorable(name);
       const on = await withRecords(signal);
+      await ledger.written();
       const [row] = await on.query({ name: 'solorun_inspect', text: statements.inspect, values: [name] });
       return parseRecord(row?.['record']);
     },
     async *list(prefix = '', signal) {
       checkStorable(prefix);
+      await ledger.written();
       for (let after = ''; ;) {
         const on = await withRecords(signal);
         const rows = await on.query({ name: 'solorun_list', text: statements.list, values: [prefix, after] });
@@ -395,10 +478,25 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     const limit = finishLimit();
     await active.over(limit);
     await undo.close(limit);
+    await ledger.close(limit);
     // Each session tells its holders before it lets go.
     const ending = [...mains.values()].map((main) => main.close());
     await Promise.all([...ending, ...waits.sessions().map(({ session }) => session.end())]);
   }
+}
+
+/**
+ * Somebody of ours has the lock, as its session's name tells, but who it is has not been written yet. Nobody but us calls sessions so;
+ * a holder of another kind has no record, and is not waited for.
+ */
+function isUnwritten(result: AcquireResult, row: Row, again: number): boolean {
+  if (result.acquired || result.reason !== 'held' || result.holder !== undefined || again > 2 * LAG_MS) return false;
+  return row['session']?.startsWith('solorun') === true;
+}
+
+/** Without the one character that Postgres cannot keep in a text. */
+function storable(outcome: Outcome): Outcome {
+  return outcome.result === 'failed' ? { result: 'failed', error: outcome.error.replaceAll('\0', '') } : outcome;
 }
 
 /** For what has to be done whoever gives up. */

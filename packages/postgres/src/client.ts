@@ -146,12 +146,8 @@ async function connectOnce(
 
   return {
     announcedPid: (client as unknown as { processID: number }).processID,
-    async query({ text, values, name }) {
-      const result = await client.query<Row>({
-        text,
-        ...(values === undefined ? {} : { values }),
-        ...(name === undefined ? {} : { name }),
-      });
+    async query(statement) {
+      const result = await client.query<Row>(statement as pg.QueryConfig);
       // Several statements in one text give a result each; the last one is what was asked for.
       return (Array.isArray(result) ? (result as (typeof result)[]).at(-1)! : result).rows;
     },

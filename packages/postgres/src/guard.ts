@@ -1,14 +1,24 @@
 import { LeaseLostError, OptionError, UnsupportedError, type Grant } from '@solorun/core';
 import type { PostgresPool } from './client.ts';
-import { ident, type Kind } from './schema.ts';
+import type { Key } from './key.ts';
+import type { Locks } from './locks.ts';
+import { ident } from './schema.ts';
+import type { Session } from './session.ts';
 
-interface Place {
-  readonly kind: Kind;
-  readonly schema: string;
-  readonly leaseMs: number | null;
-}
+/** How it is known whether a lease is over. */
+type Place =
+  | { readonly kind: 'lease'; readonly schema: string; readonly leaseMs: number }
+  | {
+      readonly kind: 'advisory';
+      readonly leaseMs: number | null;
+      readonly locks: Locks;
+      readonly key: Key;
+      readonly session: Pick<Session, 'pid' | 'since'>;
+      /** As far as this process knows. */
+      readonly isHeld: () => boolean;
+    };
 
-/** Where the rows of grants are. Not on the grants: those are data, and may travel. */
+/** What the guards of grants have to know. Not on the grants: those are data, and may travel. */
 const places = new WeakMap<Grant, Place>();
 
 export function rememberGuard(grant: Grant, place: Place): void {
@@ -55,20 +65,10 @@ export async function guard({ grant }: Guarded, client: PostgresPool): Promise<v
       `Only leases of postgresAdvisory and postgresLease, with their tables, guard a transaction (lock ${JSON.stringify(grant?.name)}).`,
     );
   }
-  try {
-    await client.query(guardSql(place), [
-      place.kind,
-      grant.name,
-      grant.owner,
-      place.leaseMs === null ? null : Math.ceil(place.leaseMs),
-    ]);
-  } catch (error) {
-    const { code, message } = error as { code?: string; message?: string };
-    if (code === '22P02' && message?.includes(MARK) === true) {
-      throw new LeaseLostError(grant.name, grant.fence, 'taken', { cause: error });
-    }
-    throw error;
-  }
+  const leaseMs = place.leaseMs === null ? null : Math.ceil(place.leaseMs);
+  await askIfHeld(grant, client, guardSql(place), [grant.owner, leaseMs, ...proofOf(place, grant)]);
+  // Released while the statement was on its way.
+  if (place.kind === 'advisory' && !place.isHeld()) await askIfHeld(grant, client, FAIL, []);
   // What is set for a transaction is gone after it: on its own, the statement before was one.
   const { rows } = await client.query("SELECT current_setting('solorun.guard', true) AS guard", []);
   if ((rows[0] as { guard?: string | null } | undefined)?.guard !== grant.owner) {
@@ -78,19 +78,61 @@ export async function guard({ grant }: Guarded, client: PostgresPool): Promise<v
   }
 }
 
-/**
- * FOR KEY SHARE lets renewals pass and keeps takeovers out until the end of the transaction. A cast that fails is what aborts a
- * transaction without a function of ours on the server; the clock in it keeps the planner from trying it beforehand.
- */
-function guardSql({ schema }: Place): string {
-  return `WITH mine AS MATERIALIZED (
-      SELECT 1 FROM ${ident(schema)}.job j WHERE j.kind = $1 AND j.name = $2 AND j.owner = $3 AND j.held FOR KEY SHARE
-    ), idle AS (
+async function askIfHeld(grant: Grant, client: PostgresPool, text: string, values: unknown[]): Promise<void> {
+  try {
+    await client.query(text, values);
+  } catch (error) {
+    const { code, message } = error as { code?: string; message?: string };
+    if (code === '22P02' && message?.includes(MARK) === true) {
+      throw new LeaseLostError(grant.name, grant.fence, 'taken', { cause: error });
+    }
+    throw error;
+  }
+}
+
+function proofOf(place: Place, grant: Grant): unknown[] {
+  if (place.kind === 'lease') return [grant.name];
+  return [place.key.guard, place.isHeld(), place.key.lock, place.session.pid, place.session.since];
+}
+
+/** A cast that fails aborts a transaction without a function of ours on the server. */
+const FAIL = `SELECT ('${MARK}, ' || clock_timestamp())::int AS held`;
+
+function guardSql(place: Place): string {
+  const { first, held } = place.kind === 'lease' ? rowSql(place.schema) : lockSql(place.locks);
+  return `WITH first AS MATERIALIZED (${first}), idle AS (
       SELECT extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) * 1000 AS ms
+      FROM (SELECT count(*) FROM first) AS done
     )
-    SELECT CASE WHEN EXISTS (SELECT FROM mine) THEN 0 ELSE ('${MARK}, ' || clock_timestamp())::int END AS held,
-      set_config('solorun.guard', $3, true) AS guard,
-      CASE WHEN $4::bigint IS NOT NULL AND (idle.ms = 0 OR idle.ms > $4::bigint)
-        THEN set_config('idle_in_transaction_session_timeout', $4::bigint::text, true) END AS bound
+    -- The clock keeps the planner from trying the cast beforehand.
+    SELECT CASE WHEN ${held} THEN 0 ELSE ('${MARK}, ' || clock_timestamp())::int END AS held,
+      set_config('solorun.guard', $1, true) AS guard,
+      CASE WHEN $2::bigint IS NOT NULL AND (idle.ms = 0 OR idle.ms > $2::bigint)
+        THEN set_config('idle_in_transaction_session_timeout', $2::bigint::text, true) END AS bound
     FROM idle`;
+}
+
+interface Proof {
+  readonly first: string;
+  readonly held: string;
+}
+
+/** FOR KEY SHARE lets renewals pass and keeps takeovers out until the end of the transaction. */
+function rowSql(schema: string): Proof {
+  return {
+    first: `SELECT 1 FROM ${ident(schema)}.job j WHERE j.kind = 'lease' AND j.name = $3 AND j.owner = $1 AND j.held FOR KEY SHARE`,
+    held: 'EXISTS (SELECT FROM first)',
+  };
+}
+
+/**
+ * First the lock that guarded transactions share: from then on nobody acquires until the end of this one, and whoever is at it this
+ * moment is waited for. Then the question whether the session still has the lock; bound to `idle`, so that it comes second.
+ */
+function lockSql(locks: Locks): Proof {
+  return {
+    first: 'SELECT pg_advisory_xact_lock_shared($3::bigint)::text',
+    held: `$4 AND ${locks.held('$5::bigint', '($6::int + 0 * idle.ms)::int')}
+      AND coalesce((SELECT s.backend_start = $7::timestamptz FROM pg_stat_activity s WHERE s.pid = $6::int), true)`,
+  };
 }

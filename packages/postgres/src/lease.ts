@@ -13,11 +13,11 @@ import { createBatch, Failure } from './batch.ts';
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
 import { createConnector } from './connector.ts';
 import { rememberGuard } from './guard.ts';
-import { checkStorable, keyOf } from './key.ts';
+import { checkStorable, keysOf } from './key.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { endBackend, openSession, standbyError, type Session } from './session.ts';
-import { inOrder, questions, statementsFor } from './statements.ts';
+import { inOrder, questions, rowStatements, someInOrder, statementsFor, type Pair } from './statements.ts';
 import { createUndo } from './undo.ts';
 import { channelOf, createWatch } from './watch.ts';
 
@@ -81,7 +81,9 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     const beside = Object.keys(options).filter((key) => key !== 'pool' && key !== 'schema' && key !== 'notify');
     if (beside.length > 0) throw new OptionError(`Give postgresLease a pool or ${beside.join(', ')}, not both.`);
   }
+  const keys = keysOf('solorun');
   const statements = statementsFor('lease', schema);
+  const brief = rowStatements(schema);
   const channel = channelOf(schema);
   const active = createActive();
   const link = pool === undefined ? linkBySession() : linkByPool(pool);
@@ -193,12 +195,35 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     }
   }
 
+  /** A row for each that was there and free; of the others nothing is known. */
+  const taking = createBatch<Taking, Row | undefined, typeof ask>(turns(), async (query, asks) => {
+    const columns = [
+      asks.map(({ name }) => name),
+      asks.map(({ owner }) => owner),
+      asks.map(({ host }) => host),
+      asks.map(({ pid }) => pid),
+      asks.map(({ label }) => label ?? null),
+      asks.map(({ lease }) => lease),
+    ];
+    return someInOrder(await query(oneOrMany('solorun_take', brief.take, columns)), asks.length);
+  });
+  const ending = createBatch<Ending, boolean, typeof ask>(turns(), async (query, asks) => {
+    const columns = [
+      asks.map(({ name }) => name),
+      asks.map(({ owner }) => owner),
+      asks.map(({ result }) => result),
+      asks.map(({ error }) => error ?? null),
+    ];
+    return someInOrder(await query(oneOrMany('solorun_end', brief.end, columns, channel)), asks.length).map(
+      (row) => row !== undefined,
+    );
+  });
   const acquiring = createBatch<object, Row, typeof ask>(turns(), tryTogether);
   const renewing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
     const rows = await query({ name: 'solorun_renew', text: statements.renew, values: [questions(asks)] });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
-  const releasing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
+  const releasing = createBatch<Ending, boolean, typeof ask>(turns(), async (query, asks) => {
     const values = [questions(asks), false, channel];
     const rows = await query({ name: 'solorun_release', text: statements.release, values });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
@@ -215,8 +240,17 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   /** A try whose answer never came may hold the name until its lease ends. */
   const undo = createUndo<Session>(async (name, owner, lost) => {
     if (lost?.proxied === false) await ask(endBackend(lost));
-    return releasing.ask({ name, owner, result: 'abandoned' });
+    return releasing.ask({ name, owner, result: 'abandoned', error: undefined });
   });
+
+  async function end(ended: Ending, signal: AbortSignal): Promise<boolean> {
+    // Not held by that owner: it may have been ended by the same one before.
+    return (await ending.ask(ended, signal)) || releasing.ask(ended, signal);
+  }
+
+  async function takeOrAsk(asked: Taking, signal: AbortSignal): Promise<Row> {
+    return (await taking.ask(asked, signal)) ?? acquiring.ask(asked, signal);
+  }
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
     const { name, owner, leaseMs, holder, occurrence } = request;
@@ -232,12 +266,14 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     if (doubt !== undefined) await unlessAborted(doubt, signal);
     callMs = Math.min(callMs, Math.max(SHORTEST_CALL_MS, leaseMs / 2));
     const asked = {
-      ...{ name, key: String(keyOf(name)), owner, host: holder.host, pid: holder.pid, label: holder.label, lease: leaseMs },
+      ...{ name, key: keys.of(name).lock, owner, host: holder.host, pid: holder.pid, label: holder.label, lease: leaseMs },
       ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
     };
     for (let again = 0; ; again += 1) {
       const sent = link.last();
-      const asking = active.track(acquiring.ask(asked, signal));
+      const asking = active.track(
+        again === 0 && occurrence === undefined ? takeOrAsk(asked, signal) : acquiring.ask(asked, signal),
+      );
       const row = await unlessAborted(asking, signal).catch((error: unknown) => {
         const doubtful = asking.then(
           // Granted after the caller had gone.
@@ -272,7 +308,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     renew: ({ name, owner }, signal) => renewing.ask({ name, owner }, signal),
     release: ({ name, owner }, outcome, signal) =>
       active.track(
-        releasing.ask(
+        end(
           {
             name,
             owner,
@@ -286,7 +322,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       if (closed) throw new Error('the provider is closed');
       checkStorable(name);
       if (guarded.delete(name)) await pause(GUARDED_PAUSE_MS, signal);
-      if (!signal.aborted) await watch.until(name, keyOf(name), signal);
+      if (!signal.aborted) await watch.until(name, keys.of(name).lock, signal);
     },
     async inspect(name) {
       checkStorable(name);
@@ -315,6 +351,28 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       await link.close();
     },
   };
+}
+
+interface Taking {
+  readonly name: string;
+  readonly owner: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly label: string | undefined;
+  readonly lease: number;
+}
+
+interface Ending {
+  readonly name: string;
+  readonly owner: string;
+  readonly result: string;
+  readonly error: string | undefined;
+}
+
+/** One question with plain parameters, several with an array for each column. */
+function oneOrMany(name: string, statement: Pair, columns: readonly (readonly unknown[])[], ...more: unknown[]): Statement {
+  if (columns[0]!.length === 1) return { name, text: statement.one, values: [...columns.map(([only]) => only), ...more] };
+  return { name: `${name}_many`, text: statement.many, values: [...columns, ...more] };
 }
 
 /** The pool is the user's: we neither set anything on its connections, nor prepare, nor close it. */

@@ -2,7 +2,9 @@ import { PoolerDetectedError } from './errors.ts';
 import { createBatch, Failure } from './batch.ts';
 import type { Row, Statement } from './client.ts';
 import { standbyError, type Session } from './session.ts';
-import { inOrder, questions, type Statements } from './statements.ts';
+import type { Key } from './key.ts';
+import type { Locks } from './locks.ts';
+import { inOrder, lockStatements, questions, type Pair, type Statements } from './statements.ts';
 
 type Query = (statement: Statement) => Promise<readonly Row[]>;
 
@@ -10,7 +12,8 @@ type Query = (statement: Statement) => Promise<readonly Row[]>;
 export interface LockAsk {
   readonly name: string;
   readonly key: string;
-  /** 0: only look, the lock is held in this process. 1: try. 2: this session has the lock already. */
+  readonly guard: string;
+  /** 0: only look, the lock is held in this process, or was tried for in vain. 1: try. 2: this session has the lock already. */
   readonly mode: 0 | 1 | 2;
   readonly owner: string;
   readonly host: string;
@@ -49,6 +52,15 @@ export interface LockSession {
   /** From now on the lock is held here, and lasts for the session's lease. */
   hold(key: string): void;
   acquire(ask: LockAsk, signal: AbortSignal): Promise<Row>;
+  /**
+   * The lock and its fence alone. Undefined: somebody else holds it. `guarded`: a transaction is under way that its last holder
+   * guarded, and the session does not hold the lock either.
+   *
+   * @param got the session has the lock already
+   */
+  take(key: Key, got: boolean, signal: AbortSignal): Promise<bigint | 'guarded' | undefined>;
+  /** Gives the lock alone back. False: the session did not hold it. */
+  free(key: string, signal: AbortSignal): Promise<boolean>;
   /** Whether the lease is still that owner's. */
   confirm(name: string, owner: string, key: string, signal: AbortSignal): Promise<boolean>;
   release(ask: ReleaseAsk, signal: AbortSignal): Promise<boolean>;
@@ -63,6 +75,8 @@ export interface LockSessionTerms {
   readonly kind: string;
   readonly leaseMs: number | null;
   readonly statements: Statements;
+  readonly locks: Locks;
+  readonly schema: string;
   readonly channel: string;
   /** Without a schema of ours: bare locks, one statement each. */
   readonly plain: boolean;
@@ -84,7 +98,9 @@ const CALL_MS = 5_000;
 const PATIENCE_MS = 15_000;
 
 export function createLockSession(session: Session, terms: LockSessionTerms): LockSession {
-  const { leaseMs, statements, channel, kind, plain, lapsed } = terms;
+  const { leaseMs, statements, locks, schema, channel, kind, plain, lapsed } = terms;
+  const lockStatement = lockStatements(schema, locks);
+  const plainly = plainStatements(locks);
   const keys = new Map<string, { until: number }>();
   let blocked = false;
   let beating = false;
@@ -129,10 +145,21 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   ).unref();
   session.lost.addEventListener('abort', () => clearInterval(timer), { once: true });
 
+  /** Whoever gives up on a release will not ask again, and the heartbeat would keep the lock. */
+  function forgetSoon(key: string | undefined): void {
+    const held = key === undefined ? undefined : keys.get(key);
+    if (held !== undefined) held.until = Math.min(held.until, performance.now() + UNRELEASED_MS);
+  }
+
   const turn = (job: (query: Query) => Promise<void>): Promise<void> =>
     session.inLine((ask) => job((statement) => ask(statement, timeoutMs())));
 
   /** Session locks survive the failure of the statement that took them. */
+  async function letGo(ask: Query, tried: readonly string[]): Promise<void> {
+    const text = `SELECT ${locks.call('pg_advisory_unlock', 'a.key')} FROM unnest($1::bigint[]) AS a(key)`;
+    await ask({ text, values: [arrayOf(tried)] }).catch((worse: unknown) => session.destroy(worse as Error));
+  }
+
   async function tryTogether(ask: Query, asks: readonly LockAsk[]): Promise<readonly (Row | Failure)[]> {
     try {
       const values = [questions(asks), asks.every(({ at_ms }) => at_ms === undefined)];
@@ -141,9 +168,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     } catch (error) {
       if (session.lost.aborted) throw error;
       const tried = asks.filter(({ mode }) => mode !== 0).map(({ key }) => key);
-      await ask({ text: 'SELECT pg_advisory_unlock(key) FROM unnest($1::bigint[]) AS key', values: [tried] }).catch(
-        (worse: unknown) => session.destroy(worse as Error),
-      );
+      await letGo(ask, tried);
       if (asks.length === 1 || session.lost.aborted) throw error;
       // One of them is at fault, and the others should not suffer for it.
       const alone: (Row | Failure)[] = [];
@@ -164,7 +189,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   async function tryPlainly(ask: Query, asks: readonly LockAsk[]): Promise<readonly Row[]> {
     const rows: Row[] = [];
     for (const { key, mode } of asks) {
-      const [row] = await ask({ name: `solorun_plain_${mode}`, text: PLAIN[mode], values: [key] });
+      const [row] = await ask({ name: `solorun_plain_${mode}`, text: plainly.take[mode], values: [key] });
       rows.push(row!);
     }
     return rows;
@@ -172,9 +197,30 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
 
   const acquiring = createBatch<LockAsk, Row, Query>(turn, plain ? tryPlainly : tryTogether);
 
+  async function takeTogether(ask: Query, asks: readonly Key[]): Promise<readonly string[]> {
+    try {
+      return await answersOf(ask, 'solorun_take', lockStatement.take, [
+        asks.map(({ lock }) => lock),
+        asks.map(({ guard }) => guard),
+      ]);
+    } catch (error) {
+      if (!session.lost.aborted)
+        await letGo(
+          ask,
+          asks.map(({ lock }) => lock),
+        );
+      throw error;
+    }
+  }
+
+  const taking = createBatch<Key, string, Query>(turn, takeTogether);
+  const freeing = createBatch<string, string, Query>(turn, (ask, asks) =>
+    answersOf(ask, 'solorun_free', lockStatement.free, [asks]),
+  );
+
   const confirming = createBatch<{ name: string; owner: string }, boolean, Query>(turn, async (ask, asks) => {
     const rows = plain
-      ? await ask({ name: 'solorun_plain_beat', text: PLAIN_BEAT, values: [questions(asks)] })
+      ? await ask({ name: 'solorun_plain_beat', text: plainly.beat, values: [questions(asks)] })
       : await ask({ name: 'solorun_confirm', text: statements.renew, values: [questions(asks)] });
     look(rows[0]);
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
@@ -182,7 +228,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
 
   const releasing = createBatch<ReleaseAsk, boolean, Query>(turn, async (ask, asks) => {
     const rows = plain
-      ? await ask({ name: 'solorun_plain_release', text: PLAIN_RELEASE, values: [questions(asks)] })
+      ? await ask({ name: 'solorun_plain_release', text: plainly.release, values: [questions(asks)] })
       : await ask({
           name: 'solorun_release',
           text: statements.release,
@@ -206,6 +252,21 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     keys,
     query,
     acquire: (ask, signal) => acquiring.ask(ask, signal),
+    async take(key, got, signal) {
+      const answer = got
+        ? (await query({ name: 'solorun_keep', text: lockStatement.keep, values: [key.lock, key.guard] }))[0]?.['answers']
+        : await taking.ask(key, signal);
+      if (answer == null || answer === '') return undefined;
+      return answer === 'guarded' ? answer : BigInt(answer);
+    },
+    async free(key, signal) {
+      try {
+        return (await freeing.ask(key, signal)) === 'true';
+      } catch (error) {
+        forgetSoon(key);
+        throw error;
+      }
+    },
     hold: (key) => void keys.set(key, { until: performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY) }),
     async confirm(name, owner, key, signal) {
       const ours = await confirming.ask({ name, owner }, signal);
@@ -217,23 +278,28 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       try {
         return await releasing.ask(ask, signal);
       } catch (error) {
-        // Whoever gives up on it will not ask again, and the heartbeat would keep the lock.
-        const held = ask.key === undefined ? undefined : keys.get(ask.key);
-        if (held !== undefined) held.until = Math.min(held.until, performance.now() + UNRELEASED_MS);
+        forgetSoon(ask.key);
         throw error;
       }
     },
     async block(key, sliceMs) {
       blocked = true;
       try {
-        await session.query({ name: 'solorun_wait', text: 'SELECT pg_advisory_lock($1)::text', values: [key] }, sliceMs + CALL_MS);
+        await session.query(
+          { name: 'solorun_wait', text: `SELECT ${locks.call('pg_advisory_lock', '$1::bigint')}::text`, values: [key] },
+          sliceMs + CALL_MS,
+        );
         return true;
       } catch (error) {
         const { code } = error as { code?: string };
         // lock_not_available: the slice is over. query_canceled: an operator did it.
         if (code !== '55P03' && code !== '57014') throw error;
         // Either may strike just after the lock was granted, and an error does not give a session lock back.
-        const [row] = await query({ name: 'solorun_mine', text: MINE, values: [key] });
+        const [row] = await query({
+          name: 'solorun_mine',
+          text: `SELECT ${locks.held('$1::bigint', 'pg_backend_pid()')}::text AS mine`,
+          values: [key],
+        });
         return row?.['mine'] === 'true';
       } finally {
         blocked = false;
@@ -249,28 +315,43 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   };
 }
 
-const at = (key: string): string => `l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND l.classid = ((${key} >> 32) & 4294967295)::oid AND l.objid = (${key} & 4294967295)::oid`;
+/** One with plain parameters, several with arrays: an answer for each, in order. */
+async function answersOf(ask: Query, name: string, statement: Pair, columns: readonly (readonly string[])[]): Promise<string[]> {
+  const count = columns[0]!.length;
+  const [row] =
+    count === 1
+      ? await ask({ name, text: statement.one, values: columns.map(([only]) => only) })
+      : await ask({ name: `${name}_many`, text: statement.many, values: columns.map(arrayOf) });
+  const answers = row?.['answers'] ?? '';
+  return count === 1 ? [answers] : answers.split(',');
+}
 
-const MINE = `SELECT EXISTS (SELECT FROM pg_locks l WHERE ${at('$1::bigint')} AND l.pid = pg_backend_pid())::text AS mine`;
+/** Of numbers: nothing in them needs quotes. */
+function arrayOf(values: readonly string[]): string {
+  return `{${values.join(',')}}`;
+}
 
 const BEAT = 'pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby';
 
 /** What a role can do that may create nothing. The holder is read off the name that its session gave itself. */
-const plainTry = (got: string): string => `WITH tried AS MATERIALIZED (SELECT $1::bigint AS key, ${got} AS fence)
-  SELECT (t.fence IS NOT NULL)::text AS got, t.fence::text AS fence, s.application_name AS session,
-    round((extract(epoch FROM s.backend_start) * 1000)::numeric)::text AS since,
-    round((extract(epoch FROM clock_timestamp()) * 1000)::numeric)::text AS now
-  FROM tried t LEFT JOIN LATERAL (
-    SELECT a.application_name, a.backend_start FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-    WHERE t.fence IS NULL AND ${at('t.key')} LIMIT 1
-  ) s ON true`;
-const PLAIN = [
-  plainTry('NULL::xid8'),
-  plainTry('CASE WHEN pg_try_advisory_lock($1::bigint) THEN pg_current_xact_id() END'),
-  plainTry('pg_current_xact_id()'),
-] as const;
-const PLAIN_BEAT = `SELECT a.ord::text, 'true' AS ours, ${BEAT} FROM json_to_recordset($1::json) AS a(ord int)`;
-const PLAIN_RELEASE = `SELECT a.ord::text, 'false' AS ours, (CASE WHEN a.key IS NOT NULL THEN pg_advisory_unlock(a.key) END)::text AS freed
-  FROM json_to_recordset($1::json) AS a(ord int, key bigint)`;
+function plainStatements(locks: Locks): { take: Readonly<Record<LockAsk['mode'], string>>; beat: string; release: string } {
+  const take = (got: string): string => `WITH tried AS MATERIALIZED (SELECT $1::bigint AS key, ${got} AS fence)
+    SELECT (t.fence IS NOT NULL)::text AS got, t.fence::text AS fence, s.application_name AS session,
+      round((extract(epoch FROM s.backend_start) * 1000)::numeric)::text AS since,
+      round((extract(epoch FROM clock_timestamp()) * 1000)::numeric)::text AS now
+    FROM tried t LEFT JOIN LATERAL (
+      SELECT a.application_name, a.backend_start FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+      WHERE t.fence IS NULL AND ${locks.at('t.key')} LIMIT 1
+    ) s ON true`;
+  return {
+    take: {
+      0: take('NULL::xid8'),
+      1: take(`CASE WHEN ${locks.call('pg_try_advisory_lock', '$1::bigint')} THEN pg_current_xact_id() END`),
+      2: take('pg_current_xact_id()'),
+    },
+    beat: `SELECT a.ord::text, 'true' AS ours, ${BEAT} FROM json_to_recordset($1::json) AS a(ord int)`,
+    release: `SELECT a.ord::text, 'false' AS ours,
+        (CASE WHEN a.key IS NOT NULL THEN ${locks.call('pg_advisory_unlock', 'a.key')} END)::text AS freed
+      FROM json_to_recordset($1::json) AS a(ord int, key bigint)`,
+  };
+}

@@ -68,6 +68,8 @@ export function createOpening({ kind, connection, schema, onWarning }: OpeningTe
         tcp_keepalives_count: '3',
         tcp_user_timeout: String(Math.max(1_000, Math.ceil(leaseMs ?? 20_000))),
         client_connection_check_interval: '1000',
+        // A plain lock is flushed by nothing; what must survive a crash says so itself, and fences leap over it.
+        synchronous_commit: 'off',
         lock_timeout: String(lockTimeoutMs === undefined ? CONNECT_MS : Math.round(lockTimeoutMs * (0.9 + Math.random() / 5))),
       },
     });

@@ -3,23 +3,28 @@ import type { LockSession } from './lock-session.ts';
 /** Keeps room in the server's lock table, which all its clients share: when it is full, nobody can connect or read. */
 export interface Room {
   /**
-   * There must be room for the locks held here and for those that are being tried for, the one that asks included.
+   * There must be room for the locks held here and for those that are being tried for, the one that asks included. True: it is time
+   * to look at the server's table too.
    *
    * @throws Error
    */
-  check(on: LockSession, held: number, trying: number): Promise<void>;
+  look(held: number, trying: number): boolean;
+  /** @throws Error */
+  check(on: LockSession, trying: number): Promise<void>;
 }
 
 /** After each so many locks more, the server's lock table is looked at. */
 const LOOK_EVERY = 250;
 /** Postgres gives the lock table room for about twice its nominal size; this much of the nominal size is left to locks like ours. */
 const FILL = 1.6;
+/** Beside the lock that is tried for, the one of guarded transactions, for a moment. */
+const PER_TRY = 2;
 
 export function createRoom(maxLocks: number): Room {
   let lookAgainAt = LOOK_EVERY;
 
   return {
-    async check(on, held, trying) {
+    look(held, trying) {
       const count = held + trying;
       if (count > maxLocks) {
         throw new Error(
@@ -29,13 +34,16 @@ export function createRoom(maxLocks: number): Room {
       }
       if (count < lookAgainAt) {
         lookAgainAt = Math.min(lookAgainAt, count + LOOK_EVERY);
-        return;
+        return false;
       }
       lookAgainAt = count + LOOK_EVERY;
+      return true;
+    },
+    async check(on, trying) {
       const [row] = await on.query({ name: 'solorun_room', text: ROOM });
-      if (Number(row?.['used']) + trying > Number(row?.['size']) * FILL) {
+      if (Number(row?.['used']) + PER_TRY * trying > Number(row?.['size']) * FILL) {
         // Whoever comes next looks too.
-        lookAgainAt = count;
+        lookAgainAt = 0;
         throw new Error(
           `the lock table of the server is nearly full (${row?.['used']} locks; it is made for ${row?.['size']}): beyond that it ` +
             'would refuse connections and reads. Raise max_locks_per_transaction, hold fewer locks, or use postgresLease',

@@ -72,14 +72,10 @@ export async function openSession(terms: SessionTerms): Promise<Session> {
       text: `SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby,
         (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS since`,
     };
-    const [greeting] = await bounded(client, loss, client.query(look), timeoutMs);
+    const bound = createBound(client, loss);
+    const [greeting] = await bound(client.query(look), timeoutMs);
     if (greeting?.['standby'] === 'true') throw standbyError(kind);
-    const [server] = await bounded(
-      client,
-      loss,
-      client.query({ text: "SELECT current_setting('server_version_num') AS version" }),
-      timeoutMs,
-    );
+    const [server] = await bound(client.query({ text: "SELECT current_setting('server_version_num') AS version" }), timeoutMs);
     const version = Number(server?.['version']);
     if (version < OLDEST) {
       throw new ProviderError(
@@ -151,10 +147,11 @@ function createSession(
   loss: AbortController,
   about: Pick<Session, 'pid' | 'since' | 'version' | 'proxied' | 'direct'>,
 ): Session {
-  let tail: Promise<unknown> = Promise.resolve();
+  let tail: Promise<unknown> | undefined;
   let sentAt = performance.now();
   let answeredAt = sentAt;
   let waiting = 0;
+  const bound = createBound(client, loss);
   client.keepAlive(false);
 
   const destroy = (reason: Error): void => {
@@ -165,14 +162,21 @@ function createSession(
   async function now(statement: Statement, timeoutMs: number): Promise<readonly Row[]> {
     sentAt = performance.now();
     const { text, values } = statement;
-    const rows = await bounded(
-      client,
-      loss,
-      client.query(about.direct ? statement : { text, ...(values && { values }) }),
-      timeoutMs,
-    );
+    const rows = await bound(client.query(about.direct ? statement : { text, ...(values && { values }) }), timeoutMs);
     answeredAt = performance.now();
     return rows;
+  }
+
+  async function take<T>(before: Promise<unknown> | undefined, job: (query: typeof now) => Promise<T>): Promise<T> {
+    // What is asked keeps the process alive; a lock that is merely held does not.
+    if ((waiting += 1) === 1) client.keepAlive(true);
+    try {
+      if (before !== undefined) await before.catch(() => {});
+      loss.signal.throwIfAborted();
+      return await job(now);
+    } finally {
+      if ((waiting -= 1) === 0) client.keepAlive(false);
+    }
   }
 
   const session: Session = {
@@ -185,24 +189,12 @@ function createSession(
       return answeredAt;
     },
     query: (statement, timeoutMs) => session.inLine((query) => query(statement, timeoutMs)),
-    async inLine(job) {
-      const before = tail;
-      // What is asked keeps the process alive; a lock that is merely held does not.
-      if ((waiting += 1) === 1) client.keepAlive(true);
-      const turn = (async () => {
-        await before;
-        loss.signal.throwIfAborted();
-        return job(now);
-      })();
-      tail = turn.then(
-        () => {},
-        () => {},
-      );
-      try {
-        return await turn;
-      } finally {
-        if ((waiting -= 1) === 0) client.keepAlive(false);
-      }
+    inLine(job) {
+      const turn = take(tail, job);
+      tail = turn;
+      const end = (): void => void (tail === turn && (tail = undefined));
+      turn.then(end, end);
+      return turn;
     },
     onNotification: (listener) => client.onNotification(listener),
     destroy,
@@ -220,27 +212,41 @@ function createSession(
 }
 
 /** Waits for an answer, but no longer than until the session ends or the time is over; then it ends the session. */
-async function bounded<T>(client: PostgresClient, loss: AbortController, answer: Promise<T>, timeoutMs: number): Promise<T> {
-  let onLost: () => void = () => {};
-  const over = new Promise<never>((_, reject) => {
-    onLost = () => reject(loss.signal.reason as Error);
-    if (loss.signal.aborted) onLost();
-    else loss.signal.addEventListener('abort', onLost, { once: true });
-  });
-  const timer = setTimeout(() => {
-    // The driver would leave the statement running, and everything behind it waiting.
-    loss.abort(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
-    client.destroy();
-  }, timeoutMs);
-  try {
-    return await Promise.race([answer, over]);
-  } finally {
-    clearTimeout(timer);
-    loss.signal.removeEventListener('abort', onLost);
-    // The loser of the race must not become an unhandled rejection.
-    answer.catch(() => {});
-    over.catch(() => {});
-  }
+function createBound(client: PostgresClient, loss: AbortController): <T>(answer: Promise<T>, timeoutMs: number) => Promise<T> {
+  const waiting = new Set<(reason: unknown) => void>();
+  loss.signal.addEventListener(
+    'abort',
+    () => {
+      for (const reject of waiting) reject(loss.signal.reason);
+    },
+    { once: true },
+  );
+  return (answer, timeoutMs) =>
+    new Promise((resolve, reject) => {
+      if (loss.signal.aborted) {
+        // Nobody hears how it ends.
+        answer.catch(() => {});
+        return reject(loss.signal.reason as Error);
+      }
+      const timer = setTimeout(() => {
+        // The driver would leave the statement running, and everything behind it waiting.
+        loss.abort(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
+        client.destroy();
+      }, timeoutMs);
+      const end = (): void => {
+        clearTimeout(timer);
+        waiting.delete(lose);
+      };
+      const lose = (reason: unknown): void => {
+        end();
+        reject(reason);
+      };
+      waiting.add(lose);
+      answer.then((value) => {
+        end();
+        resolve(value);
+      }, lose);
+    });
 }
 
 /** For values of settings alone, which are ours or a host's name. */

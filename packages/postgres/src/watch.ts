@@ -7,7 +7,7 @@ import { DEFAULT_SCHEMA } from './schema.ts';
  */
 export interface Watch {
   /** Resolves when the name is worth a try, or `signal` aborts. Rejects if the server could not be asked. */
-  until(name: string, key: bigint, signal: AbortSignal): Promise<void>;
+  until(name: string, key: string, signal: AbortSignal): Promise<void>;
   /** A notification came. */
   notified(payload: string): void;
   /** Notifications may have been missed. */
@@ -67,7 +67,7 @@ export function createWatch({ look, everyMs }: WatchTerms): Watch {
           else reject(error);
         };
         const onAbort = (): void => wake();
-        const waiter: Waiter = { key: String(key), wake };
+        const waiter: Waiter = { key, wake };
         set.add(waiter);
         signal.addEventListener('abort', onAbort, { once: true });
         // The first look leaves word at the server that somebody waits, and finds what came free since the try.

@@ -47,8 +47,8 @@ function record(of: JobRecord | undefined): unknown {
   return { name, held, owner, host: holder.host, occurrence, lastError, scheduleHash, succeeded, lasted };
 }
 
-function answer(of: AcquireResult): unknown {
-  if (of.acquired) return { attempt: of.grant.attempt, previous: of.grant.previous };
+function answer(of: AcquireResult, { occurrence }: AcquireRequest): unknown {
+  if (of.acquired) return { attempt: of.grant.attempt, previous: occurrence && of.grant.previous };
   return { reason: of.reason, host: of.reason === 'held' ? of.holder?.host : undefined, record: record(of.record) };
 }
 
@@ -66,8 +66,12 @@ it(
       const held: { replica: number; grants: Grant[] }[] = [];
       const told = async (ask: (fleet: LockProvider[], index: number) => Promise<unknown>): Promise<void> => {
         const answers: unknown[] = [];
-        for (const [index, fleet] of fleets.entries())
-          answers.push([await ask(fleet, index), record(await fleet[0]!.inspect(name))]);
+        for (const [index, fleet] of fleets.entries()) {
+          const answered = await ask(fleet, index);
+          // Whoever is asked writes down first what it has not yet.
+          const records = [await fleet[1]!.inspect(name), await fleet[0]!.inspect(name)];
+          answers.push([answered, record(records[1])]);
+        }
         expect(answers[1]).toEqual(answers[0]);
         expect(answers[2]).toEqual(answers[0]);
       };
@@ -86,7 +90,7 @@ it(
           await told(async (fleet) => {
             const result = await fleet[step.replica]!.tryAcquire(request, never);
             if (result.acquired) grants.push(result.grant);
-            return answer(result);
+            return answer(result, request);
           });
           if (grants.length > 0) held.push({ replica: step.replica, grants });
           continue;

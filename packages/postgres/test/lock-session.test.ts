@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Row, Statement } from '../src/client.ts';
 import { createLockSession } from '../src/lock-session.ts';
 import type { Session } from '../src/session.ts';
+import { locksOf } from '../src/locks.ts';
 import { statementsFor } from '../src/statements.ts';
 import { never } from './server.ts';
 
@@ -27,7 +28,16 @@ function mocked(answer: (statement: Statement) => Promise<readonly Row[]>): { se
 }
 
 const statements = statementsFor('advisory', 'solorun');
-const terms = { kind: 'mocked', leaseMs: 60_000, statements, channel: 'x', plain: false, lapsed: () => {} };
+const terms = {
+  kind: 'mocked',
+  leaseMs: 60_000,
+  statements,
+  locks: locksOf(false),
+  schema: 'solorun',
+  channel: 'x',
+  plain: false,
+  lapsed: () => {},
+};
 
 describe('a heartbeat', () => {
   it.each([

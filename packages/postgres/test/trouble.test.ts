@@ -80,7 +80,7 @@ describe.each(both)('%s', (kind, open) => {
   it('lets one bad question fail alone', async () => {
     const provider = stage.open(open({ connectionString: stage.server.url }));
     await acquired(provider, `${kind} good`);
-    const tries = Array.from({ length: 20 }, (_, n) =>
+    const tries = Array.from({ length: 20 }, async (_, n) =>
       provider.tryAcquire(asked(`${kind} good ${n}`, { occurrence: { at: new Date(0), attempts: n === 7 ? 2 ** 40 : 1 } }), never),
     );
     const settled = await Promise.allSettled(tries);
@@ -173,13 +173,30 @@ describe('postgresAdvisory', () => {
 
   it('gives back a lock without end whose release failed, instead of keeping it for ever', { timeout: 40_000 }, async () => {
     const provider = open();
-    const grant = await acquired(provider, 'unreleased', { leaseMs: null });
+    const once = { occurrence: { at: new Date(0), attempts: 1 } };
+    const grant = await acquired(provider, 'unreleased', { leaseMs: null, ...once });
     await stage.sql(`CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$;
       CREATE TRIGGER full_disk BEFORE UPDATE ON solorun.job FOR EACH ROW WHEN (NEW.name = 'unreleased') EXECUTE FUNCTION full_disk()`);
     await expect(provider.release(grant, { result: 'done' }, never)).rejects.toThrow('disk full');
     await stage.sql('DROP TRIGGER full_disk ON solorun.job');
     await until('it is free', async () => (await locks()) === 0, 15_000);
     expect(await provider.tryAcquire(asked('unreleased'), never)).toMatchObject({ acquired: true });
+  });
+
+  it('says once that records cannot be written, and the locks do not suffer', { timeout: 30_000 }, async () => {
+    const told: string[] = [];
+    const [provider, other] = [open({ onWarning: (message: string) => told.push(message) }), open()];
+    await stage.sql(`CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$;
+      CREATE TRIGGER full_disk BEFORE INSERT ON solorun.job FOR EACH ROW WHEN (NEW.name = 'unwritten') EXECUTE FUNCTION full_disk()`);
+    const grant = await acquired(provider, 'unwritten');
+    await until('it is told', () => told.length > 0);
+    expect(await other.tryAcquire(asked('unwritten'), never)).toMatchObject({ reason: 'held' });
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await stage.sql('DROP TRIGGER full_disk ON solorun.job');
+    await until('it is written', async () => (await other.inspect('unwritten'))?.owner === grant.owner);
+    expect(told).toEqual([expect.stringMatching(/record .* cannot be written: disk full/)]);
+    expect(await provider.release(grant, { result: 'done' }, never)).toBe(true);
+    await acquired(other, 'unwritten');
   });
 
   it('never claims an occurrence on a session that began without the tables', async () => {

@@ -105,6 +105,12 @@ export async function failed(provider: LockProvider, grant: Grant, error = 'it b
   return provider.release(grant, { result: 'failed', error }, new AbortController().signal);
 }
 
+/** Until others see in the record what happened. */
+export async function recorded(fleet: Pick<Fleet, 'pass'>, provider: LockProvider): Promise<void> {
+  const { recordLagMs = 0 } = provider.guarantees;
+  if (recordLagMs > 0) await fleet.pass(recordLagMs);
+}
+
 /** Tries until the name is acquired, as whoever takes over an expired lease does. */
 export async function takeOver(
   fleet: Fleet,

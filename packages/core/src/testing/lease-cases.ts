@@ -11,6 +11,7 @@ import {
   mustRefuse,
   newName,
   renew,
+  recorded,
   request,
   takeOver,
   tryIt,
@@ -143,11 +144,12 @@ export function leaseCases(options: ContractOptions): ContractCase[] {
       await mustRefuse(a, name, 'held');
     }),
 
-    promise('G6', 'releases by what the record tells, for an operator, and the holder learns of it', async ({ open }) => {
+    promise('G6', 'releases by what the record tells, for an operator, and the holder learns of it', async ({ open, pass }) => {
       const [a, b] = [await open(), await open()];
       if (!a.guarantees.occurrences) return;
       const name = newName();
       const grant = await mustAcquire(a, name);
+      await recorded({ pass }, a);
       const record = await b.inspect(name);
       assert(record !== undefined);
       const { owner, fence } = record;
@@ -159,13 +161,14 @@ export function leaseCases(options: ContractOptions): ContractCase[] {
       await mustAcquire(b, name);
     }),
 
-    promise('G6', 'takes a second release quietly, and for no other lease than its own', async ({ open }) => {
+    promise('G6', 'takes a second release quietly, and for no other lease than its own', async ({ open, pass }) => {
       const [a, b] = [await open(), await open()];
       const name = newName();
       const first = await mustAcquire(a, name);
       assert.equal(await done(a, first), true);
       await done(a, first);
       await mustAcquire(b, name);
+      await recorded({ pass }, b);
       assert.equal(await done(a, first), false);
       await mustRefuse(a, name, 'held');
     }),

@@ -10,6 +10,7 @@ import {
   mustRefuse,
   newName,
   occurrence,
+  recorded,
   renew,
   request,
   takeOver,
@@ -172,10 +173,11 @@ export function occurrenceCases(options: ContractOptions): ContractCase[] {
       assert(success.lastDurationMs !== undefined && success.lastDurationMs >= 0);
     }),
 
-    promise('G4', 'lists the records whose names start as asked', async (a, b) => {
+    promise('G4', 'lists the records whose names start as asked', async (a, b, fleet) => {
       const base = newName();
       const names = [`${base}/one`, `${base}/two`, `${base}%`, `${base}_three`];
       for (const name of names) await mustAcquire(a, name);
+      await recorded(fleet, a);
       const listed = async (prefix: string): Promise<string[]> => {
         const found: string[] = [];
         for await (const record of b.list(prefix)) found.push(record.name);
