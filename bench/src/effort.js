@@ -9,7 +9,7 @@
  * @property {number} rounds Of rows with many locks at once.
  * @property {number} sliceMs How long one contender goes on in one such round, in ms.
  * @property {number} handOffs Per segment and contender.
- * @property {number} kills Of holders, per contender.
+ * @property {number} kills Of holders, per segment and contender.
  * @property {number} waiters On one name, in one process.
  * @property {number} windowMs How long statements are counted, in ms.
  * @property {number} leases Renewed together.
@@ -23,7 +23,7 @@ export const full = {
   rounds: 12,
   sliceMs: 200,
   handOffs: 6,
-  kills: 12,
+  kills: 2,
   waiters: 200,
   windowMs: 15_000,
   leases: 1_000,

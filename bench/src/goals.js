@@ -1,7 +1,7 @@
 // @ts-check
 // What we have set out to reach.
 
-import { compare } from './result.js';
+import { compare, lineOf } from './result.js';
 
 /** @import { Group } from './result.js' */
 
@@ -23,6 +23,17 @@ export const goals = [
   atLeast('lease-64', '64 names at once ≥ 10 × verrou on kysely', 10, ratio('ours', 'verrou')),
   atMost('lockfile', '`run()` ≤ 4 × a synchronous exclusive create, write and unlink', 4, ratio('ours', 'raw')),
   atMost('memory', '`run()` ≤ async-mutex `runExclusive`', 1, ratio('ours', 'async-mutex')),
+  atMost('handoff-advisory', 'hand-off ≤ 1.5 × raw blocking', 1.5, ratio('ours', 'raw')),
+  atMost('handoff-lease', 'hand-off ≤ 1.5 × raw LISTEN and NOTIFY', 1.5, ratio('ours', 'raw')),
+  atMost('handoff-lockfile', 'hand-off ≤ 1.5 × a watched directory', 1.5, ratio('ours', 'raw')),
+  atMost('failover', 'a killed holder is followed in ≤ 2 × the time of raw blocking', 2, ratio('ours', 'raw')),
+  atMost('failover', 'a killed holder is followed within 100 ms', 100, (group) => lineOf(group, 'ours').value),
+  atMost('waiters', '200 waiters, session locks: ≤ 1 statement per second', 1, (group) => lineOf(group, 'advisory').value),
+  atMost('waiters', '200 waiters, session locks: ≤ 2 sessions', 2, further('advisory', 'sessions')),
+  atMost('waiters', '200 waiters, lease rows: ≤ 1 statement per second', 1, (group) => lineOf(group, 'lease').value),
+  atMost('waiters', '200 waiters, lease rows: ≤ 2 sessions', 2, further('lease', 'sessions')),
+  atMost('renew-advisory', '1,000 leases are renewed by 1 statement', 1, further('ours', 'statements')),
+  atMost('renew-lease', '1,000 leases are renewed by 1 statement', 1, further('ours', 'statements')),
 ];
 
 /** @param {Goal} goal @param {Group} group */
@@ -43,4 +54,9 @@ function atLeast(row, says, bound, measured) {
 /** @param {string} of @param {string} to @returns {Goal['measured']} */
 function ratio(of, to) {
   return (group) => compare(group, of, to).median;
+}
+
+/** @param {string} id @param {string} column @returns {Goal['measured']} */
+function further(id, column) {
+  return (group) => lineOf(group, id).also?.[column] ?? Number.NaN;
 }

@@ -28,6 +28,8 @@ try {
   tell(error instanceof BadArguments ? `${error.message}\n\n${HELP}` : String(error instanceof Error ? error.stack : error));
   process.exitCode = error instanceof BadArguments ? 64 : 1;
 }
+// Node 20 may spin for ever in its own cleaning up when sockets were reset (net.Socket.resetAndDestroy, as proxies do it). This skips it.
+process.exit();
 
 async function main() {
   const settings = readArguments(process.argv.slice(2));

@@ -1,9 +1,13 @@
 // @ts-check
 
 import { advisory, advisoryAtOnce } from './rows/advisory.js';
+import { failover } from './rows/failover.js';
+import { handOffAdvisory, handOffLease, handOffLockfile } from './rows/handoff.js';
 import { lease, leaseAtOnce } from './rows/lease.js';
 import { lockfile } from './rows/lockfile.js';
 import { memory } from './rows/memory.js';
+import { renewAdvisory, renewLease } from './rows/renewal.js';
+import { waiters } from './rows/waiters.js';
 
 /** @import { Effort } from './effort.js' */
 /** @import { Group } from './result.js' */
@@ -16,4 +20,18 @@ import { memory } from './rows/memory.js';
  */
 
 /** @type {readonly Row[]} */
-export const rows = [advisory, advisoryAtOnce, lease, leaseAtOnce, lockfile, memory];
+export const rows = [
+  advisory,
+  advisoryAtOnce,
+  lease,
+  leaseAtOnce,
+  lockfile,
+  memory,
+  handOffAdvisory,
+  handOffLease,
+  handOffLockfile,
+  failover,
+  waiters,
+  renewAdvisory,
+  renewLease,
+];

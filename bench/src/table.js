@@ -45,7 +45,7 @@ export function goalsOf(groups) {
     rows: goals.flatMap((goal) => {
       const group = groups.find(({ row }) => row === goal.row);
       if (group === undefined) return [];
-      return [[goal.says, goal.row, factor(goal.measured(group)), isReached(goal, group) ? '✓' : '✗']];
+      return [[goal.says, goal.row, figure(goal.measured(group)), isReached(goal, group) ? '✓' : '✗']];
     }),
   };
 }
