@@ -28,26 +28,27 @@ const FORMAT = 1;
 
 /** JSON on several lines with readable times: `cat` is the first tool that anybody reaches for. */
 export function writeRecord(record: LockRecord): string {
-  const { name, state, owner, holder, leaseMs, proof, claimed, lastDurationMs, lastError, scheduleHash } = record;
-  const shown = {
-    solorun: FORMAT,
-    name,
-    state,
-    holder,
-    acquiredAt: iso(record.acquiredAt),
-    leaseMs,
-    occurrence: writeOccurrence(record.occurrence),
-    lastStartedAt: iso(record.lastStartedAt),
-    lastSuccessAt: iso(record.lastSuccessAt),
-    lastDurationMs,
-    lastError,
-    owner,
-    claimed,
-    previous: writeOccurrence(record.previous),
-    scheduleHash,
-    proof,
+  const lines: string[] = [];
+  const put = (key: string, json: string | undefined): void => {
+    if (json !== undefined) lines.push(`  "${key}": ${json}`);
   };
-  return `${JSON.stringify(shown, undefined, 2)}\n`;
+  put('solorun', String(FORMAT));
+  put('name', JSON.stringify(record.name));
+  put('state', JSON.stringify(record.state));
+  put('holder', sameAsBefore(record.holder));
+  put('acquiredAt', iso(record.acquiredAt));
+  put('leaseMs', JSON.stringify(record.leaseMs));
+  put('occurrence', onOneLine(record.occurrence));
+  put('lastStartedAt', iso(record.lastStartedAt));
+  put('lastSuccessAt', iso(record.lastSuccessAt));
+  put('lastDurationMs', JSON.stringify(record.lastDurationMs));
+  put('lastError', JSON.stringify(record.lastError));
+  put('owner', JSON.stringify(record.owner));
+  put('claimed', JSON.stringify(record.claimed));
+  put('previous', onOneLine(record.previous));
+  put('scheduleHash', JSON.stringify(record.scheduleHash));
+  put('proof', sameAsBefore(record.proof));
+  return `{\n${lines.join(',\n')}\n}\n`;
 }
 
 /** Undefined: not a whole record, as a crash of the machine can leave it. @throws if it is a record of a later form. */
@@ -106,17 +107,31 @@ export function jobRecord(record: LockRecord, fence: bigint, expiresAt: Date | n
   };
 }
 
+function onOneLine(value: object | undefined): string | undefined {
+  return value && JSON.stringify(value, undefined, 1).replaceAll(/\n */g, ' ');
+}
+
+/** What a process says of itself is the same object, and so the same text, each time. */
+function sameAsBefore(value: object): string | undefined {
+  let text = texts.get(value);
+  if (text === undefined) texts.set(value, (text = onOneLine(value)!));
+  return text;
+}
+
+const texts = new WeakMap<object, string>();
+
+/** Most records say one moment twice. */
+let lastMoment = { ms: 0, text: '"1970-01-01T00:00:00.000Z"' };
+
 function iso(ms: number | undefined): string | undefined {
-  return ms === undefined ? undefined : new Date(ms).toISOString();
+  if (ms === undefined) return undefined;
+  if (ms !== lastMoment.ms) lastMoment = { ms, text: `"${new Date(ms).toISOString()}"` };
+  return lastMoment.text;
 }
 
 function time(value: unknown): number | undefined {
   const ms = typeof value === 'string' ? Date.parse(value) : Number.NaN;
   return Number.isNaN(ms) ? undefined : ms;
-}
-
-function writeOccurrence(state: OccurrenceState | undefined): object | undefined {
-  return state === undefined ? undefined : { at: state.at.toISOString(), state: state.state, attempt: state.attempt };
 }
 
 function readOccurrence(value: unknown): OccurrenceState | undefined {
