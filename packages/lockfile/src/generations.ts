@@ -3,7 +3,7 @@ import { judgeOccurrence } from '@solorun/core';
 import { isKnownDead } from './holder.ts';
 import { generationKey, generationsOf, keysAmong } from './key.ts';
 import { jobRecord, readRecord, writeRecord, type LockRecord } from './record.ts';
-import type { FileStore, StoredFile } from './store.ts';
+import type { Care, FileStore, StoredFile } from './store.ts';
 
 /*
  * The algorithm, over any store that can create a file exclusively and list consistently.
@@ -75,6 +75,8 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
   const observed = new Map<string, { readonly generation: bigint; readonly modifiedAt: number; readonly since: number }>();
   /** By key: until when a veto stands, by this process's clock. */
   const vetoed = new Map<string, number>();
+  /** By key: the generation that stood highest, and was free, when this process last had to do with the lock. */
+  const lastFree = new Map<string, bigint>();
 
   async function generations(key: string): Promise<bigint[]> {
     return generationsOf(key, await store.list(`${key}.`));
@@ -135,17 +137,22 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
     const key = keyOf(request.name);
+    let remembered = lastFree.get(key);
+    lastFree.delete(key);
     let seen: Top | undefined;
     for (let round = 0; round < ROUNDS; round += 1) {
       signal.throwIfAborted();
       const now = await store.now();
-      const known = await generations(key);
-      const top = await readTop(key, known, now);
-      if (top === 'moved') continue;
+      const guess = remembered;
+      remembered = undefined;
+      const top = await readTop(key, guess === undefined ? await generations(key) : [guess], now);
+      // What was remembered may have been overtaken: it is good for a try, which step 3 judges, and for no other answer.
+      if (top === 'moved' || (guess !== undefined && top?.expiresAt !== undefined)) continue;
       seen = top;
       const held = top !== undefined && !top.over;
       const judged = request.occurrence && judgeOccurrence(top?.record?.occurrence, request.occurrence, now, held);
       const refusal = refuse(top, held, judged, now);
+      if (refusal !== undefined && guess !== undefined) continue;
       if (refusal !== undefined) return refusal;
       if (top?.expiresAt !== undefined && !(await mayTakeOver(top))) {
         vetoed.set(key, performance.now() + ASK_AGAIN_MS);
@@ -157,8 +164,9 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
       const attempt = judged?.verdict === 'claim' ? judged.attempt : 1;
       const record = nextRecord(request, top?.record, attempt, now);
       const grant = { name: request.name, owner: request.owner, fence: generation, attempt, record, body: writeRecord(record) };
-      if (await take(key, grant, top, signal)) {
-        await cleanUp(key, known.slice(0, -1));
+      const standing = await take(key, grant, top, signal);
+      if (standing !== undefined) {
+        await cleanUp(key, standing.slice(0, -2));
         return { acquired: true, grant: { ...grant, previous: record.previous } satisfies GenerationGrant };
       }
     }
@@ -183,12 +191,14 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
     judged: OccurrenceVerdict | undefined,
     now: number,
   ): AcquireResult | undefined {
-    const record = recordOf(top);
-    if (judged?.verdict === 'early') return { acquired: false, reason: 'early', earlyMs: judged.earlyMs, record };
+    if (judged?.verdict === 'early') {
+      return { acquired: false, reason: 'early', earlyMs: judged.earlyMs, record: recordOf(top) };
+    }
     if (judged !== undefined && judged.verdict !== 'claim' && judged.verdict !== 'held') {
-      return { acquired: false, reason: judged.verdict, record };
+      return { acquired: false, reason: judged.verdict, record: recordOf(top) };
     }
     if (!held || top === undefined) return undefined;
+    const record = recordOf(top);
     return {
       acquired: false,
       reason: 'held',
@@ -200,30 +210,35 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
   }
 
   async function mayTakeOver(top: Top): Promise<boolean> {
-    const record = recordOf(top);
-    return onStale === undefined || record === undefined || (await onStale(record));
+    const record = onStale && recordOf(top);
+    return record === undefined || (await onStale!(record));
   }
 
-  /** Steps 2 and 3. False: somebody was faster, or alive. */
-  async function take(key: string, grant: GenerationGrant, top: Top | undefined, signal: AbortSignal): Promise<boolean> {
+  /** Steps 2 and 3: what stands then, with the new generation and the one that it follows as the last. Undefined: somebody was faster, or alive. */
+  async function take(
+    key: string,
+    grant: GenerationGrant,
+    top: Top | undefined,
+    signal: AbortSignal,
+  ): Promise<bigint[] | undefined> {
     const own = generationKey(key, grant.fence);
-    if (!(await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined)))) return false;
-    let counts = false;
+    if (!(await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined)))) return undefined;
+    let standing: bigint[] | undefined;
     try {
-      counts = (await isNext(key, grant.fence, top)) && !signal.aborted;
+      const after = await generations(key);
+      if ((await isNext(key, after, grant.fence, top)) && !signal.aborted) standing = after;
     } finally {
       // Also when looking failed: a generation that nobody was told of must not stand.
-      if (!counts) await store.remove(own);
+      if (standing === undefined) await store.remove(own);
     }
     signal.throwIfAborted();
-    return counts;
+    return standing;
   }
 
-  async function isNext(key: string, generation: bigint, top: Top | undefined): Promise<boolean> {
-    const after = await generations(key);
+  async function isNext(key: string, after: readonly bigint[], generation: bigint, top: Top | undefined): Promise<boolean> {
     if (after.at(-1) !== generation) return false;
     if (top === undefined) return true;
-    if (!after.includes(top.generation)) return false;
+    if (after.at(-2) !== top.generation) return false;
     if (top.expiresAt === undefined) return true;
     const again = await store.read(generationKey(key, top.generation));
     return again?.body === top.file.body && again.modifiedAt === top.file.modifiedAt;
@@ -259,7 +274,7 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
     const renewed =
       body !== undefined &&
       record?.state === 'held' &&
-      (await store.write(own, body, false)) &&
+      (await store.write(own, body, 'whole')) &&
       (await generations(key)).at(-1) === grant.fence;
     if (!renewed && body !== undefined) await store.letGo(own, body);
     return renewed;
@@ -278,13 +293,25 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
     // The first release counts, and a second one is quiet.
     if (record.state === 'released') return true;
     const released = writeRecord(releasedRecord(record, outcome, now));
-    return store.write(generationKey(key, grant.fence), released, durable(record.occurrence !== undefined));
+    if (!(await store.write(generationKey(key, grant.fence), released, careFor(record)))) return false;
+    lastFree.set(key, grant.fence);
+    return true;
+  }
+
+  /**
+   * A release without an occurrence needs no care: its holder is done, so whether a reader takes a mixture for held, for released or
+   * for expired, or cannot make it out and waits, it is right. But a mixture may tell lies of an occurrence.
+   */
+  function careFor(record: LockRecord): Care {
+    if (durable(record.occurrence !== undefined)) return 'durable';
+    return record.occurrence === undefined ? 'loose' : 'whole';
   }
 
   /** The record of a grant, if it is still its own: compared by the nonce, where the record is kept. */
   async function ownRecord(key: string, grant: Grant): Promise<LockRecord | undefined> {
     const file = await store.read(generationKey(key, grant.fence));
-    const record = file === undefined ? undefined : readRecord(file.body);
+    const { body, record: asWritten } = grant as Partial<GenerationGrant>;
+    const record = file === undefined ? undefined : file.body === body ? asWritten : readRecord(file.body);
     return record?.owner === grant.owner ? record : undefined;
   }
 
@@ -316,6 +343,7 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
       const now = await store.now();
       const top = await readTop(key, await generations(key), now);
       if (top === 'moved') return { free: true, deathIsVisible: false };
+      if (top !== undefined && top.expiresAt === undefined) lastFree.set(key, top.generation);
       const deathIsVisible = top?.record?.proof.bootId !== undefined && top.record.proof.bootId === store.proof.bootId;
       return { free: top === undefined || (top.over && !(performance.now() < (vetoed.get(key) ?? 0))), deathIsVisible };
     },

@@ -1,2 +1,2 @@
 export { lockfile, type LocalLockOptions, type Lockfile, type LockfileOptions } from './lockfile.ts';
-export type { FileStore, Proof, StoredFile } from './store.ts';
+export type { Care, FileStore, Proof, StoredFile } from './store.ts';

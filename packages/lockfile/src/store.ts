@@ -12,10 +12,12 @@ export interface FileStore {
 
   /** Creates the file with its whole content, visible at once or not at all. False: the key exists. */
   createExclusive(key: string, body: string, durable: boolean): Promise<boolean>;
-  /** Content and modification time as of one moment, by the store's clock. Undefined: there is no such key. */
+  /**
+   * Content and modification time, by the store's clock; the content may be the newer of the two. Undefined: there is no such key.
+   */
   read(key: string): Promise<StoredFile | undefined>;
-  /** Replaces the whole content and moves the modification time to the store's now. False: there is no such key. */
-  write(key: string, body: string, durable: boolean): Promise<boolean>;
+  /** Replaces the content and moves the modification time to the store's now. False: there is no such key. */
+  write(key: string, body: string, care: Care): Promise<boolean>;
   /** The keys that start with `prefix`. */
   list(prefix: string): Promise<string[]>;
   /** The file with this content is held here no longer: lets go of what proves that its holder lives. */
@@ -29,6 +31,12 @@ export interface FileStore {
   /** Lets go of every file held here, as the end of the process would. Twice is quiet. */
   close(): Promise<void>;
 }
+
+/**
+ * What a write must be careful of. `loose`: nothing; who reads while it is under way may get any mixture of old and new. `whole`:
+ * readers get the old content or the new one. `durable`: whole, and it survives a crash of the machine.
+ */
+export type Care = 'loose' | 'whole' | 'durable';
 
 export interface StoredFile {
   readonly body: string;

@@ -317,7 +317,7 @@ describe('onStale', () => {
     });
     await holder.acquire('job', { waitMs: 0 });
     // As a crash would: it is neither released nor renewed any more.
-    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     await vi.waitUntil(async () => (await taker.tryAcquire('job')) === undefined && seen.length > 0, { timeout: 5_000 });
     expect(seen[0]).toMatchObject({ name: 'job', fence: 1n, held: false });
     expect(await taker.tryAcquire('job')).toBeUndefined();

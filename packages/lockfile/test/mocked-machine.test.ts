@@ -14,10 +14,10 @@ vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>();
   const statfsSync = (path: string): unknown =>
     Object.assign(fs.statfsSync(path), machine.fileSystem === 0 ? {} : { type: machine.fileSystem });
-  const writeSync = (fd: number, data: Buffer | string, offset = 0): number =>
+  const writeSync = (fd: number, data: Buffer | string, offset = 0, length = 0, position = 0): number =>
     typeof data === 'string'
       ? fs.writeSync(fd, data, offset)
-      : fs.writeSync(fd, data, offset, Math.min(machine.mostWritten, data.length - offset));
+      : fs.writeSync(fd, data, offset, Math.min(machine.mostWritten, length), position);
   return { ...fs, statfsSync, writeSync };
 });
 vi.mock('node:module', async (original) => {

@@ -4,8 +4,8 @@ export interface Mutant {
 }
 
 const noSecondLook: Mutant['edits'][number] = [
-  'const after = await generations(key);',
-  'return true; const after = await generations(key);',
+  'if (after.at(-1) !== generation) return false;',
+  'return true; if (after.at(-1) !== generation) return false;',
 ];
 const noLookForChange: Mutant['edits'][number] = [
   'return again?.body === top.file.body && again.modifiedAt === top.file.modifiedAt;',
@@ -22,18 +22,18 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     says: 'deletes the highest file instead of writing it as released',
     edits: [
       [
-        'return store.write(generationKey(key, grant.fence), released, durable(record.occurrence !== undefined));',
-        'await store.remove(generationKey(key, grant.fence)); return released !== undefined && durable !== undefined;',
+        'if (!(await store.write(generationKey(key, grant.fence), released, careFor(record)))) return false;',
+        'await store.remove(generationKey(key, grant.fence)); if (released === undefined || careFor === undefined) return false;',
       ],
     ],
   },
   'reads-before-now': {
     says: "asks the store's clock after reading the file, and does not look whether the file changed",
     edits: [
-      ['const now = await store.now();\n      const known = await generations(key);', 'const known = await generations(key);'],
+      ['signal.throwIfAborted();\n      const now = await store.now();', 'signal.throwIfAborted();'],
       [
-        "const top = await readTop(key, known, now);\n      if (top === 'moved') continue;",
-        "const early = known.at(-1) === undefined ? undefined : await store.read(generationKey(key, known.at(-1)!)); const now = await store.now(); const top = await readTop(key, known, now, early);\n      if (top === 'moved') continue;",
+        'const top = await readTop(key, guess === undefined ? await generations(key) : [guess], now);',
+        'const known = guess === undefined ? await generations(key) : [guess]; const early = known.at(-1) === undefined ? undefined : await store.read(generationKey(key, known.at(-1)!)); const now = await store.now(); const top = await readTop(key, known, now, early);',
       ],
       [
         'async function readTop(key: string, known: readonly bigint[], now: number)',
@@ -50,7 +50,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     says: 'goes on although the next generation exists',
     edits: [
       [
-        'if (!(await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined)))) return false;',
+        'if (!(await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined)))) return undefined;',
         'await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined));',
       ],
     ],
@@ -84,6 +84,10 @@ export const mutants: Readonly<Record<string, Mutant>> = {
         'judgeOccurrence(top?.expiresAt === undefined ? top?.record?.occurrence : undefined,',
       ],
     ],
+  },
+  'loose-occurrence': {
+    says: 'writes in place also what carries an occurrence',
+    edits: [["return record.occurrence === undefined ? 'loose' : 'whole';", "return 'loose';"]],
   },
   'dead-without-the-lock': {
     says: 'holds every holder on this machine for dead',

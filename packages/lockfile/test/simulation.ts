@@ -2,11 +2,13 @@ import type { OccurrenceRequest } from '@solorun/core';
 import { trustedUntil } from '@solorun/core';
 import type { Scheduler } from 'fast-check';
 import type { createGenerations as create, GenerationsOptions } from '../src/generations.ts';
-import type { FileStore } from '../src/store.ts';
+import type { FileStore, StoredFile } from '../src/store.ts';
 
 /*
- * A fleet on a simulated file store, in virtual time. Every verb of the store takes two steps, its effect and its answer, and the
- * scheduler picks whose step comes next; between any two of them a process may be paused for long or crash for good.
+ * A fleet on a simulated file store, in virtual time. Every verb of the store takes two steps, its effect and its answer, or more
+ * where a real one is not atomic, and the scheduler picks whose step comes next; between any two of them a process may be paused for
+ * long or crash for good. On a disk, what is held stays open: its holder writes there whatever became of its name, a reader sees what
+ * is half written, and a crash may leave that behind.
  *
  * What is checked at every grant and at every action of a holder:
  *  - at most one process trusts its lease, by its own clock (whose setting and rate differ from the store's);
@@ -34,12 +36,22 @@ export interface World {
 
 const LEASE_MS = 200;
 const MARGIN_MS = 3;
+/** After this long a file that cannot be read is given up. */
+const UNREADABLE_MS = 61_000;
 const PROCESSES = 3;
 const ACQUISITIONS = 3;
 /** Per acquisition: most find the lock held. */
 const TRIES = 8;
 
 export class Violation extends Error {}
+
+interface File {
+  body: string;
+  modifiedAt: number;
+  readonly creator: number;
+  /** Its creator has closed it. */
+  closed: boolean;
+}
 
 interface Trust {
   readonly process: number;
@@ -57,7 +69,7 @@ export interface Sightings {
 
 export async function simulate(world: World, sightings: Sightings): Promise<void> {
   const { scheduler, draw } = world;
-  const files = new Map<string, { body: string; modifiedAt: number; creator: number }>();
+  const files = new Map<string, File>();
   const crashed = new Set<number>();
   const trusting = new Set<Trust>();
   const released = new Map<bigint, boolean>();
@@ -77,7 +89,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
     const waits = chance < 60 ? 10 + chance : 1;
     for (let n = 0; n < waits; n += 1) await scheduler.schedule(Promise.resolve());
     const leap = draw();
-    time += leap < 6 ? LEASE_MS : leap < 26 ? 30 : leap < 250 ? 1 : 0;
+    time += leap < 1 ? UNREADABLE_MS : leap < 6 ? LEASE_MS : leap < 26 ? 30 : leap < 250 ? 1 : 0;
   }
 
   /** A crashed process never hears of it, and runs no finally block. */
@@ -95,6 +107,33 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       await alive(step(process), process);
       return answer;
     };
+    const held = new Map<string, File>();
+    const create = (body: string): File => ({ body, modifiedAt: storeTime(), creator: process, closed: false });
+
+    /** As a disk does it: the kernel's lock, the modification time and the content come one after the other. */
+    async function readOpen(key: string): Promise<StoredFile | undefined> {
+      for (;;) {
+        const file = await verb(() => files.get(key));
+        if (file === undefined) return undefined;
+        const unlocked = crashed.has(file.creator) || file.closed;
+        await alive(step(process), process);
+        const { modifiedAt } = file;
+        if (unlocked && ![...files.values()].includes(file)) continue;
+        await alive(step(process), process);
+        return { body: file.body, modifiedAt, device: 'disk', unlocked };
+      }
+    }
+
+    /** In place: half of it, then all of it, then the file is closed. */
+    async function overwrite(file: File, body: string): Promise<void> {
+      await verb(() => {
+        const cut = draw() % body.length;
+        file.modifiedAt = storeTime();
+        file.body = body.slice(0, cut) + file.body.slice(cut);
+      });
+      await verb(() => void (file.body = body));
+    }
+
     return {
       kind: 'simulation',
       granularityMs: world.granularityMs,
@@ -103,22 +142,37 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       createExclusive: (key, body) =>
         verb(() => {
           if (files.has(key)) return false;
-          files.set(key, { body, modifiedAt: storeTime(), creator: process });
+          const file = create(body);
+          files.set(key, file);
+          held.set(key, file);
           return true;
         }),
-      read: (key) =>
-        verb(() => {
+      read: (key) => {
+        if (world.kernel) return readOpen(key);
+        return verb(() => {
           const file = files.get(key);
-          if (file === undefined) return undefined;
-          const unlocked = world.kernel ? crashed.has(file.creator) : undefined;
-          return { body: file.body, modifiedAt: file.modifiedAt, device: 'disk', unlocked };
-        }),
-      write: (key, body) =>
-        verb(() => {
-          if (!files.has(key) && !world.resurrects) return false;
-          files.set(key, { body, modifiedAt: storeTime(), creator: process });
-          return true;
-        }),
+          return file && { body: file.body, modifiedAt: file.modifiedAt };
+        });
+      },
+      async write(key, body, care) {
+        if (world.resurrects) return verb(() => files.set(key, create(body)).has(key));
+        const own = held.get(key);
+        if (own?.body === body) {
+          await verb(() => (own.modifiedAt = storeTime()));
+          return verb(() => files.get(key) === own);
+        }
+        if (own !== undefined && care === 'loose') {
+          await overwrite(own, body);
+          held.delete(key);
+          own.closed = true;
+          return verb(() => files.get(key) === own);
+        }
+        if (!(await verb(() => files.has(key) && (own === undefined || files.get(key) === own)))) return false;
+        await verb(() => files.set(key, { ...create(body), closed: true }));
+        if (own !== undefined) own.closed = true;
+        held.delete(key);
+        return true;
+      },
       async list(prefix) {
         const matching = (): string[] => [...files.keys()].filter((key) => key.startsWith(prefix)).sort();
         if (!world.tornListings) return verb(matching);
@@ -126,8 +180,19 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
         const lower = await verb(() => matching().filter((_, index) => index % 2 === 0));
         return [...new Set([...lower, ...upper])];
       },
-      letGo: async () => {},
-      remove: (key) => verb(() => void files.delete(key)),
+      letGo: async (key, body) => {
+        const own = held.get(key);
+        if (own?.body !== body) return;
+        own.closed = true;
+        held.delete(key);
+      },
+      remove: (key) =>
+        verb(() => {
+          files.delete(key);
+          const own = held.get(key);
+          if (own !== undefined) own.closed = true;
+          held.delete(key);
+        }),
       close: async () => {},
     };
   }
@@ -205,7 +270,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
   await scheduler.waitFor(Promise.all(fleet));
 
   // Whatever was left behind, it ends with its lease; a few tries, for the newcomer too may be paused.
-  time += 2 * (LEASE_MS + world.granularityMs);
+  time += UNREADABLE_MS + 2 * (LEASE_MS + world.granularityMs);
   const newcomer = PROCESSES;
   const died = new Promise<number>((resolve) => {
     ends[newcomer] = () => resolve(1);

@@ -8,23 +8,29 @@ import {
   lstatSync,
   openSync,
   readdirSync,
-  readFileSync,
+  readSync,
   renameSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { setImmediate as turn } from 'node:timers/promises';
 import { processProof } from '../holder.ts';
 import type { FileStore, Proof, StoredFile } from '../store.ts';
+import { createBreather } from './breather.ts';
 import { prepareDirectory, refuseNetworkFileSystem, requireDirectory } from './directory.ts';
 import { isUnlocked, loadKernelLocks, type KernelLocks } from './kernel-locks.ts';
+import { createListings } from './listings.ts';
 import { createWatchers } from './watch.ts';
 
 /*
  * A directory on a local disk.
  *
  * System calls here are synchronous: on a local disk they take microseconds, and a hop through the thread pool several times that.
+ * Now and then they make room for the rest of the program.
+ *
+ * A file that is held stays open, and its holder reads, renews and releases it there. To replace a file by another takes longer than
+ * all else together (ext4 starts to write the new one out), so that is left for what must never be seen, or survive, in halves.
+ *
  * Files are opened with O_NOFOLLOW (a symlink planted under a lock's name is refused) and O_NONBLOCK (so is a named pipe).
  */
 
@@ -48,6 +54,10 @@ const GRANULARITY_MS = 10;
 const LOOKS = 10;
 /** Larger than any record can be. */
 const MAX_FILE_BYTES = 64 * 1024;
+/** What fits in a page is written as a whole or not at all, whenever its writer is killed. */
+const PAGE_BYTES = 4096;
+/** Every read here ends before the next one begins. */
+const scratch = Buffer.allocUnsafe(MAX_FILE_BYTES + 1);
 /** Whoever crashed while creating a file left its temporary form; nobody takes this long, in ms. */
 const LEFT_BEHIND_MS = 60 * 60 * 1000;
 
@@ -61,6 +71,7 @@ function temporaryName(): string {
 interface HeldFile {
   readonly fd: number;
   readonly body: string;
+  readonly bytes: Buffer;
 }
 
 export function localStore(options: LocalStoreOptions): FileStore {
@@ -75,6 +86,8 @@ export function localStore(options: LocalStoreOptions): FileStore {
   /** Open, and locked where the kernel can: the files that this process holds. */
   const held = new Map<string, HeldFile>();
   const watchers = createWatchers(directory);
+  const listings = createListings(directory);
+  const breathe = createBreather();
   let clockFd: number | undefined;
   let closed = false;
 
@@ -97,10 +110,10 @@ export function localStore(options: LocalStoreOptions): FileStore {
     }
   }
 
-  function writeTemporary(body: string, durable: boolean): { fd: number; path: string } {
+  function writeTemporary(bytes: Buffer, durable: boolean): { fd: number; path: string } {
     const { path, fd } = openTemporary(FILE_MODE);
     try {
-      writeWhole(fd, Buffer.from(body));
+      writeWhole(fd, bytes);
       if (durable) fsyncSync(fd);
     } catch (error) {
       closeSync(fd);
@@ -144,22 +157,30 @@ export function localStore(options: LocalStoreOptions): FileStore {
     return fstatSync(clockFd).mtimeMs;
   }
 
+  /** One's own file needs no lock to tell that its holder lives, and no second look at what it says. Undefined: it says something else. */
+  function readHeld({ fd, body, bytes }: HeldFile): StoredFile | undefined {
+    const { mtimeMs, nlink, dev } = fstatSync(fd);
+    if (nlink === 0 || readSync(fd, scratch, 0, bytes.length + 1, 0) !== bytes.length) return undefined;
+    if (bytes.compare(scratch, 0, bytes.length) !== 0) return undefined;
+    return { body, modifiedAt: mtimeMs, device: String(dev), unlocked: locks === undefined ? undefined : false };
+  }
+
   return {
     kind: 'local',
     granularityMs: GRANULARITY_MS,
     proof,
 
+    // Every try and every release begins here, every renewal with a read.
     async now() {
+      await breathe();
       requireOpen();
-      // Every try and every release begins here. All else is synchronous, so without a turn of the event loop a program that
-      // acquires in a tight loop would starve its own timers, and with them the renewals of its other leases.
-      await turn();
       return storeNow();
     },
 
     async createExclusive(key, body, durable) {
       requireOpen();
-      const { fd, path } = writeTemporary(body, durable);
+      const bytes = Buffer.from(body);
+      const { fd, path } = writeTemporary(bytes, durable);
       let created = false;
       try {
         // Locked before anybody can see it: a file that is visible and not locked means a death.
@@ -181,17 +202,19 @@ export function localStore(options: LocalStoreOptions): FileStore {
       if (created) {
         // Somebody deleted what this process held under the same name.
         forget(key);
-        held.set(key, { fd, body });
+        held.set(key, { fd, body, bytes });
       }
       return created;
     },
 
     async read(key) {
+      await breathe();
       requireOpen();
-      return readFile(pathOf(key), locks);
+      const own = held.get(key);
+      return (own && readHeld(own)) ?? readFile(pathOf(key), locks);
     },
 
-    async write(key, body, durable) {
+    async write(key, body, care) {
       requireOpen();
       const path = pathOf(key);
       const file = held.get(key);
@@ -202,12 +225,22 @@ export function localStore(options: LocalStoreOptions): FileStore {
         forget(key);
         return false;
       }
+      const bytes = Buffer.from(body);
+      if (file !== undefined && care === 'loose' && bytes.length <= PAGE_BYTES) {
+        try {
+          overwrite(file, bytes);
+          return sameFile(file.fd, path);
+        } finally {
+          forget(key);
+        }
+      }
       if (file === undefined ? lstatSync(path, { throwIfNoEntry: false }) === undefined : !sameFile(file.fd, path)) {
         forget(key);
         return false;
       }
+      const durable = care === 'durable';
       try {
-        const temporary = writeTemporary(body, durable);
+        const temporary = writeTemporary(bytes, durable);
         closeSync(temporary.fd);
         renameSync(temporary.path, path);
       } catch (error) {
@@ -223,7 +256,7 @@ export function localStore(options: LocalStoreOptions): FileStore {
 
     async list(prefix) {
       requireOpen();
-      return readdirSync(directory).filter((name) => name.startsWith(prefix));
+      return (await listings.next()).startingWith(prefix);
     },
 
     async letGo(key, body) {
@@ -251,7 +284,14 @@ export function localStore(options: LocalStoreOptions): FileStore {
 /** A disk that fills up takes a part and says so only at the next write. */
 function writeWhole(fd: number, bytes: Buffer): void {
   if (bytes.length > MAX_FILE_BYTES) throw new Error(`a record of ${bytes.length} bytes is too large for a lock file`);
-  for (let written = 0; written < bytes.length;) written += writeSync(fd, bytes, written);
+  for (let written = 0; written < bytes.length;) {
+    written += writeSync(fd, bytes, written, bytes.length - written, written);
+  }
+}
+
+/** What the new content is shorter by is filled with spaces: no step in between leaves the end of the old one behind. */
+function overwrite({ fd, bytes: old }: HeldFile, bytes: Buffer): void {
+  writeWhole(fd, bytes.length < old.length ? Buffer.concat([bytes, Buffer.alloc(old.length - bytes.length, ' ')]) : bytes);
 }
 
 /** Writes the first byte again. */
@@ -264,7 +304,10 @@ function sameFile(fd: number, path: string): boolean {
   return there !== undefined && there.ino === fstatSync(fd, { bigint: true }).ino;
 }
 
-/** Looks again when the file was replaced while it was read: the kernel's lock tells of the old file, the content must too. */
+/**
+ * The kernel's lock is asked first: a holder lets go of it after its last word, so who finds it free reads that word. Only of a file
+ * that was replaced meanwhile, and so has no name any more, the successor is read instead.
+ */
 function readFile(path: string, locks: KernelLocks | undefined): StoredFile | undefined {
   for (let look = 1; ; look += 1) {
     let fd: number;
@@ -277,20 +320,30 @@ function readFile(path: string, locks: KernelLocks | undefined): StoredFile | un
       throw error;
     }
     try {
+      const unlocked = locks === undefined ? undefined : isUnlocked(locks, fd);
       const stat = fstatSync(fd);
       if (!stat.isFile()) throw new Error(`${path} is not a regular file: refused`);
       if (stat.size > MAX_FILE_BYTES) throw new Error(`${path} is too large for a lock file: refused`);
-      const body = readFileSync(fd, 'utf8');
-      const modifiedAt = fstatSync(fd).mtimeMs;
-      const unlocked = locks === undefined ? undefined : isUnlocked(locks, fd);
-      const device = String(stat.dev);
-      if (unlocked !== true || sameFile(fd, path)) return { body, modifiedAt, device, unlocked };
-      // Some file systems give one file two numbers: then the kernel's lock says nothing.
-      if (look >= LOOKS) return { body, modifiedAt, device, unlocked: undefined };
+      if (unlocked === true && stat.nlink === 0 && look < LOOKS) continue;
+      return {
+        body: readText(fd, stat.size),
+        modifiedAt: stat.mtimeMs,
+        device: String(stat.dev),
+        // Some file systems do not count names: then the kernel's lock says nothing.
+        unlocked: stat.nlink === 0 ? undefined : unlocked,
+      };
     } finally {
       closeSync(fd);
     }
   }
+}
+
+function readText(fd: number, expected: number): string {
+  let size = 0;
+  for (let more = -1; more !== 0 && size < expected; size += more) {
+    more = readSync(fd, scratch, size, scratch.length - size, size);
+  }
+  return scratch.toString('utf8', 0, size);
 }
 
 /** For clean-up: a file that stays does no harm. */

@@ -5,14 +5,16 @@ export interface Watchers {
   close(): void;
 }
 
-/** One watch on the directory for all who wait in this process. Renewals write in place and wake nobody. */
+/**
+ * One watch on the directory for all who wait in this process. A release is written in place, and so is a renewal: whoever waits is
+ * woken by both, and looks.
+ */
 export function createWatchers(directory: string): Watchers {
   const waiting = new Map<() => void, string>();
   let watcher: FSWatcher | undefined;
 
   function open(): void {
-    watcher = watch(directory, { persistent: false }, (event, file) => {
-      if (event !== 'rename') return;
+    watcher = watch(directory, { persistent: false }, (_, file) => {
       for (const [wake, prefix] of waiting) if (file === null || file.startsWith(prefix)) wake();
     });
     // The directory went away or the watch broke: whoever waits looks for itself.
