@@ -10,6 +10,7 @@ export const HELP = `Measures what a lock costs, beside the least that it could 
 Usage: npm run bench -- [options]
 
   --rows NAME,…   only these (see below); prints, and writes no file
+  --scale         something else: how hand-off and load grow with replicas and with names; writes bench/scale.md and bench/plots
   --short         a little of everything, in less than a minute, to see that it works: the figures mean nothing, no file is written
   --json          prints what was measured as JSON, and writes no file
   --headline      measures nothing: copies the headline table of bench/results.md into README.md, between its markers
@@ -18,7 +19,7 @@ Usage: npm run bench -- [options]
 Rows:
 ${rows.map(({ name, title }) => `  ${name.padEnd(width)}  ${title}`).join('\n')}
 
-Without options everything is measured, which takes some minutes, and bench/results.md is written. Leave the machine alone meanwhile.
+Without options all rows are measured, which takes some minutes, and bench/results.md is written. Leave the machine alone meanwhile.
 How to read it: all contenders of a table took turns in one run, so their ratios hold, and the times belong to the machine. The
 servers are started for this on a disk (in TMPDIR), and gone afterwards. On Linux, processes are pinned to processors (taskset).
 `;
@@ -29,6 +30,7 @@ export class BadArguments extends Error {}
 /** @param {string[]} args */
 export function readArguments(args) {
   const { values } = parse(args);
+  if (values.scale && values.rows !== undefined) throw new BadArguments('--scale has no rows: leave --rows out.');
   const names = rows.map(({ name }) => name);
   const wanted = values.rows?.split(',').map((name) => name.trim());
   const unknown = wanted?.filter((name) => !names.includes(name)) ?? [];
@@ -43,6 +45,7 @@ function parse(args) {
       args,
       options: {
         rows: { type: 'string' },
+        scale: { type: 'boolean', default: false },
         short: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         headline: { type: 'boolean', default: false },

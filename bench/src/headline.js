@@ -3,6 +3,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { compare, lineOf } from './result.js';
+import { ratioOf } from './statistics.js';
 import { factor, figure, forMarkdown } from './table.js';
 
 /** @import { Group, Line } from './result.js' */
@@ -11,6 +12,9 @@ const BEGIN = '<!-- bench:headline -->';
 const END = '<!-- /bench:headline -->';
 const README = new URL('../../README.md', import.meta.url);
 export const RESULTS = new URL('../results.md', import.meta.url);
+
+/** The unit in which more is better. */
+const PER_SECOND = 'cycles/s';
 
 /** In the words of a reader: what is measured, in which row, and which line is ours. @type {readonly [string, string, string][]} */
 const shown = [
@@ -35,18 +39,19 @@ export function headline(groups) {
   const rows = shown.flatMap(([what, row, id]) => {
     const group = groups.find((one) => one.row === row);
     if (group === undefined) return [];
-    const { unit, lines } = group;
     const ours = lineOf(group, id);
-    const floor = lines.find(({ role }) => role === 'floor');
-    const peer = bestPeer(group);
+    const floor = group.lines.find(({ role }) => role === 'floor');
+    const peers = group.lines.filter(({ role }) => role === 'peer').sort((a, b) => 1 - advantage(a, b, group));
+    // Where nothing is divided by anything, none of them is simply the best.
+    const best = group.floor === undefined ? peers : peers.slice(0, 1);
     return [
       [
         what,
-        `**${withUnit(ours.value, unit)}**`,
-        floor === undefined ? '' : withUnit(floor.value, unit),
+        `**${told(ours, group)}**`,
+        floor === undefined ? '' : told(floor, group),
         floor === undefined ? '' : `× ${factor(compare(group, id, floor.id).median)}`,
-        peer === undefined ? '' : `${withUnit(peer.value, unit)} (${peer.id})`,
-        peer === undefined ? '' : advantage(ours, peer, unit),
+        best.map((peer) => `${told(peer, group)} (${peer.id})`).join('; '),
+        group.floor === undefined ? '' : best.map((peer) => inWords(advantage(ours, peer, group))).join(),
       ],
     ];
   });
@@ -68,26 +73,24 @@ export function copyHeadline() {
   return true;
 }
 
-/** @param {Group} group */
-function bestPeer({ lines, unit }) {
-  const peers = lines.filter(({ role }) => role === 'peer').sort((a, b) => a.value - b.value);
-  return isSpeed(unit) ? peers.at(-1) : peers[0];
+/**
+ * How many times better one of them is, in the middle of the segments.
+ *
+ * @param {Line} one
+ * @param {Line} other
+ * @param {Group} group
+ */
+function advantage(one, other, { unit }) {
+  return unit === PER_SECOND ? ratioOf(one.segments, other.segments).median : ratioOf(other.segments, one.segments).median;
 }
 
-/** @param {Line} ours @param {Line} peer @param {string} unit */
-function advantage(ours, peer, unit) {
-  if (ours.value === 0) return '';
-  const times = isSpeed(unit) ? ours.value / peer.value : peer.value / ours.value;
-  const [better, worse] = unit.startsWith('statements') ? ['less', 'more'] : ['faster', 'slower'];
-  return times >= 1 ? `${factor(times)} × ${better}` : `${factor(1 / times)} × ${worse}`;
+/** @param {number} times */
+function inWords(times) {
+  return times >= 1 ? `${factor(times)} × faster` : `${factor(1 / times)} × slower`;
 }
 
-/** @param {string} unit */
-function isSpeed(unit) {
-  return unit === 'cycles/s';
-}
-
-/** @param {number} value @param {string} unit */
-function withUnit(value, unit) {
-  return `${figure(value)} ${unit.replace('cycles/s', '/s').replace('statements/s', 'statements/s')}`;
+/** @param {Line} line @param {Group} group */
+function told({ value, also = {} }, { unit }) {
+  const sessions = also['sessions'] === undefined ? '' : ` on ${figure(also['sessions'])} sessions`;
+  return `${figure(value)} ${unit === PER_SECOND ? 'per second' : unit}${sessions}`;
 }

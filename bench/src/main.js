@@ -11,6 +11,8 @@ import { copyHeadline, RESULTS } from './headline.js';
 import { describeMachine } from './machine.js';
 import { writeResults } from './results.js';
 import { rows } from './rows.js';
+import { measureScale, narrow, wide } from './scale/measure.js';
+import { PAGE, pictures, tableOf, writeScale } from './scale/page.js';
 import { figuresOf, forTerminal, goalsOf } from './table.js';
 
 /** @import { Group } from './result.js' */
@@ -39,6 +41,8 @@ async function main() {
   if (missing !== undefined) throw new Error(missing);
   for (const line of Object.values(describeMachine()).flat()) tell(line);
 
+  if (settings.scale) return scale(settings);
+
   /** @type {Group[]} */
   const groups = [];
   for (const row of rows.filter(({ name }) => settings.rows.includes(name))) {
@@ -54,6 +58,16 @@ async function main() {
   writeResults(groups);
   tell(`\nWritten to ${fileURLToPath(RESULTS)}`);
   tellHeadline();
+}
+
+/** @param {{ short: boolean, json: boolean }} settings */
+async function scale({ short: tiny, json }) {
+  const measured = await measureScale(tiny ? narrow : wide, tell);
+  if (json) return print(JSON.stringify({ ...measured, pictures: pictures(measured) }));
+  print(`\n${forTerminal(tableOf('replicas', measured.replicas))}\n\n${forTerminal(tableOf('names', measured.names))}`);
+  if (tiny) return tell('\nThis was the short form: the figures mean nothing.');
+  writeScale(measured);
+  tell(`\nWritten to ${fileURLToPath(PAGE)}`);
 }
 
 function tellHeadline() {

@@ -9,6 +9,7 @@ import { HELP } from '../src/arguments.js';
 import { goals } from '../src/goals.js';
 import type { Group } from '../src/result.js';
 import { rows } from '../src/rows.js';
+import { narrow, type Scale } from '../src/scale/measure.js';
 
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const results = fileURLToPath(new URL('../results.md', import.meta.url));
@@ -31,6 +32,11 @@ function bench(args: readonly string[]): Promise<{ status: number | null; stdout
       (_error, stdout, stderr) => resolve({ status: child.exitCode, stdout, stderr }),
     );
   });
+}
+
+/** But for the empty cluster that is kept between runs. */
+function leftovers(): string[] {
+  return readdirSync(directory).filter((name) => !name.startsWith('solorun-servers-'));
 }
 
 /** In CI there is a server. */
@@ -58,7 +64,24 @@ describe.runIf(hasPostgres)('in short', () => {
     expect(judged).toHaveLength(goals.length);
     expect(judged.every(Number.isFinite), judged.join(' ')).toBe(true);
     expect(existsSync(results) ? statSync(results).mtimeMs : 0).toBe(before);
-    expect(readdirSync(directory).filter((name) => !name.startsWith('solorun-servers-'))).toEqual([]);
+    expect(leftovers()).toEqual([]);
+  });
+
+  it('measures how it scales, and draws it', { timeout: 240_000 }, async () => {
+    const { status, stdout, stderr } = await bench(['--short', '--scale', '--json']);
+    expect(status, stderr).toBe(0);
+    const { replicas, names, pictures } = JSON.parse(stdout) as Scale & { pictures: Record<string, string> };
+    const points = [...replicas, ...names].flatMap((curve) => curve.points);
+    expect(points).toHaveLength(2 * (narrow.replicas.length + narrow.names.length));
+    for (const { x, medianMs, p90Ms, perSecond } of points) {
+      expect(
+        [medianMs, p90Ms].every((ms) => ms > 0 && Number.isFinite(ms)),
+        `hand-off at ${x}`,
+      ).toBe(true);
+      expect(perSecond).toBeGreaterThanOrEqual(0);
+    }
+    expect(Object.values(pictures).map((svg) => svg.slice(0, 5))).toEqual(['<svg ', '<svg ', '<svg ', '<svg ']);
+    expect(leftovers()).toEqual([]);
   });
 
   it('prints tables of the rows that are asked for, and the goals that they are for', { timeout: 60_000 }, async () => {
@@ -81,6 +104,7 @@ it.each([
   [['--rows', 'memory,cat'], '--rows: there is no "cat".'],
   [['--quick'], "Unknown option '--quick'"],
   [['all'], "Unexpected argument 'all'"],
+  [['--scale', '--rows', 'memory'], '--scale has no rows'],
 ])('refuses %j with a reason and the help', async (args, reason) => {
   const { status, stdout, stderr } = await bench(args);
   expect(status).toBe(64);

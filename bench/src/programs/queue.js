@@ -1,6 +1,6 @@
 // @ts-check
 // A replica. Waits for the lock when told so on its standard input (`take`, or `take 200` for as many waits at once), and gives it back
-// (`release`). It says what happens in lines of JSON, with the time on the clock that all processes of a machine share, in ms.
+// (`release`); or takes others for good (`keep 1000`). It says what happens in lines of JSON, with the time on the clock that all processes of a machine share, in ms.
 
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -23,6 +23,10 @@ for await (const line of createInterface({ input: process.stdin })) {
     // Nothing is said before it is done: whoever reads it would take a processor from those who are at work.
     await release?.();
     say({ released: at });
+  }
+  if (verb === 'keep') {
+    await queue.keep?.(Number(count));
+    say({ keeping: true });
   }
   if (verb === 'cpu') {
     const { user, system } = process.cpuUsage();

@@ -4,6 +4,7 @@
 /**
  * @typedef {object} Queue
  * @property {() => Promise<() => unknown>} take Resolves, with what gives it back, when the lock is held.
+ * @property {(count: number) => Promise<unknown>} [keep] Takes that many other locks, for as long as the process lives.
  * @property {() => unknown} [close]
  */
 

@@ -49,6 +49,7 @@ async function onProvider(provider) {
         );
         run.catch(reject);
       }),
+    keep: (count) => Promise.all(Array.from({ length: count }, (_, lock) => solo.acquire(`kept-${lock}`, { waitMs: 0 }))),
     close: () => solo.close(),
   };
 }
