@@ -19,7 +19,7 @@
 /** @type {Effort} */
 export const full = {
   segments: 12,
-  turns: 12,
+  turns: 40,
   rounds: 12,
   sliceMs: 200,
   handOffs: 6,

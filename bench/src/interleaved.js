@@ -41,8 +41,8 @@ export async function oneByOne(contenders, { segments, turns, cycles = BLOCK, to
     }
   };
 
-  // Connections are opened, statements prepared, code compiled.
-  for (let warm = 0; warm < Math.min(turns, 10); warm += 1) for (const contender of contenders) await turn(contender, []);
+  // Connections are opened, statements prepared, code compiled: the more code there is, the longer that takes.
+  for (let warm = 0; warm < turns; warm += 1) for (const contender of contenders) await turn(contender, []);
 
   /** @type {number[][][]} contender, segment, sample */
   const all = contenders.map(() => []);

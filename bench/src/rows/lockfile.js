@@ -31,7 +31,7 @@ export const lockfile = {
           return {
             ...{ heading: 'p50', unit: 'µs', floor: 'raw' },
             how: 'Lock, run a handler that does nothing, unlock, each in a directory of its own. On one processor.',
-            lines: await oneByOne(contenders, { segments, turns: turns * 4 }),
+            lines: await oneByOne(contenders, { segments, turns: turns * 2 }),
           };
         },
       );
