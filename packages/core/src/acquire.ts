@@ -1,5 +1,5 @@
 import { backoffDelay, settleBackoff, type Backoff } from './backoff.ts';
-import { delay, linkAbort } from './bounded.ts';
+import { delay, linkAbort } from './abort.ts';
 import type { Attempt, Core } from './core.ts';
 import { LockBusyError, LockTimeoutError, OptionError, ProviderError, UnsupportedError } from './errors.ts';
 import { createHints, type Held } from './hints.ts';

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { bounded, delay, onceAborted } from './bounded.ts';
+import { delay, onceAborted } from './abort.ts';
+import { createCalls, type Calls } from './calls.ts';
 import { ClosedError, messageOf, ProviderError, quote, redact, SolorunError } from './errors.ts';
 import { createEvents, type Events } from './events.ts';
 import { createHeartbeat } from './heartbeat.ts';
@@ -16,6 +17,7 @@ export interface Core {
   readonly settings: SoloSettings;
   readonly events: Events;
   readonly queue: Queue;
+  readonly calls: Calls;
   /** Held now. */
   readonly leases: ReadonlySet<HeldLease>;
   /** By full name: the one standby here that waits for an earlier occurrence to end. */
@@ -35,6 +37,7 @@ export function createCore(settings: SoloSettings): Core {
   const { provider, clock, identity } = settings;
   const events = createEvents();
   const queue = queueOf(provider);
+  const calls = createCalls();
   const leases = new Set<HeldLease>();
   const closing = new AbortController();
   // Every run and every wait listens to it, and so may whoever uses the solo.
@@ -42,7 +45,7 @@ export function createCore(settings: SoloSettings): Core {
   // A listener that stays: else the first of each run would be added to the signal itself, and taken off again.
   onceAborted(closing.signal, () => {});
 
-  const heartbeat = createHeartbeat(provider, clock, (lease, error) => unconfirmed(lease.name, 'renew', error));
+  const heartbeat = createHeartbeat(provider, calls, clock, (lease, error) => unconfirmed(lease.name, 'renew', error));
 
   function unconfirmed(name: string, operation: 'renew' | 'release' | 'acquire', error: unknown): void {
     events.emit('unconfirmed', { name, provider: provider.kind, operation, error });
@@ -77,7 +80,7 @@ export function createCore(settings: SoloSettings): Core {
     const kept = keptOutcome(outcome);
     for (let retry = 0; ; retry += 1) {
       try {
-        const ours = await bounded((signal) => provider.release(lease.grant, kept, signal), {
+        const ours = await calls.bounded((signal) => provider.release(lease.grant, kept, signal), {
           timeoutMs: callTimeout(settings, lease.leaseMs),
           timeoutError: () => new Error('no answer in time'),
         });
@@ -96,7 +99,7 @@ export function createCore(settings: SoloSettings): Core {
   /** Undoes a grant that nobody waits for any more. Never rejects: there is nobody left to catch. */
   async function giveUp(terms: Terms, grant: Grant): Promise<void> {
     try {
-      await bounded((signal) => provider.release(grant, { result: 'abandoned' }, signal), {
+      await calls.bounded((signal) => provider.release(grant, { result: 'abandoned' }, signal), {
         timeoutMs: terms.callTimeoutMs,
         timeoutError: () => new Error('no answer in time'),
       });
@@ -109,7 +112,7 @@ export function createCore(settings: SoloSettings): Core {
     const sentAt = clock.now();
     let result;
     try {
-      result = await bounded((bound) => provider.tryAcquire(request, bound), {
+      result = await calls.bounded((bound) => provider.tryAcquire(request, bound), {
         timeoutMs: terms.callTimeoutMs,
         signal,
         timeoutError: () => unanswered(terms, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
@@ -151,6 +154,7 @@ export function createCore(settings: SoloSettings): Core {
     settings,
     events,
     queue,
+    calls,
     leases,
     standbys: new Map(),
     closing,

@@ -1,11 +1,12 @@
 import { acquireWhenFree, isTransient } from './acquire.ts';
 import { backoffDelay, settleBackoff } from './backoff.ts';
-import { delay, linkAbort } from './bounded.ts';
+import { delay, linkAbort } from './abort.ts';
 import type { Core } from './core.ts';
 import { messageOf, SolorunError, quote } from './errors.ts';
 import { callQuietly } from './events.ts';
 import type { HeldLease } from './lease.ts';
 import { checkHandler, settleTerms, type LeaseOptions } from './options.ts';
+import type { Grant } from './provider.ts';
 
 /** What a leader is told about its term. */
 export interface Term {
@@ -17,6 +18,8 @@ export interface Term {
   readonly remainingMs: () => number;
   /** Returns while the term lasts. @throws LeaseLostError */
   readonly checkpoint: () => void;
+  /** As `Lease.grant`. */
+  readonly grant: Grant;
 }
 
 export interface ElectOptions extends LeaseOptions {
@@ -112,6 +115,7 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
         fence,
         remainingMs: () => lease.remainingMs(),
         checkpoint: () => lease.checkpoint(),
+        grant: lease.grant,
       };
       const elected = (async () => options.onElected(term))().catch((error: unknown) => {
         // A handler that was told to stop may well reject.

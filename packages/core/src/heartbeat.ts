@@ -1,4 +1,5 @@
-import { bounded } from './bounded.ts';
+import { createAlarm } from './alarm.ts';
+import type { Calls } from './calls.ts';
 import type { Clock } from './clock.ts';
 import type { HeldLease } from './lease.ts';
 import type { LockProvider } from './provider.ts';
@@ -30,24 +31,15 @@ const LOOK_AFTER_ENDLESS_MS = 10_000;
  */
 export function createHeartbeat(
   provider: LockProvider,
+  calls: Calls,
   clock: Clock,
   onUnconfirmed: (lease: HeldLease, error: unknown) => void,
 ): Heartbeat {
   const pulses = new Map<HeldLease, Pulse>();
-  let timer: NodeJS.Timeout | undefined;
-  let armedFor = Number.POSITIVE_INFINITY;
-
-  function arm(dueAt: number): void {
-    if (dueAt >= armedFor) return;
-    clearTimeout(timer);
-    armedFor = dueAt;
-    // Holding a lease does not keep a process alive; what its handler does, does.
-    timer = setTimeout(beat, Math.max(0, Math.ceil(dueAt - clock.now()))).unref();
-  }
+  // Holding a lease does not keep a process alive; what its handler does, does.
+  const alarm = createAlarm(clock, beat);
 
   function beat(): void {
-    timer = undefined;
-    armedFor = Number.POSITIVE_INFINITY;
     // Losses first: after a stall the holders must be told before anything else is attempted.
     for (const lease of pulses.keys()) lease.isTrusted();
     const now = clock.now();
@@ -56,7 +48,7 @@ export function createHeartbeat(
       if (!pulse.renewing && pulse.renewAt <= now + intervalOf(lease) / 4) void renew(lease, pulse);
       next = Math.min(next, lease.trustedUntil, pulse.renewing ? Number.POSITIVE_INFINITY : pulse.renewAt);
     }
-    if (pulses.size > 0) arm(next);
+    if (pulses.size > 0) alarm.at(next);
   }
 
   /** Turns every outcome into a state; never rejects. */
@@ -65,7 +57,7 @@ export function createHeartbeat(
     const sentAt = clock.now();
     const interval = intervalOf(lease);
     try {
-      const renewed = await bounded((signal) => provider.renew(lease.grant, signal), {
+      const renewed = await calls.bounded((signal) => provider.renew(lease.grant, signal), {
         timeoutMs: interval,
         idle: true,
         timeoutError: () => new Error(`no answer within ${Math.round(interval)} ms`),
@@ -78,7 +70,7 @@ export function createHeartbeat(
       if (!lease.ended) onUnconfirmed(lease, error);
     }
     pulse.renewing = false;
-    if (pulses.has(lease)) arm(Math.min(pulse.renewAt, lease.trustedUntil));
+    if (pulses.has(lease)) alarm.at(Math.min(pulse.renewAt, lease.trustedUntil));
   }
 
   return {
@@ -86,15 +78,9 @@ export function createHeartbeat(
       if (lease.ended) return;
       const renewAt = lease.acquiredAt + intervalOf(lease);
       pulses.set(lease, { renewAt, renewing: false });
-      arm(Math.min(renewAt, lease.trustedUntil));
+      alarm.at(Math.min(renewAt, lease.trustedUntil));
     },
-    remove(lease) {
-      pulses.delete(lease);
-      if (pulses.size > 0) return;
-      clearTimeout(timer);
-      timer = undefined;
-      armedFor = Number.POSITIVE_INFINITY;
-    },
+    remove: (lease) => void pulses.delete(lease),
   };
 }
 

@@ -1,5 +1,5 @@
 import { backoffDelay, settleBackoff } from './backoff.ts';
-import { delay, linkAbort } from './bounded.ts';
+import { delay, linkAbort } from './abort.ts';
 import type { Core } from './core.ts';
 import type { Terms } from './options.ts';
 import type { AcquireRequest, Refusal } from './provider.ts';

@@ -1,4 +1,4 @@
-import { onceAborted } from './bounded.ts';
+import { onceAborted } from './abort.ts';
 import type { Clock } from './clock.ts';
 import { LeaseLostError, type LossReason } from './errors.ts';
 import type { Grant, OccurrenceRequest, Outcome } from './provider.ts';

@@ -1,5 +1,5 @@
 import { acquireBy, tellSkipped } from './acquire.ts';
-import { onceAborted } from './bounded.ts';
+import { onceAborted } from './abort.ts';
 import { type Attempt, type Core } from './core.ts';
 import { ClosedError, messageOf, RunTimeoutError, quote, LeaseLostError } from './errors.ts';
 import { callQuietly, type SkipReason } from './events.ts';

@@ -1,5 +1,5 @@
 import { acquireWhenFree, tellSkipped, tryOnce } from './acquire.ts';
-import { bounded, delay } from './bounded.ts';
+import { delay } from './abort.ts';
 import { asProviderError, createCore, throwIfClosed, type Attempt } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
 import { ClosedError, CloseTimeoutError, ProviderError, quote } from './errors.ts';
@@ -144,7 +144,7 @@ export function createSolo(options: SoloOptions): Solo {
     const timeoutMs = callTimeout(settings, null);
     const timeoutError = (): Error => new ProviderError(provider.kind, operation, `no answer within ${timeoutMs} ms`);
     try {
-      return await bounded(call, { timeoutMs, timeoutError });
+      return await core.calls.bounded(call, { timeoutMs, timeoutError });
     } catch (error) {
       throw asProviderError(provider, error, operation);
     }

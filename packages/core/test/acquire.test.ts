@@ -23,6 +23,7 @@ import {
   settle,
   silence,
   start,
+  timersLeft,
   useFakeTime,
   watch,
 } from './stage.ts';
@@ -58,7 +59,7 @@ describe('skip', () => {
       { event: 'busy', name: 'job', heldForMs: 10_000, holder: { label: 'worker-3' } },
       { event: 'skipped', name: 'job', reason: 'held', holder: { label: 'worker-3' } },
     ]);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('tells when the holder may be gone only where a lease ends', async () => {
@@ -150,7 +151,7 @@ describe('retry', () => {
     await settle();
     expect(result).toMatchObject({ state: 'rejected', error: reason });
     expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('rejects at the first failure of the provider', async () => {
@@ -185,7 +186,7 @@ describe('waiting', () => {
     }
     await Promise.all(runs);
     expect(served).toEqual([0, 1, 2, 3, 4]);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('hands over within a process without any time passing, even if the provider gives no hints', async () => {
@@ -222,7 +223,7 @@ describe('waiting', () => {
     expect((waiting.error as Error).message).toMatch(
       /^Cannot acquire "job": held by worker-3@host-b \(pid 7\) for \d+ (m?s), gave up/,
     );
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('tries once when it may not wait at all', async () => {
@@ -285,7 +286,7 @@ describe('waiting', () => {
     await settle();
     expect(third.state).toBe('resolved');
     await solo.close();
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('does not begin for a caller that has given up', async () => {
@@ -440,7 +441,7 @@ describe('a provider that cannot be asked', () => {
       expect((error as Error).message).toBe('memory: cannot acquire "job": connect ECONNREFUSED postgres://***@db');
       expect((error as Error).cause).toMatchObject({ message: expect.stringContaining('ECONNREFUSED') });
     }
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('starts no handler when it never answers: a call takes as long as it may and no longer', async () => {
@@ -584,7 +585,7 @@ describe('an occurrence that is early by the provider’s clock', () => {
     await solo.close();
     expect(closed.value).toMatchObject({ status: 'skipped', reason: 'closed' });
     expect(closedClaim.error).toBeInstanceOf(ClosedError);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 });
 
@@ -600,7 +601,7 @@ describe('standing by', () => {
     await holder.release();
     await settle();
     expect(run.value).toMatchObject({ status: 'skipped', reason: 'done' });
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('takes over an occurrence whose holder died, as its second attempt', async () => {
@@ -664,7 +665,7 @@ describe('standing by', () => {
     await holder.release();
     await settle();
     expect(ran).toEqual([at(180)]);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('for a later occurrence gives way to a newer one that came first', async () => {

@@ -11,6 +11,7 @@ import {
   rejection,
   settle,
   silence,
+  timersLeft,
   useFakeTime,
   watch,
 } from './stage.ts';
@@ -68,7 +69,7 @@ describe('an election', () => {
     await pass(60_000);
     expect(first.election.isLeader()).toBe(false);
     expect(await provider.inspect('clock')).toMatchObject({ held: false });
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it.each(['onElected', 'onDeposed'] as const)(
@@ -131,7 +132,7 @@ describe('an election', () => {
     expect(election.isLeader()).toBe(false);
     expect(await provider.inspect('clock')).toMatchObject({ held: false });
     expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('does not begin with a signal that has aborted', async () => {
@@ -140,7 +141,7 @@ describe('an election', () => {
     await settle();
     expect(asked('tryAcquire')).toBe(0);
     await election.stop();
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('ends when the solo closes, which waits for it', async () => {
@@ -151,7 +152,7 @@ describe('an election', () => {
     await solo.close();
     expect([leader, waiting].map(({ deposed }) => deposed)).toMatchObject([[{ name: 'ClosedError' }], []]);
     expect(await provider.inspect('clock')).toMatchObject({ held: false });
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('keeps its process alive', async () => {
@@ -160,7 +161,7 @@ describe('an election', () => {
     const candidate = campaign(replica());
     expect((timers.mock.results[0]!.value as NodeJS.Timeout).hasRef()).toBe(true);
     await candidate.election.stop();
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 });
 
@@ -347,6 +348,6 @@ describe('a campaign through an outage', () => {
     expect(await rejection(election.finished)).toBeInstanceOf(OptionError);
     expect(asked('tryAcquire')).toBe(1);
     await election.stop();
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 });

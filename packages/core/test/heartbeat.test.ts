@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { LeaseLostError } from '../src/index.ts';
-import { createStage, deferred, listen, mustAcquire, names, pass, settle, silence, useFakeTime } from './stage.ts';
+import { createStage, deferred, listen, mustAcquire, names, pass, settle, silence, timersLeft, useFakeTime } from './stage.ts';
 
 describe('the heartbeat', () => {
   useFakeTime();
@@ -16,7 +16,7 @@ describe('the heartbeat', () => {
     await lease.release();
     await pass(100_000);
     expect(calls.filter(({ verb }) => verb === 'renew')).toHaveLength(10);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it.each([
@@ -65,7 +65,7 @@ describe('the heartbeat', () => {
     await pass(60_000);
     expect(asked('renew')).toBe(renewals);
     expect(names(told).filter((event) => event === 'lost')).toHaveLength(1);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('ends a lease at once when the provider says that it is not ours', async () => {

@@ -12,6 +12,7 @@ import {
   rejection,
   settle,
   silence,
+  timersLeft,
   useFakeTime,
   watch,
 } from './stage.ts';
@@ -46,7 +47,7 @@ describe('a run', () => {
     });
     expect(names(told)).toEqual(['acquired', 'released']);
     expect(await provider.inspect('job')).toMatchObject({ held: false, lastDurationMs: 1_234 });
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('tells its handler what it is for', async () => {
@@ -142,7 +143,7 @@ describe('a handler that fails', () => {
     await pass(60_000);
     expect(run).toMatchObject({ state: 'rejected', error: broke });
     expect(run.error).toBe(broke);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it.each([
@@ -154,7 +155,7 @@ describe('a handler that fails', () => {
     const { provider, replica } = createStage();
     expect(await rejection(replica().run('job', () => Promise.reject(thrown as Error)))).toBe(thrown);
     expect(await provider.inspect('job')).toMatchObject({ held: false, lastError: expect.any(String) });
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('leaves its occurrence to another attempt while one is left', async () => {
@@ -279,7 +280,7 @@ describe('a run that is to stop', () => {
     await pass(1);
     expect(reason).toMatchObject({ name: 'RunTimeoutError', lock: 'job', maxRunMs: 10_000 });
     expect(run.value).toMatchObject({ status: 'ran', value: 'stopped', released: true });
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('hears nothing of maxRunMs once it is over', async () => {

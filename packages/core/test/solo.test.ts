@@ -12,6 +12,7 @@ import {
   rejection,
   settle,
   silence,
+  timersLeft,
   useFakeTime,
   watch,
 } from './stage.ts';
@@ -98,7 +99,7 @@ describe('a solo', () => {
     await all;
     expect(most).toBe(1);
     expect(ran).toBeGreaterThanOrEqual(30);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 });
 
@@ -245,7 +246,7 @@ describe('closing', () => {
     expect(await Promise.all(runs)).toMatchObject([{ value: 'stopped' }, { value: 'stopped' }]);
     expect(calls.map(({ verb }) => verb)).toEqual(['tryAcquire', 'tryAcquire', 'release', 'release', 'close']);
     expect(names(told)).toEqual(['acquired', 'acquired', 'released', 'released']);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('keeps the lease of a handler that does not heed its signal, and says whose it is', async () => {
@@ -268,7 +269,7 @@ describe('closing', () => {
     await solo.close();
     expect(run.value).toMatchObject({ status: 'ran' });
     expect(asked('close')).toBe(1);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(await timersLeft()).toBe(0);
   });
 
   it('is one and the same for all who ask for it', async () => {

@@ -14,12 +14,13 @@ import { checkConnection, type PostgresConnection, type Row } from './client.ts'
 import { createConnector, type Connector } from './connector.ts';
 import { rememberGuard } from './guard.ts';
 import { checkKeyspace, checkStorable, keysOf, type Key, type Keyspace } from './key.ts';
+import { Holding } from './holding.ts';
 import { createLedger, LAG_MS } from './ledger.ts';
 import { createLine } from './line.ts';
 import { createLockSession, type LockAsk, type LockSession } from './lock-session.ts';
 import { createOpening } from './opening.ts';
 import { locksOf } from './locks.ts';
-import { grantOf, parseRecord, refusalOf } from './record.ts';
+import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { createRoom } from './room.ts';
 import { checkSchema, DEFAULT_SCHEMA, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { endBackend, type Session } from './session.ts';
@@ -54,17 +55,9 @@ export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptio
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-/** A lock that this process holds. */
-interface Holding {
-  readonly owner: string;
-  readonly on: LockSession;
-  /** What is recorded must survive a crash of the server. */
-  readonly durable: boolean;
-}
-
 const KIND = 'postgres-advisory';
-/** A name whose row a guarded transaction holds comes free when that commits: nobody tells, in ms. */
-const GUARDED_PAUSE_MS = 100;
+/** A name comes free when a guarded transaction of its last holder ends: nobody tells those outside of the queue, in ms. */
+const GUARDED_PAUSE_MS = 250;
 /** How often those look who wait outside of the server's queue, in ms: for them a dead holder shows itself only so. */
 const LOOK_MS = 700;
 
@@ -235,34 +228,25 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   }
 
   function hold(request: AcquireRequest, key: Key, grant: Grant, on: LockSession): void {
-    const { name, owner, leaseMs, occurrence, holder } = request;
-    const holding: Holding = { owner, on, durable: occurrence !== undefined };
+    const holding = new Holding(request, key, grant.fence, on);
     holders.set(key.lock, holding);
+    guarded.delete(request.name);
     on.hold(key.lock);
     if (on.plain) return;
-    rememberGuard(grant, {
-      kind: 'advisory',
-      leaseMs,
-      locks,
-      key,
-      session: on.session,
-      isHeld: () => holders.get(key.lock) === holding && !on.lost.aborted,
-    });
-    if (holding.durable) return;
-    const { host, pid, label } = holder;
-    ledger.begun({ name, key: key.lock, fence: grant.fence, owner, host, pid, label, backend: on.session.pid, lease: leaseMs });
+    rememberGuard(grant, holding);
+    if (!holding.durable) ledger.note(holding);
   }
 
   /** In the line of its name. */
   async function releaseHere({ name, owner }: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
     const key = keys.of(name).lock;
     const held = holders.get(key);
-    const ours = held?.owner === owner;
+    const ours = held?.request.owner === owner;
     const ended = storable(outcome);
     if (ours && !held.durable && !held.on.plain) {
       const freed = await held.on.free(key, signal);
-      forget(key, held.on);
-      ledger.over(name, owner, ended);
+      forget(held, ended);
+      ledger.note(held);
       return freed;
     }
     // Without tables, what is not held here is not known at all.
@@ -277,7 +261,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       },
       signal,
     );
-    if (ours) forget(key, on);
+    if (ours) forget(held, ended);
     return released;
   }
 
@@ -288,30 +272,17 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     first: LockAsk['mode'],
     signal: AbortSignal,
   ): Promise<AcquireResult> {
-    const { name, owner, leaseMs, holder, occurrence } = request;
+    const { name, owner, occurrence } = request;
     let mode = first;
     if (occurrence === undefined && !on.plain && mode !== 0) {
       const taken = await on.take(key, mode === 2, signal);
-      if (taken === 'guarded') return heldByGuard(name);
+      if (taken === 'guarded') return heldByGuard(request, key, on, signal);
       if (taken !== undefined) return { acquired: true, grant: { name, owner, fence: taken, attempt: 1, lost: on.lost } };
       mode = 0;
     }
     for (let again = 0; ; again += 1) {
-      const asked: LockAsk = {
-        ...{
-          name,
-          key: key.lock,
-          guard: key.guard,
-          owner,
-          host: holder.host,
-          pid: holder.pid,
-          label: holder.label,
-          lease: leaseMs,
-        },
-        ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
-        // What is got and cannot be claimed is given back at once.
-        mode: mode === 2 && again > 0 ? 1 : mode,
-      };
+      // What is got and cannot be claimed is given back at once.
+      const asked = questionOf(request, key, mode === 2 && again > 0 ? 1 : mode);
       let row: Row;
       try {
         row = await on.acquire(asked, signal);
@@ -320,7 +291,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
         throw error;
       }
       const result = on.plain ? plainAnswer(request, row, on) : answer(request, row, on);
-      if (result === 'guarded') return heldByGuard(name);
+      if (result === 'guarded') return heldByGuard(request, key, on, signal);
       if (result !== undefined && !isUnwritten(result, row, again)) return result;
       // Who holds it is about to be written down.
       if (result !== undefined) await pause(LAG_MS / 4, signal);
@@ -334,10 +305,12 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     return refusalOf(request, parseRecord(row['record']), Number(row['now']), row['got'] !== 'true');
   }
 
-  /** A transaction is under way that the last holder guarded. */
-  function heldByGuard(name: string): AcquireResult {
-    guarded.add(name);
-    return { acquired: false, reason: 'held', expiresInMs: GUARDED_PAUSE_MS };
+  /** A transaction is under way that the last holder guarded. Whoever has no place in the server's queue looks now and then. */
+  async function heldByGuard(request: AcquireRequest, key: Key, on: LockSession, signal: AbortSignal): Promise<AcquireResult> {
+    guarded.add(request.name);
+    const row = await on.acquire(questionOf(request, key, 0), signal);
+    const record = parseRecord(row['record']);
+    return { ...heldBy(record, Number(row['now'])), holder: record?.holder };
   }
 
   /** As `answer`, without a table. */
@@ -362,31 +335,33 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     checkOpen();
     checkStorable(name);
     identity ??= holder;
-    if (guarded.delete(name)) await pause(GUARDED_PAUSE_MS, signal);
     if (signal.aborted) return;
-    const key = keys.of(name).lock;
+    const key = keys.of(name);
+    const isGuarded = guarded.delete(name);
     const wait = waits.enter(leaseMs);
-    return wait === undefined ? watch.until(name, key, signal) : waits.stand(wait, key, owner, signal);
+    if (wait !== undefined) return waits.stand(wait, key, owner, signal);
+    if (isGuarded) await pause(GUARDED_PAUSE_MS, signal);
+    return watch.until(name, key.lock, signal);
   }
 
   /** The lock is not held here any more. */
-  function forget(key: string, on: LockSession): void {
-    holders.delete(key);
-    on.keys.delete(key);
-    waits.over(on);
+  function forget(held: Holding, outcome: Outcome): void {
+    held.end(outcome);
+    holders.delete(held.key.lock);
+    held.on.keys.delete(held.key.lock);
+    waits.over(held.on);
   }
 
   function lapsed(key: string): void {
     const held = holders.get(key);
-    if (held !== undefined) void line.enter(key, () => letGo(key, held.owner));
+    if (held !== undefined) void line.enter(key, () => letGo(held));
   }
 
   /** An operator has released it, or its row is gone, or nobody renewed it: the lock goes too. */
-  async function letGo(key: string, owner: string): Promise<void> {
-    const held = holders.get(key);
-    if (held?.owner !== owner) return;
-    await held.on.free(key, never).catch((error: unknown) => held.on.session.destroy(error as Error));
-    forget(key, held.on);
+  async function letGo(held: Holding): Promise<void> {
+    if (holders.get(held.key.lock) !== held) return;
+    await held.on.free(held.key.lock, never).catch((error: unknown) => held.on.session.destroy(error as Error));
+    forget(held, { result: 'abandoned' });
   }
 
   function guaranteesNow(): Guarantees {
@@ -437,11 +412,11 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     async renew(grant, signal) {
       const key = keys.of(grant.name).lock;
       const held = holders.get(key);
-      if (held?.owner !== grant.owner) return false;
+      if (held?.request.owner !== grant.owner) return false;
       // What the table says of it decides, so it has to be there.
       if (!held.durable) await ledger.written();
       const ours = await held.on.confirm(grant.name, grant.owner, key, signal);
-      if (!ours) await line.enter(key, () => letGo(key, grant.owner));
+      if (!ours) await line.enter(key, () => letGo(held));
       return ours;
     },
     release: (grant, outcome, signal) =>
@@ -483,6 +458,13 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     const ending = [...mains.values()].map((main) => main.close());
     await Promise.all([...ending, ...waits.sessions().map(({ session }) => session.end())]);
   }
+}
+
+function questionOf({ name, owner, leaseMs, holder, occurrence }: AcquireRequest, key: Key, mode: LockAsk['mode']): LockAsk {
+  return {
+    ...{ name, key: key.lock, guard: key.guard, mode, owner, host: holder.host, pid: holder.pid, label: holder.label },
+    ...{ lease: leaseMs, at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
+  };
 }
 
 /**

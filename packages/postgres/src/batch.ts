@@ -41,21 +41,19 @@ export function createBatch<Q, A, Means>(
   }
 
   async function flush(means: Means): Promise<void> {
-    const asked = waiting.slice(0, MOST);
-    waiting = waiting.slice(MOST);
-    if (waiting.length > 0) schedule();
-    const live = asked.filter(({ signal, reject }) => {
-      if (signal?.aborted === true) reject(signal.reason);
-      return signal?.aborted !== true;
-    });
+    const asked = waiting.length > MOST ? waiting.splice(0, MOST) : waiting;
+    if (asked === waiting) waiting = [];
+    else schedule();
+    const live = asked.some(({ signal }) => signal?.aborted === true) ? asked.filter(stillWanted) : asked;
     if (live.length === 0) return;
     try {
       const answers = await send(
         means,
         live.map(({ question }) => question),
       );
-      for (const [index, { resolve, reject }] of live.entries()) {
+      for (let index = 0; index < live.length; index += 1) {
         const answer = answers[index]!;
+        const { resolve, reject } = live[index]!;
         if (answer instanceof Failure) reject(answer.error);
         else resolve(answer);
       }
@@ -68,7 +66,17 @@ export function createBatch<Q, A, Means>(
     ask: (question, signal) =>
       new Promise((resolve, reject) => {
         waiting.push({ question, signal, resolve, reject });
-        if (waiting.length === 1) schedule();
+        if (waiting.length === 1) atEndOfTurn(schedule);
       }),
   };
+}
+
+function stillWanted({ signal, reject }: Asked<unknown, never>): boolean {
+  if (signal?.aborted === true) reject(signal.reason);
+  return signal?.aborted !== true;
+}
+
+/** After all promises that can be settled now have been: a tick that is asked for among their callbacks comes when those are over. */
+function atEndOfTurn(then: () => void): void {
+  queueMicrotask(() => process.nextTick(then));
 }

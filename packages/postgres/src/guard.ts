@@ -1,22 +1,11 @@
 import { LeaseLostError, OptionError, UnsupportedError, type Grant } from '@solorun/core';
 import type { PostgresPool } from './client.ts';
-import type { Key } from './key.ts';
+import type { Holding } from './holding.ts';
 import type { Locks } from './locks.ts';
 import { ident } from './schema.ts';
-import type { Session } from './session.ts';
 
 /** How it is known whether a lease is over. */
-type Place =
-  | { readonly kind: 'lease'; readonly schema: string; readonly leaseMs: number }
-  | {
-      readonly kind: 'advisory';
-      readonly leaseMs: number | null;
-      readonly locks: Locks;
-      readonly key: Key;
-      readonly session: Pick<Session, 'pid' | 'since'>;
-      /** As far as this process knows. */
-      readonly isHeld: () => boolean;
-    };
+type Place = { readonly kind: 'lease'; readonly schema: string; readonly leaseMs: number } | Holding;
 
 /** What the guards of grants have to know. Not on the grants: those are data, and may travel. */
 const places = new WeakMap<Grant, Place>();
@@ -65,10 +54,11 @@ export async function guard({ grant }: Guarded, client: PostgresPool): Promise<v
       `Only leases of postgresAdvisory and postgresLease, with their tables, guard a transaction (lock ${JSON.stringify(grant?.name)}).`,
     );
   }
-  const leaseMs = place.leaseMs === null ? null : Math.ceil(place.leaseMs);
+  const { leaseMs: lease } = place.kind === 'lease' ? place : place.request;
+  const leaseMs = lease === null ? null : Math.ceil(lease);
   await askIfHeld(grant, client, guardSql(place), [grant.owner, leaseMs, ...proofOf(place, grant)]);
   // Released while the statement was on its way.
-  if (place.kind === 'advisory' && !place.isHeld()) await askIfHeld(grant, client, FAIL, []);
+  if (place.kind === 'advisory' && !place.isHeld) await askIfHeld(grant, client, FAIL, []);
   // What is set for a transaction is gone after it: on its own, the statement before was one.
   const { rows } = await client.query("SELECT current_setting('solorun.guard', true) AS guard", []);
   if ((rows[0] as { guard?: string | null } | undefined)?.guard !== grant.owner) {
@@ -92,14 +82,15 @@ async function askIfHeld(grant: Grant, client: PostgresPool, text: string, value
 
 function proofOf(place: Place, grant: Grant): unknown[] {
   if (place.kind === 'lease') return [grant.name];
-  return [place.key.guard, place.isHeld(), place.key.lock, place.session.pid, place.session.since];
+  const { key, isHeld, on } = place;
+  return [key.guard, isHeld, key.lock, on.session.pid, on.session.since];
 }
 
 /** A cast that fails aborts a transaction without a function of ours on the server. */
 const FAIL = `SELECT ('${MARK}, ' || clock_timestamp())::int AS held`;
 
 function guardSql(place: Place): string {
-  const { first, held } = place.kind === 'lease' ? rowSql(place.schema) : lockSql(place.locks);
+  const { first, held } = place.kind === 'lease' ? rowSql(place.schema) : lockSql(place.on.locks);
   return `WITH first AS MATERIALIZED (${first}), idle AS (
       SELECT extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) * 1000 AS ms
       FROM (SELECT count(*) FROM first) AS done

@@ -17,7 +17,7 @@ import { checkStorable, keysOf } from './key.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { endBackend, openSession, standbyError, type Session } from './session.ts';
-import { inOrder, questions, rowStatements, someInOrder, statementsFor, type Pair } from './statements.ts';
+import { inOrder, questions, rowStatements, statementsFor } from './statements.ts';
 import { createUndo } from './undo.ts';
 import { channelOf, createWatch } from './watch.ts';
 
@@ -83,11 +83,12 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   }
   const keys = keysOf('solorun');
   const statements = statementsFor('lease', schema);
-  const brief = rowStatements(schema);
+  const alone = rowStatements(schema);
   const channel = channelOf(schema);
   const active = createActive();
   const link = pool === undefined ? linkBySession() : linkByPool(pool);
   let prepared: Promise<void> | undefined;
+  let isReady = false;
   /** So that half of the shortest lease is left for another connection. */
   let callMs = CALL_MS;
   let closed = false;
@@ -118,10 +119,12 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     );
     return {
       async ask(statement, signal) {
-        const session = await connector.get(signal).catch((error: unknown) => {
-          unsent.add(error as object);
-          throw error;
-        });
+        const session =
+          connector.current ??
+          (await connector.get(signal).catch((error: unknown) => {
+            unsent.add(error as object);
+            throw error;
+          }));
         return session.query(statement, callMs);
       },
       listens: () => notify && connector.current?.direct !== false,
@@ -145,6 +148,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     });
     try {
       await prepared;
+      isReady = true;
     } catch (error) {
       prepared = undefined;
       throw understood(error);
@@ -153,14 +157,14 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
 
   /** One statement, again if it lost a race that Postgres breaks off rather than decides. */
   async function ask(statement: Statement): Promise<readonly Row[]> {
-    await ready();
+    if (!isReady) await ready();
     for (let tries = 1; ; tries += 1) {
       try {
         return await link.ask(statement);
       } catch (error) {
         const { code = '' } = error as { code?: string };
         // undefined_table, invalid_schema_name: another database than before.
-        if (['42P01', '3F000'].includes(code)) prepared = undefined;
+        if (['42P01', '3F000'].includes(code)) [prepared, isReady] = [undefined, false];
         // deadlock_detected
         if (code !== '40P01' || tries > RETRIES) throw understood(error);
       }
@@ -169,16 +173,31 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
 
   /** One statement of a kind at a time; what is asked meanwhile is the next one. */
   function turns(): (job: (means: typeof ask) => Promise<void>) => Promise<void> {
-    let tail: Promise<void> = Promise.resolve();
+    let tail: Promise<void> | undefined;
     return (job) => {
-      const turn = tail.then(() => job(ask));
-      tail = turn.catch(() => {});
+      const turn = tail === undefined ? job(ask) : tail.then(() => job(ask));
+      const settled = turn.catch(() => {});
+      tail = settled;
+      void settled.then(() => {
+        if (tail === settled) tail = undefined;
+      });
       return turn;
     };
   }
 
-  async function tryTogether(query: typeof ask, asks: readonly object[]): Promise<readonly (Row | Failure)[]> {
+  /** One that needs no occurrence, of a name that is there and free: a third of the work. */
+  async function takeAlone(query: typeof ask, { name, owner, host, pid, label, lease }: Taking): Promise<Row | undefined> {
+    const values = [name, owner, host, pid, label, lease];
+    return (await query({ name: 'solorun_take', text: alone.take, values }))[0];
+  }
+
+  async function tryTogether(query: typeof ask, asks: readonly Taking[]): Promise<readonly (Row | Failure)[]> {
     try {
+      const [only] = asks;
+      if (asks.length === 1 && only?.at_ms === undefined) {
+        const row = await takeAlone(query, only!);
+        if (row !== undefined) return [row];
+      }
       const values = [questions(asks), false];
       return inOrder(await query({ name: 'solorun_acquire', text: statements.acquire, values }), asks.length);
     } catch (error) {
@@ -195,35 +214,21 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     }
   }
 
-  /** A row for each that was there and free; of the others nothing is known. */
-  const taking = createBatch<Taking, Row | undefined, typeof ask>(turns(), async (query, asks) => {
-    const columns = [
-      asks.map(({ name }) => name),
-      asks.map(({ owner }) => owner),
-      asks.map(({ host }) => host),
-      asks.map(({ pid }) => pid),
-      asks.map(({ label }) => label ?? null),
-      asks.map(({ lease }) => lease),
-    ];
-    return someInOrder(await query(oneOrMany('solorun_take', brief.take, columns)), asks.length);
-  });
-  const ending = createBatch<Ending, boolean, typeof ask>(turns(), async (query, asks) => {
-    const columns = [
-      asks.map(({ name }) => name),
-      asks.map(({ owner }) => owner),
-      asks.map(({ result }) => result),
-      asks.map(({ error }) => error ?? null),
-    ];
-    return someInOrder(await query(oneOrMany('solorun_end', brief.end, columns, channel)), asks.length).map(
-      (row) => row !== undefined,
-    );
-  });
-  const acquiring = createBatch<object, Row, typeof ask>(turns(), tryTogether);
+  const acquiring = createBatch<Taking, Row, typeof ask>(turns(), tryTogether);
   const renewing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
     const rows = await query({ name: 'solorun_renew', text: statements.renew, values: [questions(asks)] });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
   const releasing = createBatch<Ending, boolean, typeof ask>(turns(), async (query, asks) => {
+    const [only] = asks;
+    if (asks.length === 1 && only !== undefined) {
+      const row = await query({
+        name: 'solorun_end',
+        text: alone.end,
+        values: [only.name, only.owner, only.result, only.error, channel],
+      });
+      if (row.length > 0) return [true];
+    }
     const values = [questions(asks), false, channel];
     const rows = await query({ name: 'solorun_release', text: statements.release, values });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
@@ -242,15 +247,6 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     if (lost?.proxied === false) await ask(endBackend(lost));
     return releasing.ask({ name, owner, result: 'abandoned', error: undefined });
   });
-
-  async function end(ended: Ending, signal: AbortSignal): Promise<boolean> {
-    // Not held by that owner: it may have been ended by the same one before.
-    return (await ending.ask(ended, signal)) || releasing.ask(ended, signal);
-  }
-
-  async function takeOrAsk(asked: Taking, signal: AbortSignal): Promise<Row> {
-    return (await taking.ask(asked, signal)) ?? acquiring.ask(asked, signal);
-  }
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
     const { name, owner, leaseMs, holder, occurrence } = request;
@@ -271,9 +267,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     };
     for (let again = 0; ; again += 1) {
       const sent = link.last();
-      const asking = active.track(
-        again === 0 && occurrence === undefined ? takeOrAsk(asked, signal) : acquiring.ask(asked, signal),
-      );
+      const asking = active.track(acquiring.ask(asked, signal));
       const row = await unlessAborted(asking, signal).catch((error: unknown) => {
         const doubtful = asking.then(
           // Granted after the caller had gone.
@@ -308,7 +302,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     renew: ({ name, owner }, signal) => renewing.ask({ name, owner }, signal),
     release: ({ name, owner }, outcome, signal) =>
       active.track(
-        end(
+        releasing.ask(
           {
             name,
             owner,
@@ -353,13 +347,18 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   };
 }
 
+/** A try, as `acquireSql` takes it. */
 interface Taking {
   readonly name: string;
+  readonly key: string;
   readonly owner: string;
   readonly host: string;
   readonly pid: number;
   readonly label: string | undefined;
   readonly lease: number;
+  readonly at_ms: number | undefined;
+  readonly attempts: number | undefined;
+  readonly hash: string | undefined;
 }
 
 interface Ending {
@@ -367,12 +366,6 @@ interface Ending {
   readonly owner: string;
   readonly result: string;
   readonly error: string | undefined;
-}
-
-/** One question with plain parameters, several with an array for each column. */
-function oneOrMany(name: string, statement: Pair, columns: readonly (readonly unknown[])[], ...more: unknown[]): Statement {
-  if (columns[0]!.length === 1) return { name, text: statement.one, values: [...columns.map(([only]) => only), ...more] };
-  return { name: `${name}_many`, text: statement.many, values: [...columns, ...more] };
 }
 
 /** The pool is the user's: we neither set anything on its connections, nor prepare, nor close it. */

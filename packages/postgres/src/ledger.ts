@@ -1,48 +1,34 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Outcome } from '@solorun/core';
-
-/** An acquisition of a session lock, as it goes into the table. */
-export interface Acquisition {
-  readonly name: string;
-  readonly key: string;
-  readonly fence: bigint;
-  readonly owner: string;
-  readonly host: string;
-  readonly pid: number;
-  readonly label: string | undefined;
-  /** The server's process that holds it. */
-  readonly backend: number;
-  readonly lease: number | null;
-}
+import type { Holding } from './holding.ts';
 
 /**
  * Writes down who holds which session lock and how the runs went. The lock alone keeps others out, so nobody waits for that: it is
  * written a moment later, many at once, and what has changed again by then is written once.
  */
 export interface Ledger {
-  begun(acquisition: Acquisition): void;
-  over(name: string, owner: string, outcome: Outcome): void;
-  /** Resolves when all that was told by now has been written, or could not be. */
+  /** It has just begun, or ended. */
+  note(holding: Holding): void;
+  /** Resolves when all that was noted by now has been written, or could not be. */
   written(): Promise<void>;
   /** Writes what is left, if it can be done by then, and nothing afterwards. */
   close(limit: Promise<unknown>): Promise<void>;
 }
 
-/** What was told may be written this much later, in ms: many short runs of a name cost one statement. */
+/** What was noted may be written this much later, in ms: many short runs of a name cost one statement. */
 export const LAG_MS = 20;
 /** Between tries of what cannot be written, in ms. */
 const TROUBLE_MS = 1_000;
 /** In one statement. */
 const MOST = 500;
 /** While nothing can be written, the oldest are forgotten. */
-const KEPT = 10_000;
+const KEPT = 20_000;
 
-interface Entry extends Acquisition {
-  readonly since: number;
-  held: boolean;
-  /** How the last run that ended went; that may be the one before this acquisition. */
-  last: { result: 'done' | 'failed'; error: string | undefined; duration: number; at: number } | undefined;
-  dirty: boolean;
+/** What is to be written of a name. */
+interface Page {
+  /** The newest acquisition. */
+  newest: Holding;
+  /** The newest that ended with a result. */
+  last: Holding | undefined;
 }
 
 /** @param write tells which of the rows, by their places, are still to be written */
@@ -50,106 +36,52 @@ export function createLedger(
   write: (rows: readonly object[]) => Promise<readonly number[]>,
   onTrouble: (message: string) => void,
 ): Ledger {
-  const entries = new Map<string, Entry>();
-  let waiting = 0;
+  let noted: Holding[] = [];
   let writing: Promise<void> | undefined;
   let wroteAt = Number.NEGATIVE_INFINITY;
-  let pauseMs = 0;
   let troubled = false;
   let closed = false;
 
-  function mark(entry: Entry): void {
-    if (!entry.dirty) waiting += 1;
-    entry.dirty = true;
-    if (waiting > KEPT) forgetOldest();
-    if (writing === undefined && !closed) writing = later();
-  }
-
-  function forgetOldest(): void {
-    for (const [name, entry] of entries) {
-      if (!entry.dirty || entry.held) continue;
-      entries.delete(name);
-      waiting -= 1;
-      return;
-    }
-  }
-
   async function later(): Promise<void> {
-    const waitMs = waiting >= MOST && pauseMs === 0 ? 0 : wroteAt + LAG_MS + pauseMs - performance.now();
+    const waitMs = wroteAt + (troubled ? TROUBLE_MS : LAG_MS) - performance.now();
     await (waitMs <= 0 ? new Promise(setImmediate) : sleep(waitMs));
-    await turn();
-    writing = waiting > 0 && !closed ? later() : undefined;
+    wroteAt = performance.now();
+    const pages = [...pagesOf(noted).values()];
+    noted = [];
+    for (let at = 0; at < pages.length; at += MOST) await writePages(pages.slice(at, at + MOST));
+    writing = noted.length > 0 && !closed ? later() : undefined;
   }
 
-  async function turn(): Promise<void> {
-    const now = performance.now();
-    wroteAt = now;
-    const batch: Entry[] = [];
-    for (const entry of entries.values()) {
-      if (!entry.dirty) continue;
-      entry.dirty = false;
-      waiting -= 1;
-      batch.push(entry);
-      if (batch.length === MOST) break;
-    }
-    let left: readonly Entry[] = batch;
+  async function writePages(pages: readonly Page[]): Promise<void> {
+    let left = pages;
     try {
-      const undone = await write(batch.map((entry) => rowOf(entry, now)));
-      left = undone.map((index) => batch[index]!);
-      pauseMs = 0;
+      const undone = await write(pages.map((page) => rowOf(page, performance.now())));
+      left = undone.map((index) => pages[index]!);
       troubled = false;
     } catch (error) {
-      pauseMs = TROUBLE_MS;
       if (!troubled) onTrouble(error instanceof Error ? error.message : String(error));
       troubled = true;
     }
-    for (const entry of batch) if (!entry.held && !entry.dirty && !left.includes(entry)) forget(entry);
-    for (const entry of left) if (!entry.dirty && entries.get(entry.name) === entry) remark(entry);
-  }
-
-  function remark(entry: Entry): void {
-    entry.dirty = true;
-    waiting += 1;
-  }
-
-  function forget(entry: Entry): void {
-    if (entries.get(entry.name) === entry) entries.delete(entry.name);
+    // Before what was noted meanwhile.
+    const again = left.flatMap(({ newest, last }) => (last === undefined || last === newest ? [newest] : [last, newest]));
+    if (again.length > 0) noted = [...again, ...noted].slice(-KEPT);
   }
 
   /** What cannot be written now is not waited for. */
   async function emptied(): Promise<void> {
-    if (writing === undefined || pauseMs > 0) return;
+    if (writing === undefined || troubled) return;
     await writing;
     await emptied();
   }
 
   return {
-    begun(acquisition) {
-      const before = entries.get(acquisition.name);
-      if (before?.dirty === true) waiting -= 1;
-      const entry: Entry = {
-        ...acquisition,
-        since: performance.now(),
-        held: true,
-        // Written or not: writing it twice changes nothing.
-        last: before?.last,
-        dirty: false,
-      };
-      entries.set(acquisition.name, entry);
-      mark(entry);
-    },
-    over(name, owner, outcome) {
-      const entry = entries.get(name);
-      if (entry?.owner !== owner) return;
-      entry.held = false;
-      if (outcome.result !== 'abandoned') {
-        const at = performance.now();
-        const error = outcome.result === 'failed' ? outcome.error : undefined;
-        entry.last = { result: outcome.result, error, duration: at - entry.since, at };
-      }
-      mark(entry);
+    note(holding) {
+      noted.push(holding);
+      if (writing === undefined && !closed) writing = later();
     },
     async written() {
+      // What is being written at this moment may have begun before the last note.
+      await writing;
       await writing;
     },
     async close(limit) {
@@ -159,10 +91,31 @@ export function createLedger(
   };
 }
 
-function rowOf(entry: Entry, now: number): object {
-  const { name, key, owner, host, pid, label, backend, lease, held, last } = entry;
+function pagesOf(noted: readonly Holding[]): Map<string, Page> {
+  const pages = new Map<string, Page>();
+  for (const holding of noted) {
+    const { name } = holding.request;
+    const page = pages.get(name);
+    const { ended } = holding;
+    const last = ended !== undefined && ended.outcome.result !== 'abandoned' ? holding : undefined;
+    if (page === undefined) {
+      pages.set(name, { newest: holding, last });
+      continue;
+    }
+    if (holding.fence > page.newest.fence) page.newest = holding;
+    if (last !== undefined && last.fence >= (page.last?.fence ?? 0n)) page.last = last;
+  }
+  return pages;
+}
+
+function rowOf({ newest, last }: Page, now: number): object {
+  const { request, key, fence, on, since } = newest;
+  const { name, owner, holder, leaseMs } = request;
+  const outcome = last?.ended?.outcome;
   return {
-    ...{ name, key, fence: String(entry.fence), owner, host, pid, label, backend, lease, held, age: now - entry.since },
-    ...{ result: last?.result, error: last?.error, duration: last?.duration, ended: last && now - last.at },
+    ...{ name, key: key.lock, fence: String(fence), owner, host: holder.host, pid: holder.pid, label: holder.label },
+    ...{ backend: on.session.pid, lease: leaseMs, held: newest.ended === undefined, age: now - since },
+    ...{ result: outcome?.result, error: outcome?.result === 'failed' ? outcome.error : undefined },
+    ...(last?.ended && { duration: last.ended.at - last.since, ended: now - last.ended.at }),
   };
 }

@@ -7,15 +7,15 @@ export function createLine<K>(): Line<K> {
   const tails = new Map<K, Promise<unknown>>();
 
   return {
-    async enter(key, job) {
+    enter(key, job) {
       const before = tails.get(key);
       const turn = before === undefined ? job() : before.then(job, job);
       tails.set(key, turn);
-      try {
-        return await turn;
-      } finally {
+      const leave = (): void => {
         if (tails.get(key) === turn) tails.delete(key);
-      }
+      };
+      turn.then(leave, leave);
+      return turn;
     },
   };
 }

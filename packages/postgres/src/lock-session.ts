@@ -43,6 +43,8 @@ interface ReleaseAsk {
 export interface LockSession {
   readonly session: Session;
   readonly lost: AbortSignal;
+  /** How its locks are called. */
+  readonly locks: Locks;
   /** False, and its end, if nothing was heard of it for longer than the server would have kept it. */
   usable(): boolean;
   /** Bare locks, without a schema of ours. */
@@ -67,6 +69,8 @@ export interface LockSession {
   query(statement: Statement): Promise<readonly Row[]>;
   /** Waits in the server's queue for a slice of time. True: the session holds the lock. False: not yet. */
   block(key: string, sliceMs: number): Promise<boolean>;
+  /** Waits for a moment until no guarded transaction of the last holder is under way. False: one still is. */
+  blockOnGuard(guard: string): Promise<boolean>;
   /** Starts to listen, once. */
   listen(channel: string): Promise<void>;
 }
@@ -242,6 +246,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   return {
     session,
     lost: session.lost,
+    locks,
     usable() {
       if (leaseMs !== null && !blocked && performance.now() - session.answeredAt > leaseMs) {
         session.destroy(new Error(`nothing was heard of the session for longer than its lease of ${leaseMs} ms`));
@@ -291,9 +296,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
         );
         return true;
       } catch (error) {
-        const { code } = error as { code?: string };
-        // lock_not_available: the slice is over. query_canceled: an operator did it.
-        if (code !== '55P03' && code !== '57014') throw error;
+        if (!isEndOfSlice(error)) throw error;
         // Either may strike just after the lock was granted, and an error does not give a session lock back.
         const [row] = await query({
           name: 'solorun_mine',
@@ -301,6 +304,18 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
           values: [key],
         });
         return row?.['mine'] === 'true';
+      } finally {
+        blocked = false;
+      }
+    },
+    async blockOnGuard(guard) {
+      blocked = true;
+      try {
+        await session.query({ name: 'solorun_unguarded', text: UNGUARDED, values: [guard] }, GUARD_SLICE_MS + CALL_MS);
+        return true;
+      } catch (error) {
+        if (!isEndOfSlice(error)) throw error;
+        return false;
       } finally {
         blocked = false;
       }
@@ -313,6 +328,16 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       await listening;
     },
   };
+}
+
+/** While it waits it has the lock itself, so for no longer than a paused waiter may be missed, in ms. */
+const GUARD_SLICE_MS = 1_000;
+const UNGUARDED = `SELECT pg_advisory_xact_lock($1::bigint)::text
+  FROM (SELECT set_config('lock_timeout', '${GUARD_SLICE_MS}', true) AS slice OFFSET 0) AS s WHERE s.slice IS NOT NULL`;
+
+/** lock_not_available: the slice is over. query_canceled: an operator did it. */
+function isEndOfSlice(error: unknown): boolean {
+  return ['55P03', '57014'].includes((error as { code?: string }).code ?? '');
 }
 
 /** One with plain parameters, several with arrays: an answer for each, in order. */

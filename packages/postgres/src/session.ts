@@ -72,7 +72,7 @@ export async function openSession(terms: SessionTerms): Promise<Session> {
       text: `SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby,
         (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS since`,
     };
-    const bound = createBound(client, loss);
+    const bound = createBound(client, loss, () => {});
     const [greeting] = await bound(client.query(look), timeoutMs);
     if (greeting?.['standby'] === 'true') throw standbyError(kind);
     const [server] = await bound(client.query({ text: "SELECT current_setting('server_version_num') AS version" }), timeoutMs);
@@ -113,6 +113,8 @@ async function settle(session: Session, terms: SessionTerms): Promise<void> {
     // The user's defaults must not change what a statement of ours means.
     default_transaction_isolation: 'read committed',
     statement_timeout: '0',
+    // Our statements have one good plan whatever their parameters are, and planning costs more than running them.
+    plan_cache_mode: 'force_generic_plan',
     idle_in_transaction_session_timeout: '0',
     ...terms.settings,
   }).filter((entry): entry is [string, string] => entry[1] !== undefined && session.version >= (SINCE[entry[0]] ?? 0));
@@ -151,7 +153,7 @@ function createSession(
   let sentAt = performance.now();
   let answeredAt = sentAt;
   let waiting = 0;
-  const bound = createBound(client, loss);
+  const bound = createBound(client, loss, () => (answeredAt = performance.now()));
   client.keepAlive(false);
 
   const destroy = (reason: Error): void => {
@@ -159,24 +161,17 @@ function createSession(
     client.destroy();
   };
 
-  async function now(statement: Statement, timeoutMs: number): Promise<readonly Row[]> {
+  function now(statement: Statement, timeoutMs: number): Promise<readonly Row[]> {
     sentAt = performance.now();
     const { text, values } = statement;
-    const rows = await bound(client.query(about.direct ? statement : { text, ...(values && { values }) }), timeoutMs);
-    answeredAt = performance.now();
-    return rows;
+    return bound(client.query(about.direct ? statement : { text, ...(values && { values }) }), timeoutMs);
   }
 
+  /** Begins at once if nothing is before it. */
   async function take<T>(before: Promise<unknown> | undefined, job: (query: typeof now) => Promise<T>): Promise<T> {
-    // What is asked keeps the process alive; a lock that is merely held does not.
-    if ((waiting += 1) === 1) client.keepAlive(true);
-    try {
-      if (before !== undefined) await before.catch(() => {});
-      loss.signal.throwIfAborted();
-      return await job(now);
-    } finally {
-      if ((waiting -= 1) === 0) client.keepAlive(false);
-    }
+    if (before !== undefined) await before.catch(() => {});
+    loss.signal.throwIfAborted();
+    return job(now);
   }
 
   const session: Session = {
@@ -190,9 +185,14 @@ function createSession(
     },
     query: (statement, timeoutMs) => session.inLine((query) => query(statement, timeoutMs)),
     inLine(job) {
+      // What is asked keeps the process alive; a lock that is merely held does not.
+      if ((waiting += 1) === 1) client.keepAlive(true);
       const turn = take(tail, job);
       tail = turn;
-      const end = (): void => void (tail === turn && (tail = undefined));
+      const end = (): void => {
+        if ((waiting -= 1) === 0) client.keepAlive(false);
+        if (tail === turn) tail = undefined;
+      };
       turn.then(end, end);
       return turn;
     },
@@ -211,13 +211,45 @@ function createSession(
   return session;
 }
 
-/** Waits for an answer, but no longer than until the session ends or the time is over; then it ends the session. */
-function createBound(client: PostgresClient, loss: AbortController): <T>(answer: Promise<T>, timeoutMs: number) => Promise<T> {
-  const waiting = new Set<(reason: unknown) => void>();
+/**
+ * Waits for an answer, but no longer than until the session ends or the time is over; then it ends the session. One timer for all
+ * statements: it is left to fire, and looks whether somebody still waits.
+ */
+function createBound(
+  client: PostgresClient,
+  loss: AbortController,
+  onAnswer: () => void,
+): <T>(answer: Promise<T>, timeoutMs: number) => Promise<T> {
+  const waiting = new Set<{ readonly dueAt: number; readonly timeoutMs: number; readonly reject: (reason: unknown) => void }>();
+  let timer: NodeJS.Timeout | undefined;
+  let ringsAt = Number.POSITIVE_INFINITY;
+
+  function arm(dueAt: number): void {
+    if (dueAt >= ringsAt) return;
+    clearTimeout(timer);
+    ringsAt = dueAt;
+    // What waits keeps the process alive itself.
+    timer = setTimeout(ring, Math.max(0, Math.ceil(dueAt - performance.now()))).unref();
+  }
+
+  function ring(): void {
+    ringsAt = Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    for (const { dueAt, timeoutMs } of waiting) {
+      if (dueAt > now) arm(dueAt);
+      else if (!loss.signal.aborted) {
+        // The driver would leave the statement running, and everything behind it waiting.
+        loss.abort(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
+        client.destroy();
+      }
+    }
+  }
+
   loss.signal.addEventListener(
     'abort',
     () => {
-      for (const reject of waiting) reject(loss.signal.reason);
+      clearTimeout(timer);
+      for (const { reject } of waiting) reject(loss.signal.reason);
     },
     { once: true },
   );
@@ -228,24 +260,20 @@ function createBound(client: PostgresClient, loss: AbortController): <T>(answer:
         answer.catch(() => {});
         return reject(loss.signal.reason as Error);
       }
-      const timer = setTimeout(() => {
-        // The driver would leave the statement running, and everything behind it waiting.
-        loss.abort(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
-        client.destroy();
-      }, timeoutMs);
-      const end = (): void => {
-        clearTimeout(timer);
-        waiting.delete(lose);
-      };
-      const lose = (reason: unknown): void => {
-        end();
-        reject(reason);
-      };
-      waiting.add(lose);
-      answer.then((value) => {
-        end();
-        resolve(value);
-      }, lose);
+      const one = { dueAt: performance.now() + timeoutMs, timeoutMs, reject };
+      waiting.add(one);
+      arm(one.dueAt);
+      answer.then(
+        (value) => {
+          waiting.delete(one);
+          onAnswer();
+          resolve(value);
+        },
+        (error: unknown) => {
+          waiting.delete(one);
+          reject(error);
+        },
+      );
     });
 }
 

@@ -32,11 +32,20 @@ export function questions(asks: readonly object[]): string {
 
 /** The rows of an answer, in the order of what was asked. */
 export function inOrder(rows: readonly Row[], count: number): readonly Row[] {
-  const ordered = someInOrder(rows, count);
+  const ordered = Array.from<Row | undefined>({ length: count });
+  for (const row of rows) ordered[Number(row['ord'])] = row;
   if (rows.length !== count || ordered.includes(undefined)) {
     throw new Error(`the server answered ${rows.length} of ${count} questions`);
   }
   return ordered as Row[];
+}
+
+/** Where the rows are, and what the locks are called. */
+interface Place {
+  readonly kind: Kind;
+  readonly job: string;
+  readonly fence: string;
+  readonly locks: Locks;
 }
 
 /** Where the rows are, and what the locks are called. */
@@ -256,16 +265,13 @@ function watchSql(place: Place): string {
   WHERE NOT ${busy}`;
 }
 
-/**
- * What is asked most often, as cheap as it can be: an acquisition without an occurrence, and its end. One at a time they are a
- * statement with plain parameters, which costs the server a third of what arrays or JSON do; many are one statement with arrays.
- */
+/** One question with plain parameters, which costs the server a third of what arrays or JSON do; several with arrays. */
 export interface Pair {
   readonly one: string;
   readonly many: string;
 }
 
-/** Session locks: nothing but the lock and its fence. Who holds it is written down afterwards (`recordSql`). */
+/** What is asked most often, as cheap as it can be: nothing but the lock and its fence. Who holds it is written down afterwards (`recordSql`). */
 export function lockStatements(schema: string, locks: Locks): { readonly take: Pair; readonly keep: string; readonly free: Pair } {
   // NULL: somebody else holds it.
   const take = (got: string, key: string, guard: string): string =>
@@ -291,40 +297,16 @@ export function lockStatements(schema: string, locks: Locks): { readonly take: P
   };
 }
 
-/** Lease rows that are there already; of the others these statements say nothing. */
-export function rowStatements(schema: string): { readonly take: Pair; readonly end: Pair } {
+/** One lease row that is there already: of any other these statements say nothing. */
+export function rowStatements(schema: string): { readonly take: string; readonly end: string } {
   const job = `${ident(schema)}.job`;
-  const take = (owner: string, host: string, pid: string, label: string, lease: string): string =>
-    `UPDATE ${job} j SET fence = j.fence + 1, owner = ${owner}, host = ${host}, pid = ${pid}, label = ${label}, lease_ms = ${lease},
-      acquired_at = clock_timestamp(), expires_at = clock_timestamp() + ${lease} * interval '1 millisecond', held = true, claimed = false`;
-  const mine = `j.kind = 'lease' AND j.name`;
   return {
-    take: {
-      one: `${take('$2', '$3', '$4::bigint', '$5', '$6::float8')}
-        WHERE j.ctid = (SELECT k.ctid FROM ${job} k WHERE k.kind = 'lease' AND k.name = $1 AND ${freeSql('k')} FOR UPDATE SKIP LOCKED)
-        RETURNING '0' AS ord, j.fence::text AS fence, ${FLUSH} AS flush`,
-      many: `WITH asked AS MATERIALIZED (
-          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::float8[])
-            WITH ORDINALITY AS a(name, owner, host, pid, label, lease, ord)
-        ), open AS MATERIALIZED (
-          SELECT j.name FROM ${job} j JOIN asked a ON j.name = a.name WHERE j.kind = 'lease' ORDER BY j.name FOR UPDATE OF j SKIP LOCKED
-        )
-        ${take('a.owner', 'a.host', 'a.pid', 'a.label', 'a.lease')}
-        FROM asked a WHERE ${mine} = a.name AND j.name IN (SELECT name FROM open) AND ${freeSql('j')}
-        RETURNING (a.ord - 1)::text AS ord, j.fence::text AS fence, ${FLUSH} AS flush`,
-    },
-    end: {
-      one: `UPDATE ${job} j SET ${endSql('$3', '$4')} WHERE ${mine} = $1 AND j.owner = $2 AND j.held
-        RETURNING '0' AS ord, ${tellSql('$5')}::text AS told, ${FLUSH} AS flush`,
-      many: `WITH asked AS MATERIALIZED (
-          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS a(name, owner, result, error, ord)
-        ), open AS MATERIALIZED (
-          SELECT j.name FROM ${job} j JOIN asked a ON j.name = a.name WHERE j.kind = 'lease' ORDER BY j.name FOR NO KEY UPDATE OF j
-        )
-        UPDATE ${job} j SET ${endSql('a.result', 'a.error')}
-        FROM asked a WHERE ${mine} = a.name AND j.owner = a.owner AND j.held AND j.name IN (SELECT name FROM open)
-        RETURNING (a.ord - 1)::text AS ord, ${tellSql('$5')}::text AS told, ${FLUSH} AS flush`,
-    },
+    take: `UPDATE ${job} j SET fence = j.fence + 1, owner = $2, host = $3, pid = $4::bigint, label = $5, lease_ms = $6::float8,
+        acquired_at = clock_timestamp(), expires_at = clock_timestamp() + $6::float8 * interval '1 millisecond', held = true, claimed = false
+      WHERE j.ctid = (SELECT k.ctid FROM ${job} k WHERE k.kind = 'lease' AND k.name = $1 AND ${freeSql('k')} FOR UPDATE SKIP LOCKED)
+      RETURNING j.fence::text AS fence, ${FLUSH} AS flush`,
+    end: `UPDATE ${job} j SET ${endSql('$3', '$4')} WHERE j.kind = 'lease' AND j.name = $1 AND j.owner = $2 AND j.held
+      RETURNING ${tellSql('$5')}::text AS told, ${FLUSH} AS flush`,
   };
 }
 

@@ -1,4 +1,5 @@
 import { unlessAborted } from './abort.ts';
+import type { Key } from './key.ts';
 import type { LockSession } from './lock-session.ts';
 
 /** A place in the server's queue: a session that waits, and then holds what it waited for. */
@@ -19,7 +20,7 @@ export interface Waits {
    * Waits, first come first served, until the lock is there or the waiter goes. Afterwards the session holds the lock for that
    * owner until `take` or until `signal` aborts.
    */
-  stand(wait: Wait, key: string, owner: string, signal: AbortSignal): Promise<void>;
+  stand(wait: Wait, key: Key, owner: string, signal: AbortSignal): Promise<void>;
   /** The session that has the lock for this owner. */
   take(owner: string): (Wait & { readonly on: LockSession }) | undefined;
   /** The place is free for the next one; the session does not hold the lock any more. */
@@ -51,14 +52,12 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
 
   async function giveBack(wait: Wait & { readonly on: LockSession }, key: string): Promise<void> {
     wait.ready = undefined;
-    await wait.on
-      .query({ text: 'SELECT pg_advisory_unlock($1)::text', values: [key] })
-      .catch((error: unknown) => wait.on.session.destroy(error as Error));
+    await wait.on.free(key, new AbortController().signal).catch((error: unknown) => wait.on.session.destroy(error as Error));
     leave(wait, key);
   }
 
   /** Slice after slice. Who gives up takes its session along: a cancellation could arrive late and strike another statement. */
-  async function queue(on: LockSession, key: string, signal: AbortSignal): Promise<boolean> {
+  async function queue(on: LockSession, { lock, guard }: Key, signal: AbortSignal): Promise<boolean> {
     let ended: Promise<void> | undefined;
     const onAbort = (): void => {
       // The backend does not hear that the wire is cut while it waits for a lock, so it is told through another one.
@@ -68,7 +67,9 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
     };
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      while (!signal.aborted) if ((await on.block(key, sliceMs)) && !signal.aborted) return true;
+      while (!signal.aborted && !(await on.block(lock, sliceMs)));
+      // With the lock in hand: those behind it in the queue need not ask for it in vain.
+      while (!signal.aborted) if ((on.plain || (await on.blockOnGuard(guard))) && !signal.aborted) return true;
       return false;
     } catch (error) {
       if (signal.aborted) return false;
@@ -123,9 +124,9 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
       }
       if (!granted) return;
       const { on } = wait;
-      on.hold(key);
+      on.hold(key.lock);
       const held = wait as Wait & { readonly on: LockSession };
-      const onAbort = (): void => void giveBack(held, key);
+      const onAbort = (): void => void giveBack(held, key.lock);
       wait.ready = { owner, forget: () => signal.removeEventListener('abort', onAbort) };
       if (signal.aborted) onAbort();
       else signal.addEventListener('abort', onAbort, { once: true });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { delay } from '../bounded.ts';
+import { delay } from '../abort.ts';
 import type { AcquireRequest, AcquireResult, Grant, LockProvider, OccurrenceRequest, Refusal } from '../provider.ts';
 
 export interface ContractOptions {
