@@ -88,7 +88,7 @@ function handOff(title, curves) {
     (/** @type {Curve} */ { points }) =>
       points.map((point) => /** @type {const} */ ([point.x, y(point)]));
   return {
-    ...{ title, y: 'hand-off (ms)', scale: 'log' },
+    ...{ title, y: 'hand-off (ms)' },
     lines: curves.flatMap((curve, color) => [
       { name: `${curve.name}, median`, color, dashed: false, points: through(({ medianMs }) => medianMs)(curve) },
       { name: `${curve.name}, p90`, color, dashed: true, points: through(({ p90Ms }) => p90Ms)(curve) },
@@ -103,7 +103,7 @@ function handOff(title, curves) {
  */
 function statements(title, curves) {
   return {
-    ...{ title, y: 'statements per second', scale: 'value' },
+    ...{ title, y: 'statements per second' },
     lines: curves.map(({ name, points }, color) => ({
       ...{ name, color, dashed: false },
       points: points.map(({ x, perSecond }) => /** @type {const} */ ([x, perSecond])),

@@ -13,7 +13,6 @@ use([LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
  * @property {string} title
  * @property {string} x What is on the axis, with its unit.
  * @property {string} y
- * @property {'log' | 'value'} scale Of the y axis. The x axis is logarithmic.
  * @property {readonly Line[]} lines
  */
 
@@ -30,9 +29,15 @@ const COLORS = ['#0072b2', '#d55e00'];
 const FONT = 'DejaVu Sans, Verdana, Helvetica, Arial, sans-serif';
 const TEXT = { fontFamily: FONT, color: '#222' };
 
-/** @param {Picture} picture */
-export function plot({ title, x, y, scale, lines }) {
+/**
+ * Both axes are logarithmic, as far as that goes: none at all has no place on such an axis.
+ *
+ * @param {Picture} picture
+ */
+export function plot({ title, x, y, lines }) {
   const xs = [...new Set(lines.flatMap(({ points }) => points.map(([at]) => at)))].sort((a, b) => a - b);
+  const ys = lines.flatMap(({ points }) => points.map(([, at]) => at));
+  const ticks = Math.min(...ys) > 0 ? roundBetween(Math.min(...ys), Math.max(...ys)) : undefined;
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: 800, height: 420 });
   chart.setOption({
     animation: false,
@@ -56,10 +61,17 @@ export function plot({ title, x, y, scale, lines }) {
       axisLine: { onZero: false, lineStyle: { color: '#222' } },
     },
     yAxis: {
-      ...{ type: scale, name: y, nameLocation: 'middle', nameGap: 54, min: scale === 'log' ? undefined : 0 },
+      ...{ type: ticks === undefined ? 'value' : 'log', name: y, nameLocation: 'middle', nameGap: 54 },
+      ...{ min: ticks?.[0] ?? 0, max: ticks?.at(-1) },
       nameTextStyle: { ...TEXT, fontSize: 13 },
-      axisLabel: { ...TEXT, fontSize: 13, formatter: (/** @type {number} */ value) => value.toLocaleString('en') },
-      splitLine: { lineStyle: { color: '#ddd' } },
+      axisTick: { customValues: ticks },
+      axisLabel: {
+        ...TEXT,
+        fontSize: 13,
+        customValues: ticks,
+        formatter: (/** @type {number} */ value) => value.toLocaleString('en'),
+      },
+      splitLine: { customValues: ticks, lineStyle: { color: '#ddd' } },
     },
     series: lines.map(({ name, color, dashed, points }) => ({
       ...{ type: 'line', name, symbol: dashed ? 'emptyCircle' : 'circle', symbolSize: 8 },
@@ -73,4 +85,23 @@ export function plot({ title, x, y, scale, lines }) {
   const svg = chart.renderToSVGString();
   chart.dispose();
   return svg;
+}
+
+/**
+ * 1, 2, 5, 10 and so on, from the one below to the one above.
+ *
+ * @param {number} from
+ * @param {number} to
+ */
+function roundBetween(from, to) {
+  const round = [];
+  for (let power = -3; power <= 6; power += 1) for (const digit of [1, 2, 5]) round.push(Number(`${digit}e${power}`));
+  const above = round.findIndex((value) => value >= to);
+  return round.slice(
+    Math.max(
+      0,
+      round.findLastIndex((value) => value <= from),
+    ),
+    above === -1 ? undefined : above + 1,
+  );
 }
