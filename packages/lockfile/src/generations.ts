@@ -18,7 +18,8 @@ import type { Care, FileStore, StoredFile } from './store.ts';
  *  3. Look again: if a higher generation exists, if g is gone, or if an expired g has changed, somebody was faster or alive.
  *     Withdraw: remove g+1, which nobody was told of.
  *  4. Remove what lies below g, lowest first. g itself stays until g+2 is taken, so whoever was paused in step 2 with an older
- *     list finds its own g gone, even from a listing that is not atomic.
+ *     list finds its own g gone, even from a listing that is not atomic. Who made g−1 itself, and finds nothing below it, may turn it
+ *     into g+1 instead (write, link, unlink): a file that has one name more for a moment costs less than a new one and a removed one.
  *
  * A renewal writes the file again, which moves its modification time, and counts only if no higher generation exists afterwards.
  * A release writes it as released. Both touch one's own generation only.
@@ -32,12 +33,16 @@ export interface GenerationsOptions {
   readonly durable: (occurrence: boolean) => boolean;
   /** May veto taking over from a holder that is expired or dead. */
   readonly onStale?: ((record: JobRecord) => boolean | Promise<boolean>) | undefined;
+  /** Goes into every grant. */
+  readonly lost?: AbortSignal | undefined;
 }
 
 interface GenerationGrant extends Grant {
   readonly record: LockRecord;
   /** As written; a renewal writes it again. */
   readonly body: string;
+  /** The generation that it followed, if nothing stands below that. */
+  readonly below?: bigint | undefined;
 }
 
 export interface Generations {
@@ -59,6 +64,18 @@ const ASK_AGAIN_MS = 1_000;
 /** A file without a readable record (a machine crashed while it was written) counts as held for this long, in ms. */
 const UNREADABLE_LEASE_MS = 60_000;
 
+/** Locks of which it is known what stood there last: a program may have any number of them. */
+const MOST_REMEMBERED = 1_000;
+
+interface Free {
+  readonly generation: bigint;
+  /** The one below, if that was the lowest of all. */
+  readonly below?: bigint | undefined;
+  /** What was written there, and stands there unless somebody else had to do with the lock. */
+  readonly body?: string | undefined;
+  readonly record?: LockRecord | undefined;
+}
+
 interface Top {
   readonly generation: bigint;
   readonly file: StoredFile;
@@ -70,25 +87,25 @@ interface Top {
   readonly readAt: number;
 }
 
-export function createGenerations({ store, keyOf, durable, onStale }: GenerationsOptions): Generations {
+export function createGenerations({ store, keyOf, durable, onStale, lost }: GenerationsOptions): Generations {
   /** By key: a file from the future, and since when it has not changed, by this process's clock. */
   const observed = new Map<string, { readonly generation: bigint; readonly modifiedAt: number; readonly since: number }>();
   /** By key: until when a veto stands, by this process's clock. */
   const vetoed = new Map<string, number>();
-  /** By key: the generation that stood highest, and was free, when this process last had to do with the lock. */
-  const lastFree = new Map<string, bigint>();
+  /** By key: what stood highest, and was free, when this process last had to do with the lock. */
+  const lastFree = new Map<string, Free>();
 
   async function generations(key: string): Promise<bigint[]> {
     return generationsOf(key, await store.list(`${key}.`));
   }
 
   /** The highest generation. `moved`: it was replaced while we looked. */
-  async function readTop(key: string, known: readonly bigint[], now: number): Promise<Top | 'moved' | undefined> {
+  async function readTop(key: string, known: readonly bigint[], now: number, guess?: Free): Promise<Top | 'moved' | undefined> {
     const generation = known.at(-1);
     if (generation === undefined) return undefined;
     const file = await store.read(generationKey(key, generation));
     if (file === undefined) return 'moved';
-    const record = readRecord(file.body);
+    const record = file.body === guess?.body ? guess.record : readRecord(file.body);
     if (record?.state === 'released') return { generation, file, record, expiresAt: undefined, over: true, readAt: now };
     const leaseMs = record === undefined ? UNREADABLE_LEASE_MS : record.leaseMs;
     // The allowance is for stores that round modification times down.
@@ -145,7 +162,7 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
       const now = await store.now();
       const guess = remembered;
       remembered = undefined;
-      const top = await readTop(key, guess === undefined ? await generations(key) : [guess], now);
+      const top = await readTop(key, guess === undefined ? await generations(key) : [guess.generation], now, guess);
       // What was remembered may have been overtaken: it is good for a try, which step 3 judges, and for no other answer.
       if (top === 'moved' || (guess !== undefined && top?.expiresAt !== undefined)) continue;
       seen = top;
@@ -163,26 +180,32 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
       const generation = (top?.generation ?? 0n) + 1n;
       const attempt = judged?.verdict === 'claim' ? judged.attempt : 1;
       const record = nextRecord(request, top?.record, attempt, now);
-      const grant = { name: request.name, owner: request.owner, fence: generation, attempt, record, body: writeRecord(record) };
-      const standing = await take(key, grant, top, signal);
+      const { name, owner } = request;
+      const { previous } = record;
+      const grant = { name, owner, fence: generation, attempt, previous, lost, record, body: writeRecord(record) };
+      // Only if what stands is what was remembered: a directory may have been emptied, and grown anew.
+      const spare = top?.record === guess?.record ? guess?.below : undefined;
+      const standing = await take(key, grant, top, spare, signal);
       if (standing !== undefined) {
-        await cleanUp(key, standing.slice(0, -2));
-        return { acquired: true, grant: { ...grant, previous: record.previous } satisfies GenerationGrant };
+        const below = (await cleanUp(key, standing.slice(0, -2))) ? top?.generation : undefined;
+        const granted: GenerationGrant = { ...grant, below };
+        return { acquired: true, grant: granted };
       }
     }
     return { acquired: false, reason: 'held', holder: recordOf(seen)?.holder, record: recordOf(seen) };
   }
 
-  /** Step 4, lowest first. The lock is acquired by now, so nothing here may fail: what stays is removed the next time. */
-  async function cleanUp(key: string, below: readonly bigint[]): Promise<void> {
+  /** Step 4, lowest first. The lock is acquired by now, so nothing here may fail: false, and what stays is removed the next time. */
+  async function cleanUp(key: string, below: readonly bigint[]): Promise<boolean> {
     for (const generation of below) {
       try {
         await store.remove(generationKey(key, generation));
       } catch {
         // Another user's file in a sticky directory, an I/O error. To go on would break the order.
-        return;
+        return false;
       }
     }
+    return true;
   }
 
   function refuse(
@@ -219,10 +242,13 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
     key: string,
     grant: GenerationGrant,
     top: Top | undefined,
+    below: bigint | undefined,
     signal: AbortSignal,
   ): Promise<bigint[] | undefined> {
     const own = generationKey(key, grant.fence);
-    if (!(await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined)))) return undefined;
+    const care = careFor(grant.record);
+    const spare = below !== undefined && care === 'loose' ? generationKey(key, below) : undefined;
+    if (!(await store.createExclusive(own, grant.body, care === 'durable', spare))) return undefined;
     let standing: bigint[] | undefined;
     try {
       const after = await generations(key);
@@ -292,10 +318,16 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
     }
     // The first release counts, and a second one is quiet.
     if (record.state === 'released') return true;
-    const released = writeRecord(releasedRecord(record, outcome, now));
-    if (!(await store.write(generationKey(key, grant.fence), released, careFor(record)))) return false;
-    lastFree.set(key, grant.fence);
+    const after = releasedRecord(record, outcome, now);
+    const body = writeRecord(after);
+    if (!(await store.write(generationKey(key, grant.fence), body, careFor(record)))) return false;
+    remember(key, { generation: grant.fence, below: (grant as Partial<GenerationGrant>).below, body, record: after });
     return true;
+  }
+
+  function remember(key: string, free: Free): void {
+    if (lastFree.size >= MOST_REMEMBERED) lastFree.clear();
+    lastFree.set(key, free);
   }
 
   /**
@@ -343,7 +375,7 @@ export function createGenerations({ store, keyOf, durable, onStale }: Generation
       const now = await store.now();
       const top = await readTop(key, await generations(key), now);
       if (top === 'moved') return { free: true, deathIsVisible: false };
-      if (top !== undefined && top.expiresAt === undefined) lastFree.set(key, top.generation);
+      if (top !== undefined && top.expiresAt === undefined) remember(key, { generation: top.generation });
       const deathIsVisible = top?.record?.proof.bootId !== undefined && top.record.proof.bootId === store.proof.bootId;
       return { free: top === undefined || (top.over && !(performance.now() < (vetoed.get(key) ?? 0))), deathIsVisible };
     },

@@ -120,13 +120,17 @@ function sameAsBefore(value: object): string | undefined {
 
 const texts = new WeakMap<object, string>();
 
-/** Most records say one moment twice. */
-let lastMoment = { ms: 0, text: '"1970-01-01T00:00:00.000Z"' };
+/** A record says most moments again that the one before it said. */
+const moments = new Map<number, string>();
 
 function iso(ms: number | undefined): string | undefined {
   if (ms === undefined) return undefined;
-  if (ms !== lastMoment.ms) lastMoment = { ms, text: `"${new Date(ms).toISOString()}"` };
-  return lastMoment.text;
+  let text = moments.get(ms);
+  if (text === undefined) {
+    if (moments.size >= 64) moments.clear();
+    moments.set(ms, (text = `"${new Date(ms).toISOString()}"`));
+  }
+  return text;
 }
 
 function time(value: unknown): number | undefined {

@@ -10,8 +10,11 @@ export interface FileStore {
   /** What this process writes into the files it holds, so that others can tell whether it lives. */
   readonly proof: Proof;
 
-  /** Creates the file with its whole content, visible at once or not at all. False: the key exists. */
-  createExclusive(key: string, body: string, durable: boolean): Promise<boolean>;
+  /**
+   * Creates the file with its whole content, visible at once or not at all. False: the key exists. The file of `spare` is needed no
+   * more, and may be used up for it.
+   */
+  createExclusive(key: string, body: string, durable: boolean, spare?: string): Promise<boolean>;
   /**
    * Content and modification time, by the store's clock; the content may be the newer of the two. Undefined: there is no such key.
    */

@@ -2,10 +2,12 @@ import { execFileSync } from 'node:child_process';
 import fs, {
   chmodSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -253,6 +255,32 @@ describe('a lock whose files somebody meddles with', () => {
     await dying.close();
   });
 
+  it('uses up no file but its own', async () => {
+    const solo = open();
+    for (let n = 0; n < 3; n += 1) await solo.run('job', nothing);
+    // Somebody has put a file of his own into the place of the one below, which would be used up next.
+    const path = join(directory, 'job.2.lock');
+    renameSync(path, join(base, 'moved'));
+    writeFileSync(path, 'precious');
+    linkSync(path, join(base, 'elsewhere'));
+    expect(await solo.run('job', ({ fence }) => fence)).toMatchObject({ value: 4n });
+    expect(readFileSync(join(base, 'elsewhere'), 'utf8')).toBe('precious');
+    // And a file of ours that has another name too, as a backup by links gives it one, keeps its content.
+    linkSync(join(directory, 'job.3.lock'), join(base, 'backup'));
+    expect(await solo.run('job', ({ fence }) => fence)).toMatchObject({ value: 5n });
+    expect(readFileSync(join(base, 'backup'), 'utf8')).toContain('"state": "released"');
+    expect(readdirSync(directory).sort()).toEqual(['job.4.lock', 'job.5.lock']);
+  });
+
+  it('does not go by what it remembers when the directory was emptied and has grown anew', async () => {
+    const solo = open();
+    await solo.run('job', nothing);
+    rmSync(join(directory, 'job.1.lock'));
+    await using lease = await open().acquire('job', { waitMs: 0 });
+    expect(lease.fence).toBe(1n);
+    expect(await solo.tryAcquire('job')).toBeUndefined();
+  });
+
   it('does not fill up with open files when its leases are lost', async () => {
     const solo = open({ leaseMs: 300 });
     const openFiles = (): number => readdirSync('/proc/self/fd').length;
@@ -308,21 +336,29 @@ describe('onStale', () => {
   it('may veto a takeover, and is asked again at the next try', async () => {
     const seen: JobRecord[] = [];
     let allowed = false;
-    const holder = open({ leaseMs: 100, crashDetection: 'never' });
+    const gone = lockfile({ directory, crashDetection: 'never' });
     const taker = open({
       onStale: (record) => {
         seen.push(record);
         return allowed;
       },
     });
-    await holder.acquire('job', { waitMs: 0 });
-    // As a crash would: it is neither released nor renewed any more.
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    // As after a crash: it is neither released nor renewed any more.
+    const grant = { name: 'job', owner: 'gone', leaseMs: 100, holder: { host: 'elsewhere', pid: 1 } };
+    await gone.tryAcquire(grant, new AbortController().signal);
     await vi.waitUntil(async () => (await taker.tryAcquire('job')) === undefined && seen.length > 0, { timeout: 5_000 });
     expect(seen[0]).toMatchObject({ name: 'job', fence: 1n, held: false });
     expect(await taker.tryAcquire('job')).toBeUndefined();
     allowed = true;
     expect((await taker.tryAcquire('job'))?.fence).toBe(2n);
+    await gone.close();
+  });
+
+  it('is not asked about a holder that has just released', async () => {
+    const asked = vi.fn<() => boolean>(() => false);
+    const [a, b] = [open({ onStale: asked }), open({ onStale: asked })];
+    for (let n = 0; n < 200; n += 1) await Promise.all([a.run('job', nothing), b.run('job', nothing)]);
+    expect(asked).not.toHaveBeenCalled();
   });
 });
 

@@ -22,8 +22,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     says: 'deletes the highest file instead of writing it as released',
     edits: [
       [
-        'if (!(await store.write(generationKey(key, grant.fence), released, careFor(record)))) return false;',
-        'await store.remove(generationKey(key, grant.fence)); if (released === undefined || careFor === undefined) return false;',
+        'if (!(await store.write(generationKey(key, grant.fence), body, careFor(record)))) return false;',
+        'await store.remove(generationKey(key, grant.fence));',
       ],
     ],
   },
@@ -32,12 +32,12 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     edits: [
       ['signal.throwIfAborted();\n      const now = await store.now();', 'signal.throwIfAborted();'],
       [
-        'const top = await readTop(key, guess === undefined ? await generations(key) : [guess], now);',
-        'const known = guess === undefined ? await generations(key) : [guess]; const early = known.at(-1) === undefined ? undefined : await store.read(generationKey(key, known.at(-1)!)); const now = await store.now(); const top = await readTop(key, known, now, early);',
+        'const top = await readTop(key, guess === undefined ? await generations(key) : [guess.generation], now, guess);',
+        'const known = guess === undefined ? await generations(key) : [guess.generation]; const early = known.at(-1) === undefined ? undefined : await store.read(generationKey(key, known.at(-1)!)); const now = await store.now(); const top = await readTop(key, known, now, guess, early);',
       ],
       [
-        'async function readTop(key: string, known: readonly bigint[], now: number)',
-        'async function readTop(key: string, known: readonly bigint[], now: number, early?: StoredFile)',
+        'async function readTop(key: string, known: readonly bigint[], now: number, guess?: Free)',
+        'async function readTop(key: string, known: readonly bigint[], now: number, guess?: Free, early?: StoredFile)',
       ],
       [
         'const file = await store.read(generationKey(key, generation));',
@@ -50,8 +50,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     says: 'goes on although the next generation exists',
     edits: [
       [
-        'if (!(await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined)))) return undefined;',
-        'await store.createExclusive(own, grant.body, durable(grant.record.occurrence !== undefined));',
+        "if (!(await store.createExclusive(own, grant.body, care === 'durable', spare))) return undefined;",
+        "await store.createExclusive(own, grant.body, care === 'durable', spare);",
       ],
     ],
   },
@@ -88,6 +88,10 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   'loose-occurrence': {
     says: 'writes in place also what carries an occurrence',
     edits: [["return record.occurrence === undefined ? 'loose' : 'whole';", "return 'loose';"]],
+  },
+  'uses-up-the-one-it-follows': {
+    says: 'turns the generation that was released into the next one',
+    edits: [['generationKey(key, below) : undefined', 'generationKey(key, grant.fence - 1n) : undefined']],
   },
   'dead-without-the-lock': {
     says: 'holds every holder on this machine for dead',

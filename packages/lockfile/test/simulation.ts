@@ -108,6 +108,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       return answer;
     };
     const held = new Map<string, File>();
+    const left = new Map<string, File>();
     const create = (body: string): File => ({ body, modifiedAt: storeTime(), creator: process, closed: false });
 
     /** As a disk does it: the kernel's lock, the modification time and the content come one after the other. */
@@ -139,14 +140,25 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       granularityMs: world.granularityMs,
       proof: world.kernel ? { pid: process, bootId: 'boot', lockedOn: 'disk' } : { pid: process },
       now: () => verb(storeTime),
-      createExclusive: (key, body) =>
-        verb(() => {
-          if (files.has(key)) return false;
-          const file = create(body);
+      async createExclusive(key, body, _, spare = '') {
+        const used = left.get(spare);
+        const usable = used !== undefined && (await verb(() => files.get(spare) === used));
+        if (usable) {
+          used.closed = false;
+          await overwrite(used, body);
+        }
+        const created = await verb(() => {
+          // A link leads to whatever bears the name by now.
+          const file = usable ? files.get(spare) : create(body);
+          if (file === undefined || files.has(key)) return false;
           files.set(key, file);
-          held.set(key, file);
+          held.set(key, usable ? used : file);
           return true;
-        }),
+        });
+        if (usable) await verb(() => files.delete(spare));
+        if (usable && !created) used.closed = true;
+        return created;
+      },
       read: (key) => {
         if (world.kernel) return readOpen(key);
         return verb(() => {
@@ -162,10 +174,12 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
           return verb(() => files.get(key) === own);
         }
         if (own !== undefined && care === 'loose') {
+          if (!(await verb(() => files.get(key) === own))) return false;
           await overwrite(own, body);
           held.delete(key);
           own.closed = true;
-          return verb(() => files.get(key) === own);
+          left.set(key, own);
+          return true;
         }
         if (!(await verb(() => files.has(key) && (own === undefined || files.get(key) === own)))) return false;
         await verb(() => files.set(key, { ...create(body), closed: true }));
@@ -253,7 +267,9 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       const trusted = clock() < trust.until;
       trusting.delete(trust);
       released.set(result.grant.fence, trusted);
-      await generations.release(result.grant, trusted ? { result: 'done' } : { result: 'failed', error: 'lost' });
+      const outcome = trusted ? ({ result: 'done' } as const) : ({ result: 'failed', error: 'lost' } as const);
+      const answer = await generations.release(result.grant, outcome);
+      if (!answer && clock() < trust.until) throw new Violation('a holder was told by its own release that it had lost the lock');
     }
     return granted;
   }

@@ -12,9 +12,14 @@ export function createListings(directory: string): { next(): Promise<Listing> } 
   let asked: Promise<Listing> | undefined;
 
   function make(): Listing {
-    const names = readdirSync(directory).sort();
+    const names = readdirSync(directory);
+    let questions = 0;
     return {
       startingWith(prefix) {
+        questions += 1;
+        if (questions === 1) return names.filter((name) => name.startsWith(prefix));
+        // Worth it from the second one on.
+        if (questions === 2) names.sort();
         const first = firstFrom(names, prefix);
         let end = first;
         while (names[end]?.startsWith(prefix) === true) end += 1;

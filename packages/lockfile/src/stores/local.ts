@@ -6,6 +6,7 @@ import {
   fsyncSync,
   linkSync,
   lstatSync,
+  lutimesSync,
   openSync,
   readdirSync,
   readSync,
@@ -13,7 +14,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import { processProof } from '../holder.ts';
 import type { FileStore, Proof, StoredFile } from '../store.ts';
 import { createBreather } from './breather.ts';
@@ -45,6 +46,7 @@ export interface LocalStoreOptions {
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+const WRITE = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
 const CREATE = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
 /** Readable for others only as far as the directory and the umask allow. */
 const FILE_MODE = 0o660;
@@ -54,6 +56,9 @@ const GRANULARITY_MS = 10;
 const LOOKS = 10;
 /** Larger than any record can be. */
 const MAX_FILE_BYTES = 64 * 1024;
+const SPACE = 0x20;
+/** Released files that may be used up for the next generation. */
+const MOST_RELEASED = 1_000;
 /** What fits in a page is written as a whole or not at all, whenever its writer is killed. */
 const PAGE_BYTES = 4096;
 /** Every read here ends before the next one begins. */
@@ -72,6 +77,8 @@ interface HeldFile {
   readonly fd: number;
   readonly body: string;
   readonly bytes: Buffer;
+  /** It was opened under its temporary name, and by that name a watch of the directory tells of what is written. */
+  readonly quiet: boolean;
 }
 
 export function localStore(options: LocalStoreOptions): FileStore {
@@ -85,13 +92,15 @@ export function localStore(options: LocalStoreOptions): FileStore {
   const proof: Proof = { ...processProof(), lockedOn };
   /** Open, and locked where the kernel can: the files that this process holds. */
   const held = new Map<string, HeldFile>();
+  /** What this process made and released: nobody writes there any more. By inode, for others may remove and make files too. */
+  const released = new Map<string, bigint>();
   const watchers = createWatchers(directory);
   const listings = createListings(directory);
   const breathe = createBreather();
   let clockFd: number | undefined;
   let closed = false;
 
-  const pathOf = (key: string): string => join(directory, key);
+  const pathOf = (key: string): string => `${directory}${sep}${key}`;
 
   function forget(key: string): void {
     const file = held.get(key);
@@ -121,6 +130,33 @@ export function localStore(options: LocalStoreOptions): FileStore {
       throw error;
     }
     return { fd, path };
+  }
+
+  /** A file of ours that is needed no more, with new content; undefined if it is not the one we know, or somebody has it open. */
+  function useUp(spare: string, bytes: Buffer): { fd: number; path: string } | undefined {
+    const inode = released.get(spare);
+    if (inode === undefined || locks === undefined) return undefined;
+    released.delete(spare);
+    const path = pathOf(spare);
+    let fd: number;
+    try {
+      fd = openSync(path, WRITE);
+    } catch {
+      // Gone, or something else by now: whatever it is, it is not to be used up.
+      return undefined;
+    }
+    try {
+      const { ino, nlink, size } = fstatSync(fd, { bigint: true });
+      if (ino === inode && nlink === 1n && locks.tryLock(fd)) {
+        overwrite(fd, bytes, Number(size));
+        return { fd, path };
+      }
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    closeSync(fd);
+    return undefined;
   }
 
   function syncDirectory(): void {
@@ -160,7 +196,7 @@ export function localStore(options: LocalStoreOptions): FileStore {
   /** One's own file needs no lock to tell that its holder lives, and no second look at what it says. Undefined: it says something else. */
   function readHeld({ fd, body, bytes }: HeldFile): StoredFile | undefined {
     const { mtimeMs, nlink, dev } = fstatSync(fd);
-    if (nlink === 0 || readSync(fd, scratch, 0, bytes.length + 1, 0) !== bytes.length) return undefined;
+    if (nlink === 0 || readSync(fd, scratch, 0, bytes.length, 0) !== bytes.length) return undefined;
     if (bytes.compare(scratch, 0, bytes.length) !== 0) return undefined;
     return { body, modifiedAt: mtimeMs, device: String(dev), unlocked: locks === undefined ? undefined : false };
   }
@@ -172,15 +208,17 @@ export function localStore(options: LocalStoreOptions): FileStore {
 
     // Every try and every release begins here, every renewal with a read.
     async now() {
-      await breathe();
+      const turn = breathe();
+      if (turn !== undefined) await turn;
       requireOpen();
       return storeNow();
     },
 
-    async createExclusive(key, body, durable) {
+    async createExclusive(key, body, durable, spare) {
       requireOpen();
       const bytes = Buffer.from(body);
-      const { fd, path } = writeTemporary(bytes, durable);
+      const used = spare === undefined || durable ? undefined : useUp(spare, bytes);
+      const { fd, path } = used ?? writeTemporary(bytes, durable);
       let created = false;
       try {
         // Locked before anybody can see it: a file that is visible and not locked means a death.
@@ -189,7 +227,9 @@ export function localStore(options: LocalStoreOptions): FileStore {
         created = true;
         if (durable) syncDirectory();
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
+        const { code } = error as NodeJS.ErrnoException;
+        // Whoever is faster may also have removed what was to be used up.
+        if (code !== 'EEXIST' && (code !== 'ENOENT' || used === undefined)) {
           if (created) unlinkQuietly(pathOf(key));
           created = false;
           throw error;
@@ -202,13 +242,14 @@ export function localStore(options: LocalStoreOptions): FileStore {
       if (created) {
         // Somebody deleted what this process held under the same name.
         forget(key);
-        held.set(key, { fd, body, bytes });
+        held.set(key, { fd, body, bytes, quiet: used === undefined });
       }
       return created;
     },
 
     async read(key) {
-      await breathe();
+      const turn = breathe();
+      if (turn !== undefined) await turn;
       requireOpen();
       const own = held.get(key);
       return (own && readHeld(own)) ?? readFile(pathOf(key), locks);
@@ -221,22 +262,28 @@ export function localStore(options: LocalStoreOptions): FileStore {
       if (file?.body === body) {
         // In place, so that the file system's own clock moves the modification time; utimes would bring ours.
         touch(file.fd, body);
-        if (sameFile(file.fd, path)) return true;
+        if (inodeIfSame(file.fd, path) !== undefined) return true;
         forget(key);
         return false;
       }
       const bytes = Buffer.from(body);
-      if (file !== undefined && care === 'loose' && bytes.length <= PAGE_BYTES) {
+      // Asked before it is written: once released, it may be followed and removed at any moment.
+      const inode = file === undefined ? undefined : inodeIfSame(file.fd, path);
+      if (file === undefined ? lstatSync(path, { throwIfNoEntry: false }) === undefined : inode === undefined) {
+        forget(key);
+        return false;
+      }
+      if (file !== undefined && inode !== undefined && care === 'loose' && bytes.length <= PAGE_BYTES) {
         try {
-          overwrite(file, bytes);
-          return sameFile(file.fd, path);
+          overwrite(file.fd, bytes, file.bytes.length);
         } finally {
           forget(key);
         }
-      }
-      if (file === undefined ? lstatSync(path, { throwIfNoEntry: false }) === undefined : !sameFile(file.fd, path)) {
-        forget(key);
-        return false;
+        // Those that others have removed stay in here.
+        if (released.size >= MOST_RELEASED) released.clear();
+        released.set(key, inode);
+        if (file.quiet) tellWatchers(path);
+        return true;
       }
       const durable = care === 'durable';
       try {
@@ -266,6 +313,7 @@ export function localStore(options: LocalStoreOptions): FileStore {
     async remove(key) {
       requireOpen();
       unlinkQuietly(pathOf(key));
+      released.delete(key);
       forget(key);
     },
 
@@ -290,8 +338,8 @@ function writeWhole(fd: number, bytes: Buffer): void {
 }
 
 /** What the new content is shorter by is filled with spaces: no step in between leaves the end of the old one behind. */
-function overwrite({ fd, bytes: old }: HeldFile, bytes: Buffer): void {
-  writeWhole(fd, bytes.length < old.length ? Buffer.concat([bytes, Buffer.alloc(old.length - bytes.length, ' ')]) : bytes);
+function overwrite(fd: number, bytes: Buffer, oldLength: number): void {
+  writeWhole(fd, bytes.length < oldLength ? Buffer.concat([bytes, Buffer.alloc(oldLength - bytes.length, ' ')]) : bytes);
 }
 
 /** Writes the first byte again. */
@@ -299,9 +347,19 @@ function touch(fd: number, body: string): void {
   writeSync(fd, body.slice(0, 1), 0);
 }
 
-function sameFile(fd: number, path: string): boolean {
+/** Nobody needs the modification time of a released file, so moving it does no harm, and the directory's watchers hear of it. */
+function tellWatchers(path: string): void {
+  try {
+    lutimesSync(path, Date.now() / 1000, Date.now() / 1000);
+  } catch {
+    // It is released all the same; who waits looks by the clock.
+  }
+}
+
+/** The number of an open file; undefined if its path leads elsewhere by now. */
+function inodeIfSame(fd: number, path: string): bigint | undefined {
   const there = lstatSync(path, { throwIfNoEntry: false, bigint: true });
-  return there !== undefined && there.ino === fstatSync(fd, { bigint: true }).ino;
+  return there?.ino === fstatSync(fd, { bigint: true }).ino ? there.ino : undefined;
 }
 
 /**
@@ -343,6 +401,8 @@ function readText(fd: number, expected: number): string {
   for (let more = -1; more !== 0 && size < expected; size += more) {
     more = readSync(fd, scratch, size, scratch.length - size, size);
   }
+  // Without what a longer record left behind, see `overwrite`.
+  while (size > 1 && scratch[size - 1] === SPACE) size -= 1;
   return scratch.toString('utf8', 0, size);
 }
 
