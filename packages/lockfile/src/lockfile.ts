@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { clearTimeout, setTimeout } from 'node:timers';
 import { OptionError, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
 import { createGenerations } from './generations.ts';
 import { keyOf } from './key.ts';
@@ -126,42 +126,40 @@ function provider(
     throw new OptionError(`flush is 'occurrences', 'always' or 'never', not ${String(flush)}.`);
   }
   const durable = (occurrence: boolean): boolean => flush === 'always' || (flush === 'occurrences' && occurrence);
-  const generations = createGenerations({ store, keyOf: key, durable, onStale });
-  const guarantees = guaranteesOf(store, flush, reach);
   // Leases here end with the process, so they end when it lets go of the store, and their holders are told first.
   const closing = new AbortController();
+  const generations = createGenerations({ store, keyOf: key, durable, onStale, lost: closing.signal });
+  const guarantees = guaranteesOf(store, flush, reach);
 
   return {
     kind: 'lockfile',
     guarantees,
-    async tryAcquire(request, signal) {
-      const result = await generations.tryAcquire(request, signal);
-      return result.acquired ? { acquired: true, grant: { ...result.grant, lost: closing.signal } } : result;
-    },
+    tryAcquire: (request, signal) => generations.tryAcquire(request, signal),
     renew: (grant) => generations.renew(grant),
     release: (grant, outcome) => generations.release(grant, outcome),
     async untilFree({ name }, signal) {
+      const over = new AbortController();
+      const end = (): void => over.abort();
+      signal.addEventListener('abort', end, { once: true });
       let watching = store.watch !== undefined;
-      while (!signal.aborted) {
-        const look = new AbortController();
-        const end = (): void => look.abort();
-        signal.addEventListener('abort', end, { once: true });
-        try {
+      let change: Promise<void> | undefined;
+      try {
+        while (!signal.aborted) {
           // Watched before looked at, so that nothing falls in between.
-          const changed = watching
-            ? store.watch?.(`${key(name)}.`, look.signal).catch(() => {
-                // No watches left on this machine (ENOSPC, EMFILE): look by the clock from now on.
-                watching = false;
-              })
-            : undefined;
+          if (watching) {
+            change ??= store.watch?.(`${key(name)}.`, over.signal).catch(() => {
+              // No watches left on this machine (ENOSPC, EMFILE): look by the clock from now on.
+              watching = false;
+            });
+          }
           const { free, deathIsVisible } = await generations.look(name);
           if (free) return;
-          const clock = pause(deathIsVisible ? LOOK_FOR_DEATH_MS : watching ? LOOK_ANYWAY_MS : LOOK_WITHOUT_WATCH_MS, look.signal);
-          await Promise.race(changed === undefined ? [clock] : [clock, changed]);
-        } finally {
-          look.abort();
-          signal.removeEventListener('abort', end);
+          const lookAgainMs = deathIsVisible ? LOOK_FOR_DEATH_MS : watching ? LOOK_ANYWAY_MS : LOOK_WITHOUT_WATCH_MS;
+          if (await changes(change, lookAgainMs, over.signal)) change = undefined;
         }
+      } finally {
+        end();
+        signal.removeEventListener('abort', end);
       }
     },
     inspect: (name) => generations.inspect(name),
@@ -196,11 +194,17 @@ function guaranteesOf(store: FileStore, flush: 'occurrences' | 'always' | 'never
   });
 }
 
-/** A delay that ends early, and quietly, when `signal` aborts. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(ms, undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
+/** Whether a change came within this time. Ends early when `signal` aborts. */
+function changes(change: Promise<void> | undefined, ms: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((answer) => {
+    const end = (changed: boolean): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+      answer(changed);
+    };
+    const stop = (): void => end(false);
+    const timer = setTimeout(stop, ms);
+    signal.addEventListener('abort', stop, { once: true });
+    void change?.then(() => end(true));
+  });
 }

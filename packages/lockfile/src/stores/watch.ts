@@ -1,4 +1,8 @@
 import { watch, type FSWatcher } from 'node:fs';
+import { clearTimeout, setTimeout } from 'node:timers';
+
+/** A watch that nobody needs stays open for so long, in ms. */
+const KEEP_OPEN_MS = 1_000;
 
 export interface Watchers {
   next(prefix: string, signal: AbortSignal): Promise<void>;
@@ -6,12 +10,13 @@ export interface Watchers {
 }
 
 /**
- * One watch on the directory for all who wait in this process. A release is written in place, and so is a renewal: whoever waits is
- * woken by both, and looks.
+ * One watch on the directory for all who wait in this process. Most releases are written in place, and so are renewals: whoever waits
+ * is woken by either, and looks.
  */
 export function createWatchers(directory: string): Watchers {
   const waiting = new Map<() => void, string>();
   let watcher: FSWatcher | undefined;
+  let unneeded: NodeJS.Timeout | undefined;
 
   function open(): void {
     watcher = watch(directory, { persistent: false }, (_, file) => {
@@ -25,8 +30,18 @@ export function createWatchers(directory: string): Watchers {
   }
 
   function close(): void {
+    clearTimeout(unneeded);
+    unneeded = undefined;
     watcher?.close();
     watcher = undefined;
+  }
+
+  /** Not at once: who was woken for nothing waits again, and to open a watch takes longer than a look. */
+  function closeSoon(): void {
+    unneeded ??= setTimeout(() => {
+      unneeded = undefined;
+      if (waiting.size === 0) close();
+    }, KEEP_OPEN_MS).unref();
   }
 
   return {
@@ -36,7 +51,7 @@ export function createWatchers(directory: string): Watchers {
         const wake = (): void => {
           waiting.delete(wake);
           signal.removeEventListener('abort', wake);
-          if (waiting.size === 0) close();
+          if (waiting.size === 0) closeSoon();
           resolveNext();
         };
         try {
