@@ -21,7 +21,7 @@ interface Asked<Q, A> {
 }
 
 /** More than this in one statement would keep others waiting, and a failure would touch too many. */
-const MOST = 500;
+const MOST = 1_000;
 
 /**
  * @param turn calls its job, with the means to ask, when the connection is free

@@ -11,6 +11,8 @@ export class Holding {
   readonly on: LockSession;
   /** By `performance.now()`. */
   readonly since: number = performance.now();
+  /** The table tells of it. */
+  written = false;
   ended: { readonly outcome: Outcome; readonly at: number } | undefined;
 
   constructor(request: AcquireRequest, key: Key, fence: bigint, on: LockSession) {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Holding } from './holding.ts';
 
 /**
@@ -14,7 +13,7 @@ export interface Ledger {
   close(limit: Promise<unknown>): Promise<void>;
 }
 
-/** What was noted may be written this much later, in ms: many short runs of a name cost one statement. */
+/** What was noted is written this much later, in ms: many short runs of a name cost one statement, and none of them waits behind it. */
 export const LAG_MS = 20;
 /** Between tries of what cannot be written, in ms. */
 const TROUBLE_MS = 1_000;
@@ -38,14 +37,18 @@ export function createLedger(
 ): Ledger {
   let noted: Holding[] = [];
   let writing: Promise<void> | undefined;
-  let wroteAt = Number.NEGATIVE_INFINITY;
+  let hurry: () => void = () => {};
   let troubled = false;
   let closed = false;
 
   async function later(): Promise<void> {
-    const waitMs = wroteAt + (troubled ? TROUBLE_MS : LAG_MS) - performance.now();
-    await (waitMs <= 0 ? new Promise(setImmediate) : sleep(waitMs));
-    wroteAt = performance.now();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, troubled ? TROUBLE_MS : LAG_MS);
+      hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
     const pages = [...pagesOf(noted).values()];
     noted = [];
     for (let at = 0; at < pages.length; at += MOST) await writePages(pages.slice(at, at + MOST));
@@ -57,6 +60,7 @@ export function createLedger(
     try {
       const undone = await write(pages.map((page) => rowOf(page, performance.now())));
       left = undone.map((index) => pages[index]!);
+      for (const { newest } of pages) newest.written = true;
       troubled = false;
     } catch (error) {
       if (!troubled) onTrouble(error instanceof Error ? error.message : String(error));
@@ -70,6 +74,7 @@ export function createLedger(
   /** What cannot be written now is not waited for. */
   async function emptied(): Promise<void> {
     if (writing === undefined || troubled) return;
+    hurry();
     await writing;
     await emptied();
   }
@@ -77,12 +82,17 @@ export function createLedger(
   return {
     note(holding) {
       noted.push(holding);
-      if (writing === undefined && !closed) writing = later();
+      if (closed) return;
+      writing ??= later();
+      // Others have seen that it is held, and some may wait to be told of its end; together with what else ends in this turn.
+      if (holding.ended !== undefined && holding.written && !troubled) setImmediate(hurry);
     },
     async written() {
       // What is being written at this moment may have begun before the last note.
-      await writing;
-      await writing;
+      for (const _ of ['now', 'next']) {
+        if (!troubled) hurry();
+        await writing;
+      }
     },
     async close(limit) {
       await Promise.race([emptied(), limit]);

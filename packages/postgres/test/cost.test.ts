@@ -1,0 +1,126 @@
+import { createSolo, type LockProvider, type Solo } from '@solorun/core';
+import { startProxy, type Proxy } from '@solorun/servers/network';
+import pg from 'pg';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { postgresAdvisory, postgresLease } from '../src/index.ts';
+import { LAG_MS } from '../src/ledger.ts';
+import { acquired, asked, never, onPostgres, until } from './server.ts';
+
+// Counted and not timed: what a lock costs a server.
+const stage = onPostgres({ settings: { shared_preload_libraries: 'pg_stat_statements' } });
+
+const providers: Record<string, (connectionString: string) => LockProvider> = {
+  postgresAdvisory: (connectionString) => postgresAdvisory({ connectionString }),
+  postgresLease: (connectionString) => postgresLease({ connectionString }),
+};
+
+async function proxied(): Promise<Proxy> {
+  const proxy = await startProxy({ port: stage.server.port });
+  onTestFinished(() => proxy.stop());
+  return proxy;
+}
+
+function soloOn(provider: LockProvider, leaseMs = 30_000): Solo {
+  const solo = createSolo({ provider, leaseMs });
+  onTestFinished(() => solo.close());
+  return solo;
+}
+
+/** Statements of ours that the server has run, by how they begin. */
+async function statements(begin: string): Promise<number> {
+  const [row] = await stage.sql(
+    "SELECT coalesce(sum(calls), 0)::text AS calls FROM pg_stat_statements WHERE starts_with(query, $1) AND query NOT LIKE '%pg_stat_statements%'",
+    [begin],
+  );
+  return Number(row!['calls']);
+}
+
+describe.each(Object.keys(providers))('%s', (kind) => {
+  it('acquires and releases with two round trips and no connection, fence included', async () => {
+    const proxy = await proxied();
+    const provider = stage.open(providers[kind]!(proxy.through(stage.server.url)));
+    const name = `${kind} two`;
+    await provider.release(await acquired(provider, name), { result: 'done' }, never);
+    for (let round = 0; round < 10; round += 1) {
+      // What was to be written of the last one has been.
+      await new Promise((resolve) => setTimeout(resolve, LAG_MS * 4));
+      const [trips, connections] = [proxy.roundTrips, proxy.connections];
+      const grant = await acquired(provider, name);
+      expect(grant.fence).toBeGreaterThan(0n);
+      expect(proxy.roundTrips - trips).toBe(1);
+      await provider.release(grant, { result: 'done' }, never);
+      expect([proxy.roundTrips - trips, proxy.connections - connections]).toEqual([2, 0]);
+    }
+  });
+
+  it('asks for all that is wanted in one turn with one statement', async () => {
+    const proxy = await proxied();
+    const solo = soloOn(providers[kind]!(proxy.through(stage.server.url)));
+    await solo.run(`${kind} warm`, () => {});
+    await new Promise((resolve) => setTimeout(resolve, LAG_MS * 4));
+    const trips = proxy.roundTrips;
+    const leases = await Promise.all(Array.from({ length: 64 }, (_, n) => solo.tryAcquire(`${kind} turn ${n}`)));
+    expect(leases.every((lease) => lease !== undefined)).toBe(true);
+    expect(proxy.roundTrips - trips).toBe(1);
+  });
+
+  it('200 waiters on one name cost a statement a second at most, and two sessions', { timeout: 40_000 }, async () => {
+    await stage.sql('CREATE EXTENSION IF NOT EXISTS pg_stat_statements');
+    const name = `${kind} popular`;
+    const holder = stage.open(providers[kind]!(stage.server.url));
+    const grant = await acquired(holder, name, { leaseMs: 60_000 });
+    const proxy = await proxied();
+    const solo = soloOn(providers[kind]!(proxy.through(stage.server.url)));
+    const waits = Array.from({ length: 200 }, () => solo.run(name, () => {}, { onBusy: 'wait', waitMs: 60_000 }));
+    await until('all of them wait', async () => {
+      const before = proxy.chunks.up;
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      return before > 0 && proxy.chunks.up - before <= 1;
+    });
+    expect(proxy.open).toBeLessThanOrEqual(2);
+    const sent = proxy.chunks.up;
+    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    expect(proxy.chunks.up - sent).toBeLessThanOrEqual(6);
+    await holder.release(grant, { result: 'done' }, never);
+    expect((await Promise.all(waits)).every(({ status }) => status === 'ran')).toBe(true);
+    expect(proxy.open).toBeLessThanOrEqual(2);
+  });
+
+  it('renews 1,000 leases with one statement', { timeout: 40_000 }, async () => {
+    const leaseMs = 6_000;
+    const solo = soloOn(providers[kind]!(stage.server.url), leaseMs);
+    const leases = await Promise.all(Array.from({ length: 1_000 }, (_, n) => solo.tryAcquire(`${kind} many ${n}`)));
+    expect(leases.every((lease) => lease !== undefined)).toBe(true);
+    await stage.sql('CREATE EXTENSION IF NOT EXISTS pg_stat_statements');
+    await stage.sql('SELECT pg_stat_statements_reset()');
+    const renewals = (): Promise<number> =>
+      statements(
+        kind === 'postgresAdvisory'
+          ? 'SELECT a.ord::text, coalesce(j.held'
+          : 'WITH asked AS MATERIALIZED (\n    SELECT a.*, CASE WHEN current_setting',
+      );
+    await until('they are renewed', async () => (await renewals()) > 0, leaseMs);
+    // All that fell due did so together, and the next time is a third of the lease later.
+    await new Promise((resolve) => setTimeout(resolve, leaseMs / 6));
+    expect(await renewals()).toBe(1);
+    expect(leases.filter((lease) => lease!.signal.aborted)).toEqual([]);
+    await Promise.all(leases.map((lease) => lease!.release()));
+  });
+});
+
+describe('one session of postgresAdvisory', () => {
+  it('holds 10,000 leases on a server with default settings, and others still connect and read', { timeout: 60_000 }, async () => {
+    const provider = stage.open(postgresAdvisory({ connectionString: stage.server.url }));
+    for (let n = 0; n < 10_000; n += 100) {
+      const some = Array.from({ length: 100 }, async (_, m) => provider.tryAcquire(asked(`ten thousand ${n + m}`), never));
+      for (const result of await Promise.all(some)) expect(result.acquired).toBe(true);
+    }
+    await expect((async () => provider.tryAcquire(asked('one too many'), never))()).rejects.toThrow(/maxLocks is 10000/);
+    const client = new pg.Client({ connectionString: stage.server.url });
+    await client.connect();
+    expect((await client.query('SELECT count(*)::int AS n FROM pg_class')).rows[0]).toMatchObject({ n: expect.any(Number) });
+    const [session] = (await client.query("SELECT count(DISTINCT pid)::int AS n FROM pg_locks WHERE locktype = 'advisory'")).rows;
+    expect(session).toEqual({ n: 1 });
+    await client.end();
+  });
+});
