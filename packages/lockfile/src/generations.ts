@@ -14,6 +14,8 @@ import type { Care, FileStore, StoredFile } from './store.ts';
  *
  *  1. Ask the store's clock, then list, then read the highest generation g. In this order: a lease that is renewed after the
  *     clock was asked cannot look expired.
+ *     Who released g itself, or has just seen it free, need not list: a list may be as old as it likes, step 3 looks again. But only
+ *     to try; a refusal comes from a list.
  *  2. If g is released, expired by that clock, or its holder is known to be dead, create g+1 exclusively, with its whole content.
  *  3. Look again: if a higher generation exists, if g is gone, or if an expired g has changed, somebody was faster or alive.
  *     Withdraw: remove g+1, which nobody was told of.
@@ -22,7 +24,8 @@ import type { Care, FileStore, StoredFile } from './store.ts';
  *     into g+1 instead (write, link, unlink): a file that has one name more for a moment costs less than a new one and a removed one.
  *
  * A renewal writes the file again, which moves its modification time, and counts only if no higher generation exists afterwards.
- * A release writes it as released. Both touch one's own generation only.
+ * A release writes it as released. Both touch one's own generation only. What is read of a release that is under way does not matter,
+ * as long as there is no occurrence in it; see `careFor`.
  */
 
 export interface GenerationsOptions {

@@ -255,6 +255,23 @@ describe('a lock whose files somebody meddles with', () => {
     await dying.close();
   });
 
+  it('wakes who waits when it is released in place, under whichever name it was opened', async () => {
+    const [holder, waiter] = [open({ crashDetection: 'never' }), open({ crashDetection: 'never' })];
+    // The first generations are made anew, the later ones of what the holder used before.
+    for (let n = 0; n < 6; n += 1) {
+      await holder.run('job', nothing);
+      await holder.run('job', nothing);
+      const lease = await holder.acquire('job', { waitMs: 0 });
+      // By the clock alone it would look after 5 s.
+      const waiting = waiter.acquire('job', { waitMs: 3_000 });
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      await lease.release();
+      const next = await waiting;
+      expect(next.fence).toBe(lease.fence + 1n);
+      await next.release();
+    }
+  });
+
   it('uses up no file but its own', async () => {
     const solo = open();
     for (let n = 0; n < 3; n += 1) await solo.run('job', nothing);

@@ -222,7 +222,7 @@ export function localStore(options: LocalStoreOptions): FileStore {
       let created = false;
       try {
         // Locked before anybody can see it: a file that is visible and not locked means a death.
-        locks?.tryLock(fd);
+        if (used === undefined) locks?.tryLock(fd);
         linkSync(path, pathOf(key));
         created = true;
         if (durable) syncDirectory();
