@@ -91,6 +91,7 @@ function inWords(times) {
 
 /** @param {Line} line @param {Group} group */
 function told({ value, also = {} }, { unit }) {
-  const sessions = also['sessions'] === undefined ? '' : ` on ${figure(also['sessions'])} sessions`;
+  const sessions =
+    also['sessions'] === undefined ? '' : ` on ${also['sessions'] === 1 ? '1 session' : `${figure(also['sessions'])} sessions`}`;
   return `${figure(value)} ${unit === PER_SECOND ? 'per second' : unit}${sessions}`;
 }

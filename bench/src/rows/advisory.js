@@ -5,6 +5,7 @@ import { advisoryLockPackage } from '../contenders/advisory-lock.js';
 import { rawAdvisory, twoSelects } from '../contenders/raw.js';
 import { soloRun } from '../contenders/solo.js';
 import { verrou } from '../contenders/verrou.js';
+import { countPerCycle, withCounts } from '../counted.js';
 import { allAtOnce, oneByOne } from '../interleaved.js';
 import { pinApart, pinTogether } from '../pin.js';
 import { withAll, withPostgres } from '../stage.js';
@@ -17,25 +18,26 @@ export const advisory = {
   name: 'advisory',
   title: 'Session locks of Postgres, one after the other',
   run: ({ segments, turns }) =>
-    withPostgres(({ url, pid }) =>
-      withAll(
-        [
-          soloRun({ id: 'ours', name: '`run()` on `postgresAdvisory`' }, postgresAdvisory({ connectionString: url })),
-          rawAdvisory(url),
-          twoSelects(url),
-          verrou(url),
-          advisoryLockPackage(url),
-        ],
-        async (/** @type {Contender[]} */ contenders) => {
-          pinTogether(pid);
-          return {
-            ...{ heading: 'p50', unit: 'µs', floor: 'raw' },
-            how: 'Lock, run a handler that does nothing, unlock. All on one processor.',
-            lines: await oneByOne(contenders, { segments, turns }),
-          };
-        },
-      ),
-    ),
+    withPostgres(async (server) => {
+      const { url, pid } = server;
+      /** @param {string} address */
+      const open = (address) => [
+        soloRun({ id: 'ours', name: '`run()` on `postgresAdvisory`' }, postgresAdvisory({ connectionString: address })),
+        rawAdvisory(address),
+        twoSelects(address),
+        verrou(address),
+        advisoryLockPackage(address),
+      ];
+      const counts = await countPerCycle(server, open, 6 * turns);
+      return withAll(open(url), async (/** @type {Contender[]} */ contenders) => {
+        pinTogether(pid);
+        return {
+          ...{ heading: 'p50', unit: 'µs', floor: 'raw' },
+          how: 'Lock, run a handler that does nothing, unlock. All on one processor. Statements and connections counted beside.',
+          lines: withCounts(await oneByOne(contenders, { segments, turns }), counts),
+        };
+      });
+    }),
 };
 
 /** @type {Row} */

@@ -25,8 +25,9 @@ import { median, quantile } from '../statistics.js';
 
 /** By then a waiter has taken its place, in ms. */
 const SETTLED_MS = 30;
-const HOW = `Two processes hand one lock to and fro: from the call that gives it back in one to the start of the handler in the other. All on
-one processor.`;
+const HOW =
+  'Two processes hand one lock to and fro: from the call that gives it back in one to the start of the handler in the other. ' +
+  'All on one processor.';
 
 /** @type {Row} */
 export const handOffAdvisory = {

@@ -4,6 +4,7 @@ import { postgresLease } from '@solorun/postgres';
 import { rawLease } from '../contenders/raw.js';
 import { soloRun } from '../contenders/solo.js';
 import { verrou } from '../contenders/verrou.js';
+import { countPerCycle, withCounts } from '../counted.js';
 import { allAtOnce, oneByOne } from '../interleaved.js';
 import { pinApart, pinTogether } from '../pin.js';
 import { withAll, withPostgres } from '../stage.js';
@@ -16,23 +17,24 @@ export const lease = {
   name: 'lease',
   title: 'Lease rows in Postgres, one after the other',
   run: ({ segments, turns }) =>
-    withPostgres(({ url, pid }) =>
-      withAll(
-        [
-          soloRun({ id: 'ours', name: '`run()` on `postgresLease`' }, postgresLease({ connectionString: url })),
-          rawLease(url),
-          verrou(url),
-        ],
-        async (/** @type {Contender[]} */ contenders) => {
-          pinTogether(pid);
-          return {
-            ...{ heading: 'p50', unit: 'µs', floor: 'raw' },
-            how: 'Acquire, run a handler that does nothing, release; both are flushed to the disk. All on one processor.',
-            lines: await oneByOne(contenders, { segments, turns }),
-          };
-        },
-      ),
-    ),
+    withPostgres(async (server) => {
+      const { url, pid } = server;
+      /** @param {string} address */
+      const open = (address) => [
+        soloRun({ id: 'ours', name: '`run()` on `postgresLease`' }, postgresLease({ connectionString: address })),
+        rawLease(address),
+        verrou(address),
+      ];
+      const counts = await countPerCycle(server, open, 6 * turns);
+      return withAll(open(url), async (/** @type {Contender[]} */ contenders) => {
+        pinTogether(pid);
+        return {
+          ...{ heading: 'p50', unit: 'µs', floor: 'raw' },
+          how: 'Acquire, run a handler that does nothing, release; both are flushed to the disk. Otherwise as for session locks.',
+          lines: withCounts(await oneByOne(contenders, { segments, turns }), counts),
+        };
+      });
+    }),
 };
 
 /** @type {Row} */

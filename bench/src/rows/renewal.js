@@ -2,10 +2,10 @@
 
 import { createSolo } from '@solorun/core';
 import { postgresAdvisory, postgresLease } from '@solorun/postgres';
-import { startProxy } from '@solorun/servers/network';
 import { connect } from '../contenders/connect.js';
 import { RAW_LEASE } from '../contenders/raw.js';
 import { openVerrou } from '../contenders/verrou.js';
+import { countPerCycle } from '../counted.js';
 import { oneByOne } from '../interleaved.js';
 import { pinTogether } from '../pin.js';
 import { withAll, withPostgres } from '../stage.js';
@@ -54,22 +54,9 @@ export const renewLease = {
  * @returns {Promise<Line[]>}
  */
 function measure({ segments }, open) {
-  return withPostgres(async ({ url, port, pid }) => {
-    const proxy = await startProxy({ port });
-    /** @type {Map<string, number>} */
-    const statements = new Map();
-    try {
-      await withAll(open(proxy.through(url)), async (/** @type {Contender[]} */ contenders) => {
-        for (const { id, cycle } of contenders) {
-          await cycle(0);
-          const before = proxy.roundTrips;
-          await cycle(0);
-          statements.set(id, proxy.roundTrips - before);
-        }
-      });
-    } finally {
-      await proxy.stop();
-    }
+  return withPostgres(async (server) => {
+    const { url, pid } = server;
+    const counts = await countPerCycle(server, open, 1);
     return withAll(open(url), async (/** @type {Contender[]} */ contenders) => {
       // As autovacuum does within a minute; plans for a table that nobody has looked at cost ten times as much.
       const client = await connect(url);
@@ -79,7 +66,7 @@ function measure({ segments }, open) {
       const lines = await oneByOne(contenders, { segments, turns: 3, cycles: 1 });
       return lines.map((line) => ({
         ...{ ...line, value: line.value / 1000, segments: line.segments.map((us) => us / 1000) },
-        also: { statements: statements.get(line.id) ?? Number.NaN },
+        also: { statements: counts.get(line.id)?.statements ?? Number.NaN },
       }));
     });
   });
