@@ -50,12 +50,19 @@ export interface TryOptions {
 }
 
 /** One try that the provider answers, and another one if it was too early. */
-export async function tryOnce(core: Core, terms: Terms, options: TryOptions = {}): Promise<Attempt> {
+export async function tryOnce(core: Core, terms: Terms, options?: TryOptions): Promise<Attempt> {
+  const attempt = await ask(core, terms);
+  return attempt.acquired ? attempt : refused(core, terms, attempt, options);
+}
+
+function ask(core: Core, terms: Terms): Promise<Attempt> {
+  return untilClosed(core, terms, (signal) => core.attempt(terms, core.request(terms), signal));
+}
+
+async function refused(core: Core, terms: Terms, first: Refusal, options: TryOptions = {}): Promise<Attempt> {
   const { maxEarlyMs = Number.POSITIVE_INFINITY, again = false } = options;
-  let waitedMs = 0;
-  for (;;) {
-    const attempt = await untilClosed(core, terms, (signal) => core.attempt(terms, core.request(terms), signal));
-    if (attempt.acquired) return attempt;
+  let attempt: Attempt = first;
+  for (let waitedMs = 0; !attempt.acquired; attempt = await ask(core, terms)) {
     if (attempt.reason === 'held' && !again) tellBusy(core, terms, attempt);
     if (attempt.reason !== 'early') return attempt;
     tellDrift(core, terms, attempt.earlyMs);
@@ -63,6 +70,7 @@ export async function tryOnce(core: Core, terms: Terms, options: TryOptions = {}
     if (waitedMs > maxEarlyMs) return attempt;
     await pause(core, terms, Math.ceil(attempt.earlyMs));
   }
+  return attempt;
 }
 
 export interface WaitOptions {

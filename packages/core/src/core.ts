@@ -73,27 +73,25 @@ export function createCore(settings: SoloSettings): Core {
   };
 
   /** Tells the provider, again and again while the lease is still ours: an outcome that is not recorded may be run again. */
-  async function giveBack(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer> {
+  async function giveBack(lease: HeldLease, outcome: Outcome, retry = 0): Promise<ReleaseAnswer> {
     const known = lease.lost?.reason;
     // The claim of a run that never started is undone even if the session that carried it has ended.
-    if (known === 'taken' || (known === 'session' && outcome.result !== 'abandoned')) return 'taken';
-    const kept = keptOutcome(outcome);
-    for (let retry = 0; ; retry += 1) {
-      try {
-        const ours = await calls.bounded((signal) => provider.release(lease.grant, kept, signal), {
-          timeoutMs: callTimeout(settings, lease.leaseMs),
-          timeoutError: () => new Error('no answer in time'),
-        });
-        if (ours) return lease.lost === undefined ? 'released' : 'unknown';
-        // After an unknown first try, "not yours" may be the echo of its success.
-        return retry === 0 ? 'taken' : 'unknown';
-      } catch (error) {
-        unconfirmed(lease.name, 'release', asProviderError(provider, error, `release ${quote(lease.name)}`));
-      }
-      const over = lease.lost !== undefined || clock.now() + RELEASE_RETRY_MS >= lease.trustedUntil;
-      if (over || retry >= RELEASE_RETRIES) return 'unknown';
-      await delay(RELEASE_RETRY_MS);
+    if (retry === 0 && (known === 'taken' || (known === 'session' && outcome.result !== 'abandoned'))) return 'taken';
+    try {
+      const ours = await calls.bounded((signal) => provider.release(lease.grant, keptOutcome(outcome), signal), {
+        timeoutMs: callTimeout(settings, lease.leaseMs),
+        timeoutError: () => new Error('no answer in time'),
+      });
+      if (ours) return lease.lost === undefined ? 'released' : 'unknown';
+      // After an unknown first try, "not yours" may be the echo of its success.
+      return retry === 0 ? 'taken' : 'unknown';
+    } catch (error) {
+      unconfirmed(lease.name, 'release', asProviderError(provider, error, `release ${quote(lease.name)}`));
     }
+    const over = lease.lost !== undefined || clock.now() + RELEASE_RETRY_MS >= lease.trustedUntil;
+    if (over || retry >= RELEASE_RETRIES) return 'unknown';
+    await delay(RELEASE_RETRY_MS);
+    return giveBack(lease, outcome, retry + 1);
   }
 
   /** Undoes a grant that nobody waits for any more. Never rejects: there is nobody left to catch. */

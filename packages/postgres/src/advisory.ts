@@ -238,48 +238,61 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   }
 
   /** In the line of its name. */
-  async function releaseHere({ name, owner }: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
+  async function releaseHere(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
+    const key = keys.of(grant.name).lock;
+    const held = holders.get(key);
+    if (held === undefined || held.request.owner !== grant.owner || held.durable || held.on.plain) {
+      return releaseFully(grant, storable(outcome), signal);
+    }
+    const freed = await held.on.free(key, signal);
+    forget(held, storable(outcome));
+    ledger.note(held);
+    return freed;
+  }
+
+  async function releaseFully({ name, owner }: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
     const key = keys.of(name).lock;
     const held = holders.get(key);
     const ours = held?.request.owner === owner;
-    const ended = storable(outcome);
-    if (ours && !held.durable && !held.on.plain) {
-      const freed = await held.on.free(key, signal);
-      forget(held, ended);
-      ledger.note(held);
-      return freed;
-    }
     // Without tables, what is not held here is not known at all.
     const on = ours ? held.on : await anyMain().get(signal);
     if (!ours && on.plain) return false;
     if (!ours) await ledger.written();
     const released = await on.release(
       {
-        ...{ name, owner, key: ours ? key : undefined, result: ended.result },
-        error: ended.result === 'failed' ? ended.error : undefined,
+        ...{ name, owner, key: ours ? key : undefined, result: outcome.result },
+        error: outcome.result === 'failed' ? outcome.error : undefined,
         durable: ours ? held.durable : true,
       },
       signal,
     );
-    if (ours) forget(held, ended);
+    if (ours) forget(held, outcome);
     return released;
   }
 
+  /** @param mode as in `LockAsk` */
   async function askFor(
     request: AcquireRequest,
     key: Key,
     on: LockSession,
-    first: LockAsk['mode'],
+    mode: LockAsk['mode'],
+    signal: AbortSignal,
+  ): Promise<AcquireResult> {
+    if (request.occurrence !== undefined || on.plain || mode === 0) return askFully(request, key, on, mode, signal);
+    const taken = await on.take(key, mode === 2, signal);
+    if (taken === 'guarded') return heldByGuard(request, key, on, signal);
+    if (taken === undefined) return askFully(request, key, on, 0, signal);
+    return { acquired: true, grant: { name: request.name, owner: request.owner, fence: taken, attempt: 1, lost: on.lost } };
+  }
+
+  async function askFully(
+    request: AcquireRequest,
+    key: Key,
+    on: LockSession,
+    mode: LockAsk['mode'],
     signal: AbortSignal,
   ): Promise<AcquireResult> {
     const { name, owner, occurrence } = request;
-    let mode = first;
-    if (occurrence === undefined && !on.plain && mode !== 0) {
-      const taken = await on.take(key, mode === 2, signal);
-      if (taken === 'guarded') return heldByGuard(request, key, on, signal);
-      if (taken !== undefined) return { acquired: true, grant: { name, owner, fence: taken, attempt: 1, lost: on.lost } };
-      mode = 0;
-    }
     for (let again = 0; ; again += 1) {
       // What is got and cannot be claimed is given back at once.
       const asked = questionOf(request, key, mode === 2 && again > 0 ? 1 : mode);

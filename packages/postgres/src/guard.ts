@@ -7,11 +7,15 @@ import { ident } from './schema.ts';
 /** How it is known whether a lease is over. */
 type Place = { readonly kind: 'lease'; readonly schema: string; readonly leaseMs: number } | Holding;
 
-/** What the guards of grants have to know. Not on the grants: those are data, and may travel. */
-const places = new WeakMap<Grant, Place>();
+/** Where a grant keeps what its guard has to know: neither JSON nor a structured clone takes that along. */
+const PLACE: unique symbol = Symbol('guard');
 
-export function rememberGuard(grant: Grant, place: Place): void {
-  places.set(grant, place);
+interface GuardedGrant extends Grant {
+  [PLACE]?: Place;
+}
+
+export function rememberGuard(grant: GuardedGrant, place: Place): void {
+  grant[PLACE] = place;
 }
 
 /** A lease, or the context that a handler is given. */
@@ -48,7 +52,7 @@ export async function guard({ grant }: Guarded, client: PostgresPool): Promise<v
         'const client = await pool.connect().',
     );
   }
-  const place = grant === undefined ? undefined : places.get(grant);
+  const place = (grant as GuardedGrant | undefined)?.[PLACE];
   if (place === undefined) {
     throw new UnsupportedError(
       `Only leases of postgresAdvisory and postgresLease, with their tables, guard a transaction (lock ${JSON.stringify(grant?.name)}).`,
