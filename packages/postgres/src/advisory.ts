@@ -58,6 +58,8 @@ export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptio
 const KIND = 'postgres-advisory';
 /** A name comes free when a guarded transaction of its last holder ends: nobody tells those outside of the queue, in ms. */
 const GUARDED_PAUSE_MS = 250;
+/** So often it is looked whether the record of a new holder has been written. */
+const UNWRITTEN_LOOKS = 4;
 /** How often those look who wait outside of the server's queue, in ms: for them a dead holder shows itself only so. */
 const LOOK_MS = 700;
 
@@ -307,7 +309,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (result === 'guarded') return heldByGuard(request, key, on, signal);
       if (result !== undefined && !isUnwritten(result, row, again)) return result;
       // Who holds it is about to be written down.
-      if (result !== undefined) await pause(LAG_MS / 4, signal);
+      if (result !== undefined) await pause(LAG_MS, signal);
     }
   }
 
@@ -485,7 +487,7 @@ function questionOf({ name, owner, leaseMs, holder, occurrence }: AcquireRequest
  * a holder of another kind has no record, and is not waited for.
  */
 function isUnwritten(result: AcquireResult, row: Row, again: number): boolean {
-  if (result.acquired || result.reason !== 'held' || result.holder !== undefined || again > 2 * LAG_MS) return false;
+  if (result.acquired || result.reason !== 'held' || result.holder !== undefined || again > UNWRITTEN_LOOKS) return false;
   return row['session']?.startsWith('solorun') === true;
 }
 

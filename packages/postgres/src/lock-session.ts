@@ -67,8 +67,11 @@ export interface LockSession {
   confirm(name: string, owner: string, key: string, signal: AbortSignal): Promise<boolean>;
   release(ask: ReleaseAsk, signal: AbortSignal): Promise<boolean>;
   query(statement: Statement): Promise<readonly Row[]>;
-  /** Waits in the server's queue for a slice of time. True: the session holds the lock. False: not yet. */
-  block(key: string, sliceMs: number): Promise<boolean>;
+  /**
+   * Waits in the server's queue for a slice of time. `mine`: the session holds the lock. `guarded`: that too, but a transaction that the
+   * last holder guarded may be under way. Undefined: not yet.
+   */
+  block(key: Key, sliceMs: number): Promise<'mine' | 'guarded' | undefined>;
   /** Waits for a moment until no guarded transaction of the last holder is under way. False: one still is. */
   blockOnGuard(guard: string): Promise<boolean>;
   /** Starts to listen, once. */
@@ -290,20 +293,15 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     async block(key, sliceMs) {
       blocked = true;
       try {
-        await session.query(
-          { name: 'solorun_wait', text: `SELECT ${locks.call('pg_advisory_lock', '$1::bigint')}::text`, values: [key] },
-          sliceMs + CALL_MS,
-        );
-        return true;
+        const values = [key.lock, key.guard];
+        const [row] = await session.query({ name: 'solorun_wait', text: lockStatement.wait, values }, sliceMs + CALL_MS);
+        return row?.['clear'] === 'true' ? 'mine' : 'guarded';
       } catch (error) {
         if (!isEndOfSlice(error)) throw error;
         // Either may strike just after the lock was granted, and an error does not give a session lock back.
-        const [row] = await query({
-          name: 'solorun_mine',
-          text: `SELECT ${locks.held('$1::bigint', 'pg_backend_pid()')}::text AS mine`,
-          values: [key],
-        });
-        return row?.['mine'] === 'true';
+        const text = `SELECT ${locks.held('$1::bigint', 'pg_backend_pid()')}::text AS mine`;
+        const [row] = await query({ name: 'solorun_mine', text, values: [key.lock] });
+        return row?.['mine'] === 'true' ? 'guarded' : undefined;
       } finally {
         blocked = false;
       }

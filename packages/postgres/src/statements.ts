@@ -170,7 +170,7 @@ function acquireSql(place: Place): string {
     ${
       advisory
         ? `t.locked::text, (CASE WHEN t.locked AND g.ord IS NULL THEN ${locks.call('pg_advisory_unlock', 't.key')} END)::text AS freed,
-    CASE WHEN t.mode = 0 THEN ${whoseSql(locks, 't.key')} END AS session,`
+    CASE WHEN t.mode = 0 AND NOT coalesce(${heldSql(place, 'j')}, false) THEN ${whoseSql(locks, 't.key')} END AS session,`
         : ''
     }
     CASE WHEN j.name IS NOT NULL THEN ${recordSql(place, 'j')} END AS record
@@ -178,9 +178,9 @@ function acquireSql(place: Place): string {
     LEFT JOIN ${job} j ON j.kind = '${kind}' AND j.name = t.name AND g.ord IS NULL`;
 }
 
-/** The name of the session that holds a lock. */
+/** The name of the session that holds a lock. The view pg_stat_activity looks at all of them. */
 function whoseSql(locks: Locks, key: string): string {
-  return `(SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE ${locks.at(key)} LIMIT 1)`;
+  return `(SELECT a.application_name FROM pg_locks l CROSS JOIN pg_stat_get_activity(l.pid) a WHERE ${locks.at(key)} LIMIT 1)`;
 }
 
 function freeSql(j: string): string {
@@ -272,7 +272,10 @@ export interface Pair {
 }
 
 /** What is asked most often, as cheap as it can be: nothing but the lock and its fence. Who holds it is written down afterwards (`recordSql`). */
-export function lockStatements(schema: string, locks: Locks): { readonly take: Pair; readonly keep: string; readonly free: Pair } {
+export function lockStatements(
+  schema: string,
+  locks: Locks,
+): { readonly take: Pair; readonly keep: string; readonly wait: string; readonly free: Pair } {
   // NULL: somebody else holds it.
   const take = (got: string, key: string, guard: string): string =>
     `CASE WHEN ${got} THEN CASE WHEN pg_try_advisory_xact_lock(${guard}) THEN nextval(${fenceOf(schema)})::text
@@ -290,6 +293,7 @@ export function lockStatements(schema: string, locks: Locks): { readonly take: P
       many: `${list(take(tryEach, 'a.key', 'a.guard'))} ${each}`,
     },
     keep: `SELECT ${take('true', '$1::bigint', '$2::bigint')} AS answers`,
+    wait: `SELECT (CASE WHEN ${locks.call('pg_advisory_lock', '$1::bigint')}::text = '' THEN pg_try_advisory_xact_lock($2::bigint) END)::text AS clear`,
     free: {
       one: `SELECT ${freeOne} AS answers`,
       many: `${list(freeEach)} FROM unnest($1::bigint[]) WITH ORDINALITY AS a(key, ord)`,

@@ -57,7 +57,7 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
   }
 
   /** Slice after slice. Who gives up takes its session along: a cancellation could arrive late and strike another statement. */
-  async function queue(on: LockSession, { lock, guard }: Key, signal: AbortSignal): Promise<boolean> {
+  async function queue(on: LockSession, key: Key, signal: AbortSignal): Promise<boolean> {
     let ended: Promise<void> | undefined;
     const onAbort = (): void => {
       // The backend does not hear that the wire is cut while it waits for a lock, so it is told through another one.
@@ -67,10 +67,11 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
     };
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      while (!signal.aborted && !(await on.block(lock, sliceMs)));
+      let got: 'mine' | 'guarded' | undefined;
+      while (!signal.aborted && got === undefined) got = await on.block(key, sliceMs);
       // With the lock in hand: those behind it in the queue need not ask for it in vain.
-      while (!signal.aborted) if ((on.plain || (await on.blockOnGuard(guard))) && !signal.aborted) return true;
-      return false;
+      while (!signal.aborted && got === 'guarded') if (await on.blockOnGuard(key.guard)) got = 'mine';
+      return !signal.aborted;
     } catch (error) {
       if (signal.aborted) return false;
       throw error;

@@ -53,13 +53,13 @@ describe('a heartbeat', () => {
 
 describe('the end of a slice', () => {
   it.each([
-    ['just after the lock was granted', 'true', true],
-    ['while it was not', 'false', false],
+    ['just after the lock was granted', 'true', 'guarded'],
+    ['while it was not', 'false', undefined],
   ])('that strikes %s is not mistaken for the other', async (_, mine, granted) => {
     const { session } = mocked(async ({ text }) => {
       if (text.includes('pg_advisory_lock(')) throw Object.assign(new Error('canceling statement'), { code: '55P03' });
       return [{ mine }];
     });
-    expect(await createLockSession(session, terms).block('1', 10)).toBe(granted);
+    expect(await createLockSession(session, terms).block({ lock: '1', guard: '2' }, 10)).toBe(granted);
   });
 });
