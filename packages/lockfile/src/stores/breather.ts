@@ -1,38 +1,28 @@
 import { setImmediate } from 'node:timers';
 
-/** What locks may take of one turn of the event loop, in ms. */
-const SHARE_MS = 5;
-
-interface Turn {
-  readonly shareEnds: number;
-  readonly over: Promise<void>;
-}
+/** So many steps of locks, each of 10 to 50 µs, fit into one turn of the event loop. */
+const MOST_PER_TURN = 256;
 
 /**
- * Undefined, until what is done here has taken its share of this turn of the event loop; then a promise of a later turn. A program
- * that acquires in a tight loop, or has thousands of leases to renew, would else starve its own timers.
+ * Undefined, until as many as fit into this turn of the event loop have asked; then a promise of a later turn. Every try and every
+ * release asks, and every renewal: a program that acquires in a tight loop, or has thousands of leases to renew, would else starve
+ * its own timers. Counted rather than timed, because those who ask together all ask before the first of them does anything.
  */
 export function createBreather(): () => Promise<void> | undefined {
-  let turn: Turn | undefined;
+  const waiting: (() => void)[] = [];
+  let passed = 0;
 
-  function begin(): Turn {
-    const over = new Promise<void>((resolve) => {
-      setImmediate(() => {
-        turn = undefined;
-        resolve();
-      });
-    });
-    return { shareEnds: performance.now() + SHARE_MS, over };
+  function nextTurn(): void {
+    const next = waiting.splice(0, MOST_PER_TURN);
+    passed = next.length;
+    if (passed > 0) setImmediate(nextTurn);
+    for (const pass of next) pass();
   }
 
-  function isShareLeft(): boolean {
-    turn ??= begin();
-    return performance.now() < turn.shareEnds;
-  }
-
-  async function later(): Promise<void> {
-    while (!isShareLeft()) await turn?.over;
-  }
-
-  return () => (isShareLeft() ? undefined : later());
+  return () => {
+    if (passed >= MOST_PER_TURN) return new Promise((resolve) => waiting.push(resolve));
+    if (passed === 0) setImmediate(nextTurn);
+    passed += 1;
+    return undefined;
+  };
 }

@@ -206,7 +206,6 @@ export function localStore(options: LocalStoreOptions): FileStore {
     granularityMs: GRANULARITY_MS,
     proof,
 
-    // Every try and every release begins here, every renewal with a read.
     async now() {
       const turn = breathe();
       if (turn !== undefined) await turn;
