@@ -12,7 +12,8 @@ const solo = createSolo({ provider: await openStore(store), label: worker, lease
 /** @returns {{ count: number, fence: string, workers: Record<string, number> }} */
 const read = () => JSON.parse(readFileSync(file, 'utf8'));
 
-let done = 0;
+// Also what one before it had counted, which was killed.
+let done = read().workers[worker] ?? 0;
 while (done < Number(times)) {
   await solo.run(
     'count',

@@ -116,6 +116,8 @@ class Pending<T> {
   }
 
   #giveUp(reason: unknown): void {
+    // Its signal may be another call's by now.
+    if (this.#over) return;
     this.#end();
     this.#controller.abort(reason);
     this.#reject(reason);
