@@ -12,7 +12,7 @@ export interface Calls {
   bounded<T>(call: (signal: AbortSignal) => T | PromiseLike<T>, bounds: Bounds<T>): T | Promise<T>;
 }
 
-export interface Bounds<T> {
+interface Bounds<T> {
   /** After this long the call is given up, in ms. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;

@@ -48,21 +48,6 @@ interface Place {
   readonly locks: Locks;
 }
 
-/** Where the rows are, and what the locks are called. */
-interface Place {
-  readonly kind: Kind;
-  readonly job: string;
-  readonly fence: string;
-  readonly locks: Locks;
-}
-
-/** The same, of a statement that answers only some questions. */
-export function someInOrder(rows: readonly Row[], count: number): (Row | undefined)[] {
-  const ordered = Array.from<Row | undefined>({ length: count });
-  for (const row of rows) ordered[Number(row['ord'])] = row;
-  return ordered;
-}
-
 export function statementsFor(kind: Kind, schema: string, locks: Locks = locksOf(false)): Statements {
   const job = `${ident(schema)}.job`;
   const place: Place = { kind, job, fence: fenceOf(schema), locks };
