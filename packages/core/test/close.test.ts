@@ -36,6 +36,25 @@ describe('close', () => {
     expect(claim.lease.signal.aborted).toBe(true);
   });
 
+  it('is not misled by those who run again as soon as a run has ended', async () => {
+    const provider = memory();
+    const solo = createSolo({ provider });
+    let runs = 0;
+    const again = async (): Promise<void> => {
+      const { status } = await solo.run('job', async () => {
+        runs += 1;
+        await new Promise(setImmediate);
+      });
+      if (status === 'ran') await again();
+    };
+    const loop = again();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await solo.close({ graceMs: 5_000 });
+    expect(runs).toBeGreaterThan(0);
+    await loop;
+    expect(await provider.inspect('job')).toMatchObject({ held: false });
+  });
+
   it('releases what was acquired by hand', async () => {
     const provider = memory();
     const solo = createSolo({ provider });

@@ -17,6 +17,8 @@ export interface Ledger {
 export const LAG_MS = 20;
 /** Between tries of what cannot be written, in ms. */
 const TROUBLE_MS = 1_000;
+/** A connection that was lost is no news of the ledger's; what goes on for so many tries is. */
+const FAILURES_TOLD = 3;
 /** In one statement. */
 const MOST = 500;
 /** While nothing can be written, the oldest are forgotten. */
@@ -38,12 +40,12 @@ export function createLedger(
   let noted: Holding[] = [];
   let writing: Promise<void> | undefined;
   let hurry: () => void = () => {};
-  let troubled = false;
+  let failures = 0;
   let closed = false;
 
   async function later(): Promise<void> {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, troubled ? TROUBLE_MS : LAG_MS);
+      const timer = setTimeout(resolve, failures > 0 ? TROUBLE_MS : LAG_MS);
       hurry = () => {
         clearTimeout(timer);
         resolve();
@@ -61,10 +63,10 @@ export function createLedger(
       const undone = await write(pages.map((page) => rowOf(page, performance.now())));
       left = undone.map((index) => pages[index]!);
       for (const { newest } of pages) newest.written = true;
-      troubled = false;
+      failures = 0;
     } catch (error) {
-      if (!troubled) onTrouble(error instanceof Error ? error.message : String(error));
-      troubled = true;
+      failures += 1;
+      if (failures === FAILURES_TOLD) onTrouble(error instanceof Error ? error.message : String(error));
     }
     // Before what was noted meanwhile.
     const again = left.flatMap(({ newest, last }) => (last === undefined || last === newest ? [newest] : [last, newest]));
@@ -73,7 +75,7 @@ export function createLedger(
 
   /** What cannot be written now is not waited for. */
   async function emptied(): Promise<void> {
-    if (writing === undefined || troubled) return;
+    if (writing === undefined || failures > 0) return;
     hurry();
     await writing;
     await emptied();
@@ -85,12 +87,12 @@ export function createLedger(
       if (closed) return;
       writing ??= later();
       // Others have seen that it is held, and some may wait to be told of its end; together with what else ends in this turn.
-      if (holding.ended !== undefined && holding.written && !troubled) setImmediate(hurry);
+      if (holding.ended !== undefined && holding.written && failures === 0) setImmediate(hurry);
     },
     async written() {
       // What is being written at this moment may have begun before the last note.
       for (const _ of ['now', 'next']) {
-        if (!troubled) hurry();
+        if (failures === 0) hurry();
         await writing;
       }
     },
