@@ -215,6 +215,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       const held = holders.get(key.lock)?.on.lost.aborted === false;
       const full = wait === undefined && !held && room.look(holders.size, trying);
       if (full) await room.check(on, trying);
+      // Who holds it here is told from the table, like anybody else.
+      if (held) await ledger.written();
       result = await askFor(request, key, on, held ? 0 : wait !== undefined ? 2 : 1, signal);
       // A session that has just ended holds nothing; its end has been told already.
       if (result.acquired && !on.lost.aborted) hold(request, key, result.grant, on);
