@@ -127,8 +127,11 @@ export function settleSolo(options: SoloOptions): SoloSettings {
   if (namespace.includes('/') || !namespace.isWellFormed() || [...namespace].length > MAX_NAMESPACE_LENGTH) {
     throw new OptionError(`The namespace ${quote(namespace)} must have no "/" and at most ${MAX_NAMESPACE_LENGTH} characters.`);
   }
-  if (label !== undefined && (typeof label !== 'string' || !label.isWellFormed() || label.length > MAX_LABEL_LENGTH)) {
-    throw new OptionError(`The label is a string of at most ${MAX_LABEL_LENGTH} characters.`);
+  if (
+    label !== undefined &&
+    (typeof label !== 'string' || !/^[^\0]*$/.test(label) || !label.isWellFormed() || label.length > MAX_LABEL_LENGTH)
+  ) {
+    throw new OptionError(`The label is a string of at most ${MAX_LABEL_LENGTH} characters, none of them NUL.`);
   }
   checkLease(provider, leaseMs);
   if (marginMs !== undefined) checkMs('marginMs', marginMs, 0);

@@ -27,7 +27,8 @@ export interface LockProvider {
    * With an occurrence, lease and claim are one atomic step.
    *
    * When `signal` aborts it rejects soon, and whatever it may have acquired is undone (in the background if need be). The signal is
-   * this call's only until it has been answered: listeners are taken off again by then.
+   * this call's only until it has been answered, and may then be another's: take listeners off again by then, and let nothing outlive the
+   * call that was made of it (`AbortSignal.any`).
    */
   tryAcquire(request: AcquireRequest, signal: AbortSignal): AcquireResult | Promise<AcquireResult>;
 

@@ -7,6 +7,7 @@ import {
   type Identity,
   type LockProvider,
   type Outcome,
+  type Refusal,
 } from '@solorun/core';
 import { pause, unlessAborted } from './abort.ts';
 import { createActive, finishLimit } from './active.ts';
@@ -58,8 +59,9 @@ export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptio
 const KIND = 'postgres-advisory';
 /** A name comes free when a guarded transaction of its last holder ends: nobody tells those outside of the queue, in ms. */
 const GUARDED_PAUSE_MS = 250;
-/** So often it is looked whether the record of a new holder has been written. */
-const UNWRITTEN_LOOKS = 4;
+/** So often it is looked, a quarter of the ledger's lag apart, whether the record of a new holder has been written. */
+const LOOKS = 10;
+const SILENT_KEPT = 1_000;
 /** How often those look who wait outside of the server's queue, in ms: for them a dead holder shows itself only so. */
 const LOOK_MS = 700;
 
@@ -103,6 +105,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   /** One session per length of lease: the server knows one time-out per session. */
   const mains = new Map<number | null, Connector<LockSession>>();
   const guarded = new Set<string>();
+  /** Sessions that hold a lock and did not write who they are, by the lock. */
+  const silent = new Map<string, string>();
   let closed: Promise<void> | undefined;
   let identity: Identity | undefined;
   let trying = 0;
@@ -205,6 +209,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     const wait = waits.take(request.owner);
     trying += 1;
     let result: AcquireResult | undefined;
+    let here: Holding | undefined;
     try {
       // What an unanswered try may have claimed is given back before the next one is judged by it.
       const doubt = undo.settled(request.name);
@@ -212,7 +217,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       const on = wait?.on ?? mainFor(request.leaseMs).current ?? (await mainFor(request.leaseMs).get(signal));
       if (request.occurrence !== undefined && on.plain)
         throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
-      const held = holders.get(key.lock)?.on.lost.aborted === false;
+      here = holders.get(key.lock);
+      const held = here?.isHeld === true;
       const full = wait === undefined && !held && room.look(holders.size, trying);
       if (full) await room.check(on, trying);
       // Who holds it here is told from the table, like anybody else.
@@ -223,8 +229,11 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (!result.acquired || !signal.aborted) return result;
     } finally {
       trying -= 1;
-      if (wait !== undefined && result === undefined) await waits.giveBack(wait, key.lock);
-      else if (wait !== undefined && result?.acquired === false) waits.leave(wait, key.lock);
+      if (wait !== undefined && (result === undefined || (here !== undefined && !result.acquired))) {
+        await waits.giveBack(wait, key.lock);
+      } else if (wait !== undefined && result?.acquired === false) {
+        waits.leave(wait, key.lock);
+      }
     }
     // Nobody waits for it any more.
     await releaseHere(result.grant, { result: 'abandoned' }, never);
@@ -309,9 +318,10 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       }
       const result = on.plain ? plainAnswer(request, row, on) : answer(request, row, on);
       if (result === 'guarded') return heldByGuard(request, key, on, signal);
-      if (result !== undefined && !isUnwritten(result, row, again)) return result;
-      // Who holds it is about to be written down.
-      if (result !== undefined) await pause(LAG_MS, signal);
+      if (result !== undefined && (result.acquired || !isUnwritten(result, row, key, again))) return result;
+      // Its row is being written by somebody at this moment, or locked by somebody for longer.
+      if (result === undefined && again >= LOOKS) return heldByGuard(request, key, on, signal);
+      await pause(LAG_MS / 4, signal);
     }
   }
 
@@ -320,6 +330,21 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     if (row['fence'] != null) return { acquired: true, grant: grantOf(request, row, on.lost) };
     if (row['locked'] === 'true' && row['got'] !== 'true') return 'guarded';
     return refusalOf(request, parseRecord(row['record']), Number(row['now']), row['got'] !== 'true');
+  }
+
+  /**
+   * Somebody of ours has the lock, as its session's name tells, but who it is has not been written yet. Nobody but us calls sessions
+   * so; a holder of another kind has no record, and is not waited for. Nor is one who did not write it in time, and one of this process
+   * that waits for this very line.
+   */
+  function isUnwritten(result: Refusal, row: Row, key: Key, again: number): boolean {
+    const { session } = row;
+    if (result.reason !== 'held' || result.holder !== undefined || session?.startsWith('solorun') !== true) return false;
+    if (silent.get(key.lock) === session || holders.has(key.lock) || waits.holds(key.lock)) return false;
+    if (again < LOOKS) return true;
+    if (silent.size >= SILENT_KEPT) silent.clear();
+    silent.set(key.lock, session);
+    return false;
   }
 
   /** A transaction is under way that the last holder guarded. Whoever has no place in the server's queue looks now and then. */
@@ -430,9 +455,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       const key = keys.of(grant.name).lock;
       const held = holders.get(key);
       if (held?.request.owner !== grant.owner) return false;
-      // What the table says of it decides, so it has to be there.
-      if (!held.durable) await ledger.written();
-      const ours = await held.on.confirm(grant.name, grant.owner, key, signal);
+      const { name, owner } = grant;
+      const ours = await held.on.confirm({ name, owner, fence: String(held.fence), written: held.written }, key, signal);
       if (!ours) await line.enter(key, () => letGo(held));
       return ours;
     },
@@ -482,15 +506,6 @@ function questionOf({ name, owner, leaseMs, holder, occurrence }: AcquireRequest
     ...{ name, key: key.lock, guard: key.guard, mode, owner, host: holder.host, pid: holder.pid, label: holder.label },
     ...{ lease: leaseMs, at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
   };
-}
-
-/**
- * Somebody of ours has the lock, as its session's name tells, but who it is has not been written yet. Nobody but us calls sessions so;
- * a holder of another kind has no record, and is not waited for.
- */
-function isUnwritten(result: AcquireResult, row: Row, again: number): boolean {
-  if (result.acquired || result.reason !== 'held' || result.holder !== undefined || again > UNWRITTEN_LOOKS) return false;
-  return row['session']?.startsWith('solorun') === true;
 }
 
 /** Without the one character that Postgres cannot keep in a text. */

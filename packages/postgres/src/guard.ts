@@ -3,6 +3,7 @@ import type { PostgresPool } from './client.ts';
 import type { Holding } from './holding.ts';
 import type { Locks } from './locks.ts';
 import { ident } from './schema.ts';
+import { STARTED } from './session.ts';
 
 /** How it is known whether a lease is over. */
 type Place = { readonly kind: 'lease'; readonly schema: string; readonly leaseMs: number } | Holding;
@@ -31,7 +32,7 @@ const MARK = 'solorun: the lock is not held any more';
  * its beginning or anywhere before the commit, on the connection that runs it; the connection leads to the database that keeps the locks.
  *
  * If the lease is over, the transaction is aborted on the server, so that nothing of it can be committed whatever the caller
- * does next. If it is not, nobody acquires the lock before the transaction has ended: a successor sees all that was
+ * does next. Call it outside of savepoints: ROLLBACK TO one that was set before takes back the failure, and the protection too. If it is not, nobody acquires the lock before the transaction has ended: a successor sees all that was
  * committed. A holder that is paused in the middle does not keep the lock for longer than its lease: the server ends an idle
  * guarded transaction after `leaseMs` (`idle_in_transaction_session_timeout`).
  *
@@ -128,6 +129,6 @@ function lockSql(locks: Locks): Proof {
   return {
     first: 'SELECT pg_advisory_xact_lock_shared($3::bigint)::text',
     held: `$4 AND ${locks.held('$5::bigint', '($6::int + 0 * idle.ms)::int')}
-      AND coalesce((SELECT s.backend_start = $7::timestamptz FROM pg_stat_activity s WHERE s.pid = $6::int), true)`,
+      AND coalesce((SELECT ${STARTED} = $7::text FROM pg_stat_activity s WHERE s.pid = $6::int), true)`,
   };
 }

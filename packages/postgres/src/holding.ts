@@ -12,7 +12,7 @@ export class Holding {
   /** By `performance.now()`. */
   readonly since: number = performance.now();
   /** The table tells of it. */
-  written = false;
+  written: boolean;
   ended: { readonly outcome: Outcome; readonly at: number } | undefined;
 
   constructor(request: AcquireRequest, key: Key, fence: bigint, on: LockSession) {
@@ -20,6 +20,7 @@ export class Holding {
     this.key = key;
     this.fence = fence;
     this.on = on;
+    this.written = this.durable;
   }
 
   /** Its occurrence stands in the table already, and what becomes of it must survive a crash of the server. */

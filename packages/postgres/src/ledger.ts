@@ -15,6 +15,8 @@ export interface Ledger {
 
 /** What was noted is written this much later, in ms: many short runs of a name cost one statement, and none of them waits behind it. */
 export const LAG_MS = 20;
+/** Until the next try of rows that somebody else has locked, in ms. */
+const BUSY_MS = 200;
 /** Between tries of what cannot be written, in ms. */
 const TROUBLE_MS = 1_000;
 /** A connection that was lost is no news of the ledger's; what goes on for so many tries is. */
@@ -41,11 +43,14 @@ export function createLedger(
   let writing: Promise<void> | undefined;
   let hurry: () => void = () => {};
   let failures = 0;
+  let busy = false;
   let closed = false;
 
   async function later(): Promise<void> {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, failures > 0 ? TROUBLE_MS : LAG_MS);
+      const timer = setTimeout(resolve, failures > 0 ? TROUBLE_MS : busy ? BUSY_MS : LAG_MS);
+      // What cannot be written does not keep a process that has nothing else to do.
+      if (failures > 0) timer.unref();
       hurry = () => {
         clearTimeout(timer);
         resolve();
@@ -62,15 +67,29 @@ export function createLedger(
     try {
       const undone = await write(pages.map((page) => rowOf(page, performance.now())));
       left = undone.map((index) => pages[index]!);
-      for (const { newest } of pages) newest.written = true;
+      for (const page of pages) if (!left.includes(page)) page.newest.written = true;
       failures = 0;
     } catch (error) {
+      if (isOfOneRow(error) && pages.length > 1) {
+        for (const page of pages) await writePages([page]);
+        return;
+      }
       failures += 1;
-      if (failures === FAILURES_TOLD) onTrouble(error instanceof Error ? error.message : String(error));
+      if (isOfOneRow(error)) left = [];
+      if (failures === FAILURES_TOLD || left.length === 0) tell(error);
     }
+    busy = left.length > 0;
     // Before what was noted meanwhile.
     const again = left.flatMap(({ newest, last }) => (last === undefined || last === newest ? [newest] : [last, newest]));
     if (again.length > 0) noted = [...again, ...noted].slice(-KEPT);
+  }
+
+  function tell(error: unknown): void {
+    try {
+      onTrouble(error instanceof Error ? error.message : String(error));
+    } catch (thrown) {
+      process.emitWarning(`onWarning failed: ${String(thrown)}`, 'SolorunWarning');
+    }
   }
 
   /** What cannot be written now is not waited for. */
@@ -130,4 +149,9 @@ function rowOf({ newest, last }: Page, now: number): object {
     ...{ result: outcome?.result, error: outcome?.result === 'failed' ? outcome.error : undefined },
     ...(last?.ended && { duration: last.ended.at - last.since, ended: now - last.ended.at }),
   };
+}
+
+/** data_exception, integrity_constraint_violation: a row that will never be written, and the others should not suffer for it. */
+function isOfOneRow(error: unknown): boolean {
+  return /^2[23]/.test((error as { code?: string }).code ?? '');
 }

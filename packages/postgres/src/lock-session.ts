@@ -25,6 +25,14 @@ export interface LockAsk {
   readonly hash: string | undefined;
 }
 
+interface ConfirmAsk {
+  readonly name: string;
+  readonly owner: string;
+  readonly fence: string;
+  /** The table tells of it. */
+  readonly written: boolean;
+}
+
 interface ReleaseAsk {
   readonly name: string;
   readonly owner: string;
@@ -64,7 +72,7 @@ export interface LockSession {
   /** Gives the lock alone back. False: the session did not hold it. */
   free(key: string, signal: AbortSignal): Promise<boolean>;
   /** Whether the lease is still that owner's. */
-  confirm(name: string, owner: string, key: string, signal: AbortSignal): Promise<boolean>;
+  confirm(ask: ConfirmAsk, key: string, signal: AbortSignal): Promise<boolean>;
   release(ask: ReleaseAsk, signal: AbortSignal): Promise<boolean>;
   query(statement: Statement): Promise<readonly Row[]>;
   /**
@@ -195,8 +203,8 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   /** Fences from transaction ids repeat within a statement, so these are tried one by one. */
   async function tryPlainly(ask: Query, asks: readonly LockAsk[]): Promise<readonly Row[]> {
     const rows: Row[] = [];
-    for (const { key, mode } of asks) {
-      const [row] = await ask({ name: `solorun_plain_${mode}`, text: plainly.take[mode], values: [key] });
+    for (const { key, guard, mode } of asks) {
+      const [row] = await ask({ name: `solorun_plain_${mode}`, text: plainly.take[mode], values: [key, guard] });
       rows.push(row!);
     }
     return rows;
@@ -225,7 +233,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     answersOf(ask, 'solorun_free', lockStatement.free, [asks]),
   );
 
-  const confirming = createBatch<{ name: string; owner: string }, boolean, Query>(turn, async (ask, asks) => {
+  const confirming = createBatch<ConfirmAsk, boolean, Query>(turn, async (ask, asks) => {
     const rows = plain
       ? await ask({ name: 'solorun_plain_beat', text: plainly.beat, values: [questions(asks)] })
       : await ask({ name: 'solorun_confirm', text: statements.renew, values: [questions(asks)] });
@@ -276,8 +284,8 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       }
     },
     hold: (key) => void keys.set(key, { until: performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY) }),
-    async confirm(name, owner, key, signal) {
-      const ours = await confirming.ask({ name, owner }, signal);
+    async confirm(ask, key, signal) {
+      const ours = await confirming.ask(ask, signal);
       const held = keys.get(key);
       if (ours && held !== undefined) held.until = performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY);
       return ours;
@@ -358,7 +366,10 @@ const BEAT = 'pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standb
 
 /** What a role can do that may create nothing. The holder is read off the name that its session gave itself. */
 function plainStatements(locks: Locks): { take: Readonly<Record<LockAsk['mode'], string>>; beat: string; release: string } {
-  const take = (got: string): string => `WITH tried AS MATERIALIZED (SELECT $1::bigint AS key, ${got} AS fence)
+  const take = (got: string): string => `WITH tried AS MATERIALIZED (
+      SELECT $1::bigint AS key, CASE WHEN ${got} THEN CASE WHEN pg_try_advisory_xact_lock($2::bigint) THEN pg_current_xact_id()
+        WHEN ${locks.call('pg_advisory_unlock', '$1::bigint')} THEN NULL END END AS fence
+    )
     SELECT (t.fence IS NOT NULL)::text AS got, t.fence::text AS fence, s.application_name AS session,
       round((extract(epoch FROM s.backend_start) * 1000)::numeric)::text AS since,
       round((extract(epoch FROM clock_timestamp()) * 1000)::numeric)::text AS now
@@ -368,9 +379,9 @@ function plainStatements(locks: Locks): { take: Readonly<Record<LockAsk['mode'],
     ) s ON true`;
   return {
     take: {
-      0: take('NULL::xid8'),
-      1: take(`CASE WHEN ${locks.call('pg_try_advisory_lock', '$1::bigint')} THEN pg_current_xact_id() END`),
-      2: take('pg_current_xact_id()'),
+      0: take('false'),
+      1: take(locks.call('pg_try_advisory_lock', '$1::bigint')),
+      2: take('true'),
     },
     beat: `SELECT a.ord::text, 'true' AS ours, ${BEAT} FROM json_to_recordset($1::json) AS a(ord int)`,
     release: `SELECT a.ord::text, 'false' AS ours,

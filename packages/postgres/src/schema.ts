@@ -200,14 +200,18 @@ export async function leapIfNeeded(ask: Ask, schema: string): Promise<void> {
     throw error;
   });
   const mark = `'${cluster?.['id'] ?? ''}.${here?.['mark']}'`;
-  const [known] = await ask({ text: `SELECT mark FROM ${s}.uptime WHERE mark = ${mark}` });
-  if (known !== undefined) return;
+  // Rows may be ahead of the sequence without a crash: replicated or restored without it.
+  const counted = `SELECT pg_sequence_last_value(${fenceOf(schema)}) AS last, (SELECT max(fence) FROM ${s}.job WHERE kind = 'advisory') AS top`;
+  const isKnown = `EXISTS (SELECT FROM ${s}.uptime WHERE mark = ${mark})`;
+  const isBehind = 'c.top IS NOT NULL AND c.top > coalesce(c.last, 0)';
+  const [state] = await ask({ text: `SELECT (${isKnown} AND NOT (${isBehind}))::text AS fine FROM (${counted}) AS c` });
+  if (state?.['fine'] === 'true') return;
   // A statement each, in one transaction: whoever waited for the lock has to see what the one before it did.
   await ask({
     text: `BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock(${SCHEMA_LOCK});
-      SELECT CASE WHEN pg_sequence_last_value(${fenceOf(schema)}) IS NULL THEN nextval(${fenceOf(schema)})
-        ELSE setval(${fenceOf(schema)}, nextval(${fenceOf(schema)}) + ${LEAP}) END
-        WHERE NOT EXISTS (SELECT FROM ${s}.uptime WHERE mark = ${mark});
+      SELECT CASE WHEN c.last IS NULL AND c.top IS NULL THEN nextval(${fenceOf(schema)})
+        ELSE setval(${fenceOf(schema)}, greatest(nextval(${fenceOf(schema)}), c.top) + ${LEAP}) END
+        FROM (${counted}) AS c WHERE NOT ${isKnown} OR ${isBehind};
       INSERT INTO ${s}.uptime VALUES (${mark}) ON CONFLICT DO NOTHING; COMMIT`,
   });
 }

@@ -7,7 +7,7 @@ import { PoolerDetectedError } from './errors.ts';
 export interface Session {
   /** The server's process that serves it. */
   readonly pid: number;
-  /** When that began, as the server writes it: process ids come round again. */
+  /** When that began, by the server's clock, in µs: process ids come round again. */
   readonly since: string;
   /** `server_version_num`: 160004. */
   readonly version: number;
@@ -44,6 +44,9 @@ export interface SessionTerms {
   readonly timeoutMs: number;
 }
 
+/** When a backend of `pg_stat_activity` began, in µs: no setting of a session changes how that is written. */
+export const STARTED = '(extract(epoch FROM backend_start) * 1000000)::bigint::text';
+
 /** Settings that came with a version of the server. */
 const SINCE: Readonly<Record<string, number>> = { idle_session_timeout: 140_000, client_connection_check_interval: 140_000 };
 /** What the kernel decides: refused on some systems, read back as 0 on a Unix socket, and rounded elsewhere. */
@@ -70,7 +73,7 @@ export async function openSession(terms: SessionTerms): Promise<Session> {
   try {
     const look = {
       text: `SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby,
-        (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS since`,
+        (SELECT ${STARTED} FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS since`,
     };
     const bound = createBound(client, loss, () => {});
     const [greeting] = await bound(client.query(look), timeoutMs);
@@ -285,7 +288,7 @@ function literal(text: string): string {
 /** Ends the backend of a session that was lost, in case a statement is still on its way to it. */
 export function endBackend({ pid, since }: Session): Statement {
   return {
-    text: 'SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2::timestamptz',
+    text: `SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE pid = $1 AND ${STARTED} = $2`,
     values: [pid, since],
   };
 }

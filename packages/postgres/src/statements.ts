@@ -102,7 +102,7 @@ function acquireSql(place: Place): string {
   const claimable = `(m.at IS NULL OR j.occurrence_at IS NULL OR m.at > j.occurrence_at
         OR (${same} AND j.occurrence_state <> 'done' AND j.attempt < m.attempts))`;
   const free = advisory ? '' : `AND ${freeSql('j')}`;
-  const forUpdate = advisory ? 'FOR NO KEY UPDATE OF j' : 'FOR UPDATE OF j SKIP LOCKED';
+  const forUpdate = `FOR ${advisory ? 'NO KEY UPDATE' : 'UPDATE'} OF j SKIP LOCKED`;
   const expiry = advisory ? 'NULL::timestamptz' : `clock_timestamp() + m.lease * interval '1 millisecond'`;
   const returning = `m.ord, j.fence::text AS fence, j.attempt, ${ms('j.previous_at')} AS previous_at, j.previous_state, j.previous_attempt`;
   const locked = `CASE a.mode WHEN 1 THEN ${locks.call('pg_try_advisory_lock', 'a.key')} WHEN 2 THEN true ELSE false END`;
@@ -155,7 +155,7 @@ function acquireSql(place: Place): string {
     ${
       advisory
         ? `t.locked::text, (CASE WHEN t.locked AND g.ord IS NULL THEN ${locks.call('pg_advisory_unlock', 't.key')} END)::text AS freed,
-    CASE WHEN t.mode = 0 AND NOT coalesce(${heldSql(place, 'j')}, false) THEN ${whoseSql(locks, 't.key')} END AS session,`
+    CASE WHEN NOT t.locked AND NOT coalesce(${heldSql(place, 'j')}, false) THEN ${whoseSql(locks, 't.key')} END AS session,`
         : ''
     }
     CASE WHEN j.name IS NOT NULL THEN ${recordSql(place, 'j')} END AS record
@@ -172,11 +172,15 @@ function freeSql(j: string): string {
   return `(NOT ${j}.held OR ${j}.expires_at <= clock_timestamp())`;
 }
 
-/** Session locks live as long as their session does; the rows tell whether an operator has released one. */
+/**
+ * Session locks live as long as their session does; the rows tell whether an operator has released one, or somebody deleted it. One
+ * that has not been written yet tells nothing.
+ */
 function confirmSql(job: string): string {
-  return `SELECT a.ord::text, coalesce(j.held AND j.owner = a.owner, false)::text AS ours,
+  return `SELECT a.ord::text, (CASE WHEN a.written THEN coalesce(j.held AND j.owner = a.owner, false)
+        ELSE NOT coalesce(j.fence = a.fence AND NOT j.held, false) END)::text AS ours,
       pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby
-    FROM json_to_recordset($1::json) AS a(ord int, name text, owner text)
+    FROM json_to_recordset($1::json) AS a(ord int, name text, owner text, fence bigint, written boolean)
     LEFT JOIN ${job} j ON j.kind = 'advisory' AND j.name = a.name`;
 }
 
@@ -301,7 +305,7 @@ export function rowStatements(schema: string): { readonly take: string; readonly
 
 /**
  * Writes down who holds session locks, and how runs ended, some time after it happened; what is newer stands. A row for each that is
- * still to be written: somebody else made the row at the same moment.
+ * still to be written: somebody else makes or has locked the row at this moment, and the session has better to do than to wait.
  */
 export function recordLocksSql(schema: string): string {
   const job = `${ident(schema)}.job`;
@@ -310,7 +314,7 @@ export function recordLocksSql(schema: string): string {
     SELECT a.* FROM json_to_recordset($1::json) AS a(ord int, name text, key bigint, fence bigint, owner text, host text, pid bigint,
       label text, backend int, lease float8, age float8, held boolean, result text, error text, duration float8, ended float8)
   ), open AS MATERIALIZED (
-    SELECT j.name FROM ${job} j JOIN asked a ON j.name = a.name WHERE j.kind = 'advisory' ORDER BY j.name FOR NO KEY UPDATE OF j
+    SELECT j.name FROM ${job} j JOIN asked a ON j.name = a.name WHERE j.kind = 'advisory' ORDER BY j.name FOR NO KEY UPDATE OF j SKIP LOCKED
   ), told AS (
     UPDATE ${job} j SET key = a.key, fence = a.fence, owner = a.owner, host = a.host, pid = a.pid, label = a.label, backend = a.backend,
       lease_ms = a.lease, acquired_at = ${ago('a.age')}, held = a.held, claimed = false,
@@ -320,6 +324,10 @@ export function recordLocksSql(schema: string): string {
     FROM asked a WHERE j.kind = 'advisory' AND j.name = a.name AND j.name IN (SELECT name FROM open)
       AND (j.fence < a.fence OR (j.fence = a.fence AND j.held))
     RETURNING a.ord, CASE WHEN NOT a.held THEN ${tellSql('$2')} END
+  ), late AS (
+    UPDATE ${job} j SET last_success_at = ${ago('a.ended')}
+    FROM asked a WHERE j.kind = 'advisory' AND j.name = a.name AND j.name IN (SELECT name FROM open)
+      AND j.fence > a.fence AND a.result = 'done' AND coalesce(j.last_success_at < ${ago('a.ended')}, true)
   ), born AS (
     INSERT INTO ${job} AS j (kind, name, key, fence, owner, host, pid, label, backend, lease_ms, acquired_at, held, claimed,
       last_duration_ms, last_success_at, last_error)

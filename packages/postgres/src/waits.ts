@@ -29,6 +29,8 @@ export interface Waits {
   giveBack(wait: Wait & { readonly on: LockSession }, key: string): Promise<void>;
   /** The lease that this session held is over. */
   over(on: LockSession): void;
+  /** A session here has got the lock, for somebody who has not yet tried. */
+  holds(lock: string): boolean;
   sessions(): LockSession[];
 }
 
@@ -150,6 +152,8 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
     over(on) {
       for (const wait of waits) if (wait.on === on) leave(wait);
     },
+
+    holds: (lock) => [...waits].some(({ ready, on }) => ready !== undefined && on?.keys.has(lock) === true),
 
     sessions: () => [...waits].flatMap(({ on }) => (on === undefined ? [] : [on])),
   };

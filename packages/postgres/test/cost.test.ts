@@ -96,7 +96,7 @@ describe.each(Object.keys(providers))('%s', (kind) => {
     const renewals = (): Promise<number> =>
       statements(
         kind === 'postgresAdvisory'
-          ? 'SELECT a.ord::text, coalesce(j.held'
+          ? 'SELECT a.ord::text, (CASE WHEN a.written'
           : 'WITH asked AS MATERIALIZED (\n    SELECT a.*, CASE WHEN current_setting',
       );
     await until('they are renewed', async () => (await renewals()) > 0, leaseMs);

@@ -46,7 +46,7 @@ describe('a heartbeat', () => {
   ])('that comes back from %s ends the session and all its leases', async (_, row, message) => {
     const { session, ended } = mocked(async () => [{ ord: '0', ours: 'true', ...row }]);
     const on = createLockSession(session, terms);
-    await expect(on.confirm('x', 'owner', '1', never)).rejects.toThrow(message);
+    await expect(on.confirm({ name: 'x', owner: 'owner', fence: '1', written: true }, '1', never)).rejects.toThrow(message);
     expect(String(ended())).toMatch(message);
   });
 });
