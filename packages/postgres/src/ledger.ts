@@ -7,7 +7,7 @@ import type { Holding } from './holding.ts';
 export interface Ledger {
   /** It has just begun, or ended. */
   note(holding: Holding): void;
-  /** Resolves when all that was noted by now has been written, or could not be. */
+  /** Resolves when all that was noted by now has been written, or at once while nothing can be. */
   written(): Promise<void>;
   /** Writes what is left, if it can be done by then, and nothing afterwards. */
   close(limit: Promise<unknown>): Promise<void>;
@@ -21,6 +21,8 @@ const BUSY_MS = 200;
 const TROUBLE_MS = 1_000;
 /** A connection that was lost is no news of the ledger's; what goes on for so many tries is. */
 const FAILURES_TOLD = 3;
+/** Not more often than this, in ms. */
+const TOLD_EVERY_MS = 60_000;
 /** In one statement. */
 const MOST = 500;
 /** While nothing can be written, the oldest are forgotten. */
@@ -44,6 +46,7 @@ export function createLedger(
   let hurry: () => void = () => {};
   let failures = 0;
   let busy = false;
+  let toldAt = Number.NEGATIVE_INFINITY;
   let closed = false;
 
   async function later(): Promise<void> {
@@ -85,6 +88,8 @@ export function createLedger(
   }
 
   function tell(error: unknown): void {
+    if (performance.now() < toldAt + TOLD_EVERY_MS) return;
+    toldAt = performance.now();
     try {
       onTrouble(error instanceof Error ? error.message : String(error));
     } catch (thrown) {
@@ -111,7 +116,9 @@ export function createLedger(
     async written() {
       // What is being written at this moment may have begun before the last note.
       for (const _ of ['now', 'next']) {
-        if (failures === 0) hurry();
+        // It would take long, and may never be.
+        if (failures > 0) return;
+        hurry();
         await writing;
       }
     },
