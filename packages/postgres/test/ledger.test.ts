@@ -115,6 +115,7 @@ describe('the ledger', () => {
     await ledger.written();
     ledger.note(holding('a', 2n));
     await until('it goes on', () => calls > 1);
+    expect(calls).toBe(2);
   });
 
   it('writes nothing after it was closed, and what was noted before', async () => {
