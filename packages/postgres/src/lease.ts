@@ -40,7 +40,7 @@ const CONNECT_MS = 5_000;
 const CALL_MS = 5_000;
 const SHORTEST_CALL_MS = 500;
 /** How often those look who wait for a notification, in case it is lost, in ms. When a lease ends by time, the core looks by itself. */
-const LISTENING_MS = 2_000;
+const LISTENING_MS = 4_000;
 /** How often those look who are never told, in ms. */
 const LOOK_MS = 300;
 /** A name whose row a guarded transaction holds comes free when that commits: nobody tells, in ms. */
