@@ -84,7 +84,8 @@ describe.each(Object.keys(providers))('%s', (kind) => {
     expect(proxy.open).toBeLessThanOrEqual(2);
     await holder.release(grant, { result: 'done' }, never);
     expect((await Promise.all(waits)).every(({ status }) => status === 'ran')).toBe(true);
-    expect(proxy.open).toBeLessThanOrEqual(2);
+    // Whoever got the lock otherwise had its place in the queue ended, and that takes a moment.
+    await until('no more than two are left', () => proxy.open <= 2);
   });
 
   it('renews 1,000 leases with one statement', { timeout: 40_000 }, async () => {
