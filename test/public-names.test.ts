@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import * as core from '@solorun/core';
 import * as memory from '@solorun/core/memory';
+import * as parts from '@solorun/core/parts';
 import * as testing from '@solorun/core/testing';
 import * as lockfile from '@solorun/lockfile';
 import * as nodeCron from '@solorun/node-cron';
@@ -32,6 +33,20 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
     ],
   },
   '@solorun/core/memory': { module: memory, names: ['memory'] },
+  '@solorun/core/parts': {
+    module: parts,
+    names: [
+      'Failure',
+      'createActive',
+      'createBatch',
+      'createConnector',
+      'createUndo',
+      'createWatch',
+      'delay',
+      'finishLimit',
+      'unlessAborted',
+    ],
+  },
   '@solorun/core/testing': { module: testing, names: ['providerContract'] },
   '@solorun/lockfile': { module: lockfile, names: ['lockfile'] },
   '@solorun/node-cron': { module: nodeCron, names: ['schedule', 'soloCoordinator'] },

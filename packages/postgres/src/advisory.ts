@@ -9,10 +9,17 @@ import {
   type Outcome,
   type Refusal,
 } from '@solorun/core';
-import { pause, unlessAborted } from './abort.ts';
-import { createActive, finishLimit } from './active.ts';
+import {
+  type Connector,
+  createActive,
+  createConnector,
+  createUndo,
+  createWatch,
+  delay,
+  finishLimit,
+  unlessAborted,
+} from '@solorun/core/parts';
 import { checkConnection, type PostgresConnection, type Row } from './client.ts';
-import { createConnector, type Connector } from './connector.ts';
 import { rememberGuard } from './guard.ts';
 import { checkKeyspace, checkStorable, keysOf, type Key, type Keyspace } from './key.ts';
 import { Holding } from './holding.ts';
@@ -26,9 +33,8 @@ import { createRoom } from './room.ts';
 import { checkSchema, DEFAULT_SCHEMA, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { endBackend, type Session } from './session.ts';
 import { questions, recordLocksSql, statementsFor } from './statements.ts';
-import { createUndo } from './undo.ts';
 import { createWaits } from './waits.ts';
-import { channelOf, createWatch } from './watch.ts';
+import { channelOf } from './channel.ts';
 
 export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptions {
   /**
@@ -321,7 +327,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (result !== undefined && (result.acquired || !isUnwritten(result, row, key, again))) return result;
       // Its row is being written by somebody at this moment, or locked by somebody for longer.
       if (result === undefined && again >= LOOKS) return heldByGuard(request, key, on, signal);
-      await pause(LAG_MS / 4, signal);
+      await delay(LAG_MS / 4, signal);
     }
   }
 
@@ -382,7 +388,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     const isGuarded = guarded.delete(name);
     const wait = waits.enter(leaseMs);
     if (wait !== undefined) return waits.stand(wait, key, owner, signal);
-    if (isGuarded) await pause(GUARDED_PAUSE_MS, signal);
+    if (isGuarded) await delay(GUARDED_PAUSE_MS, signal);
     return watch.until(name, key.lock, signal);
   }
 

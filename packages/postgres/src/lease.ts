@@ -7,19 +7,25 @@ import {
   type Guarantees,
   type LockProvider,
 } from '@solorun/core';
-import { pause, unlessAborted } from './abort.ts';
-import { createActive, finishLimit } from './active.ts';
-import { createBatch, Failure } from './batch.ts';
+import {
+  createActive,
+  createBatch,
+  createConnector,
+  createUndo,
+  createWatch,
+  delay,
+  Failure,
+  finishLimit,
+  unlessAborted,
+} from '@solorun/core/parts';
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
-import { createConnector } from './connector.ts';
 import { rememberGuard } from './guard.ts';
 import { checkStorable, keysOf } from './key.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { endBackend, openSession, standbyError, type Session } from './session.ts';
 import { inOrder, questions, rowStatements, statementsFor } from './statements.ts';
-import { createUndo } from './undo.ts';
-import { channelOf, createWatch } from './watch.ts';
+import { channelOf } from './channel.ts';
 
 export interface PostgresLeaseOptions extends PostgresConnection, SchemaOptions {
   /**
@@ -315,7 +321,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     async untilFree({ name }, signal) {
       if (closed) throw new Error('the provider is closed');
       checkStorable(name);
-      if (guarded.delete(name)) await pause(GUARDED_PAUSE_MS, signal);
+      if (guarded.delete(name)) await delay(GUARDED_PAUSE_MS, signal);
       if (!signal.aborted) await watch.until(name, keys.of(name).lock, signal);
     },
     async inspect(name) {

@@ -1,5 +1,5 @@
+import { createBatch, Failure } from '@solorun/core/parts';
 import { PoolerDetectedError } from './errors.ts';
-import { createBatch, Failure } from './batch.ts';
 import type { Row, Statement } from './client.ts';
 import { standbyError, type Session } from './session.ts';
 import type { Key } from './key.ts';

@@ -1,4 +1,4 @@
-import { unlessAborted } from './abort.ts';
+import { unlessAborted } from '@solorun/core/parts';
 import type { Key } from './key.ts';
 import type { LockSession } from './lock-session.ts';
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unlessAborted } from './abort.ts';
+import { unlessAborted } from '../abort.ts';
 
 /** Something that is opened when it is needed, once for all who need it, and again after it has been lost. */
 export interface Connector<T> {

@@ -1,6 +1,3 @@
-import { createHash } from 'node:crypto';
-import { DEFAULT_SCHEMA } from './schema.ts';
-
 /**
  * Waiting for many names at the price of one: notifications where they come, and one statement now and then for all the names, since
  * nobody notifies for a holder that died.
@@ -82,9 +79,4 @@ export function createWatch({ look, everyMs }: WatchTerms): Watch {
       for (const name of [...waiters.keys()]) wakeName(name);
     },
   };
-}
-
-/** Identifiers end at 63 bytes, and a schema's name may be as long already. */
-export function channelOf(schema: string): string {
-  return schema === DEFAULT_SCHEMA ? 'solorun' : `solorun_${createHash('sha256').update(schema).digest('hex').slice(0, 16)}`;
 }

@@ -1,0 +1,12 @@
+/**
+ * What providers that talk to a server have in common: questions of one turn in one message, a connection that is opened again, tries
+ * that are taken back when their answer never came. For providers; nothing here is needed to use one.
+ *
+ * @module
+ */
+export { delay, unlessAborted } from '../abort.ts';
+export { createActive, finishLimit, type Active } from './active.ts';
+export { createBatch, Failure, type Batch } from './batch.ts';
+export { createConnector, type Connector } from './connector.ts';
+export { createUndo, type Undo } from './undo.ts';
+export { createWatch, type Watch, type WatchTerms } from './watch.ts';
