@@ -6,6 +6,7 @@ import * as parts from '@solorun/core/parts';
 import * as testing from '@solorun/core/testing';
 import * as lockfile from '@solorun/lockfile';
 import * as nodeCron from '@solorun/node-cron';
+import * as redis from '@solorun/redis';
 import * as postgres from '@solorun/postgres';
 
 /** What users may import, and we may therefore not take away. Types are not seen here: `packed.test.ts` uses the principal ones. */
@@ -44,6 +45,7 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
       'createWatch',
       'delay',
       'finishLimit',
+      'oneAtATime',
       'unlessAborted',
     ],
   },
@@ -54,6 +56,7 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
     module: postgres,
     names: ['PoolerDetectedError', 'guard', 'postgresAdvisory', 'postgresLease', 'schemaSql'],
   },
+  '@solorun/redis': { module: redis, names: ['redis'] },
 };
 
 describe('public names', () => {

@@ -65,7 +65,7 @@ async function refused(core: Core, terms: Terms, first: Refusal, options: TryOpt
   for (let waitedMs = 0; !attempt.acquired; attempt = await ask(core, terms)) {
     if (attempt.reason === 'held' && !again) tellBusy(core, terms, attempt);
     if (attempt.reason !== 'early') return attempt;
-    tellDrift(core, terms, attempt.earlyMs);
+    tellDrift(core, terms, attempt);
     waitedMs += attempt.earlyMs;
     if (waitedMs > maxEarlyMs) return attempt;
     await pause(core, terms, Math.ceil(attempt.earlyMs));
@@ -137,7 +137,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       failures = 0;
       if (attempt.acquired) return attempt;
       if (attempt.reason === 'early') {
-        tellDrift(core, terms, attempt.earlyMs);
+        tellDrift(core, terms, attempt);
         place?.leave();
         place = undefined;
         await delay(Math.ceil(attempt.earlyMs), stop.signal);
@@ -239,7 +239,7 @@ export function tellSkipped(core: Core, terms: Terms, refusal: Refusal | { reado
   core.events.emit('skipped', { name: terms.name, provider: core.settings.provider.kind, reason: refusal.reason, at, holder });
 }
 
-function tellDrift(core: Core, terms: Terms, earlyMs: number): void {
-  if (earlyMs < DRIFT_WORTH_TELLING_MS) return;
+function tellDrift(core: Core, terms: Terms, { earlyMs, settling = false }: Extract<Refusal, { reason: 'early' }>): void {
+  if (settling || earlyMs < DRIFT_WORTH_TELLING_MS) return;
   core.events.emit('drift', { name: terms.name, provider: core.settings.provider.kind, earlyMs });
 }

@@ -160,6 +160,11 @@ export type Refusal =
       /** The occurrence lies in the provider's future: this replica's clock runs ahead. */
       readonly reason: 'early';
       readonly earlyMs: number;
+      /**
+       * It is no clock that is wrong: the provider has just come back, and waits until leases that it may have forgotten are over.
+       * @default false
+       */
+      readonly settling?: boolean;
       readonly record?: JobRecord | undefined;
     };
 

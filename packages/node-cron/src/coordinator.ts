@@ -1,4 +1,13 @@
-import { ClosedError, OptionError, SolorunError, type Lease, type LeaseOptions, type Outcome, type Solo } from '@solorun/core';
+import {
+  ClosedError,
+  OptionError,
+  SolorunError,
+  type Claim,
+  type Lease,
+  type LeaseOptions,
+  type Outcome,
+  type Solo,
+} from '@solorun/core';
 import type { RunCoordinator } from 'node-cron';
 import { listenToTick } from './tick.ts';
 
@@ -118,7 +127,7 @@ export function soloCoordinator(solo: Solo, options: CoordinatorOptions = {}): S
         ...(leaseMs === undefined ? {} : { leaseMs }),
       });
       if (!claim.acquired) {
-        if (claim.reason === 'early') throw earlyError(name, at, claim.earlyMs);
+        if (claim.reason === 'early') throw earlyError(name, at, claim);
         return false;
       }
       // A tick that lost its lease still runs here, and a claim of the next one may succeed.
@@ -164,12 +173,12 @@ function parseKey(key: string): { readonly name: string; readonly at: Date } {
   return { name, at };
 }
 
-function earlyError(name: string, at: Date, earlyMs: number): SolorunError {
-  return new SolorunError(
-    'SOLORUN_EARLY',
-    `Cannot claim ${JSON.stringify(name)} for ${at.toISOString()}: by the provider's clock that is in ${Math.round(earlyMs)} ms, ` +
-      "so this machine's clock runs ahead. Set it right, or use schedule(), which waits.",
-  );
+function earlyError(name: string, at: Date, { earlyMs, settling = false }: Extract<Claim, { reason: 'early' }>): SolorunError {
+  const inMs = `${Math.round(earlyMs)} ms`;
+  const why = settling
+    ? `the provider has just come back, and grants nothing for another ${inMs}. schedule() waits.`
+    : `by the provider's clock that is in ${inMs}, so this machine's clock runs ahead. Set it right, or use schedule(), which waits.`;
+  return new SolorunError('SOLORUN_EARLY', `Cannot claim ${JSON.stringify(name)} for ${at.toISOString()}: ${why}`);
 }
 
 function checkMs(option: string, value: number, max: number): void {

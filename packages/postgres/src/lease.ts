@@ -16,6 +16,7 @@ import {
   delay,
   Failure,
   finishLimit,
+  oneAtATime,
   unlessAborted,
 } from '@solorun/core/parts';
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
@@ -177,20 +178,6 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     }
   }
 
-  /** One statement of a kind at a time; what is asked meanwhile is the next one. */
-  function turns(): (job: (means: typeof ask) => Promise<void>) => Promise<void> {
-    let tail: Promise<void> | undefined;
-    return (job) => {
-      const turn = tail === undefined ? job(ask) : tail.then(() => job(ask));
-      const settled = turn.catch(() => {});
-      tail = settled;
-      void settled.then(() => {
-        if (tail === settled) tail = undefined;
-      });
-      return turn;
-    };
-  }
-
   /** One that needs no occurrence, of a name that is there and free: a third of the work. */
   async function takeAlone(query: typeof ask, { name, owner, host, pid, label, lease }: Taking): Promise<Row | undefined> {
     const values = [name, owner, host, pid, label, lease];
@@ -220,12 +207,12 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     }
   }
 
-  const acquiring = createBatch<Taking, Row, typeof ask>(turns(), tryTogether);
-  const renewing = createBatch<object, boolean, typeof ask>(turns(), async (query, asks) => {
+  const acquiring = createBatch<Taking, Row, typeof ask>(oneAtATime(ask), tryTogether);
+  const renewing = createBatch<object, boolean, typeof ask>(oneAtATime(ask), async (query, asks) => {
     const rows = await query({ name: 'solorun_renew', text: statements.renew, values: [questions(asks)] });
     return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
   });
-  const releasing = createBatch<Ending, boolean, typeof ask>(turns(), async (query, asks) => {
+  const releasing = createBatch<Ending, boolean, typeof ask>(oneAtATime(ask), async (query, asks) => {
     const [only] = asks;
     if (asks.length === 1 && only !== undefined) {
       const row = await query({

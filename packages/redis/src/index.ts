@@ -1,1 +1,2 @@
-export {};
+export { type RedisClient } from './client.ts';
+export { redis, type RedisOptions } from './lease.ts';

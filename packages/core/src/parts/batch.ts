@@ -71,6 +71,20 @@ export function createBatch<Q, A, Means>(
   };
 }
 
+/** Turns for a batch: one job at a time, and what is asked meanwhile is the next one. */
+export function oneAtATime<Means>(means: Means): (job: (means: Means) => Promise<void>) => Promise<void> {
+  let tail: Promise<void> | undefined;
+  return (job) => {
+    const turn = tail === undefined ? job(means) : tail.then(() => job(means));
+    const settled = turn.catch(() => {});
+    tail = settled;
+    void settled.then(() => {
+      if (tail === settled) tail = undefined;
+    });
+    return turn;
+  };
+}
+
 function stillWanted({ signal, reject }: Asked<unknown, never>): boolean {
   if (signal?.aborted === true) reject(signal.reason);
   return signal?.aborted !== true;

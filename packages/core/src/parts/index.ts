@@ -6,7 +6,7 @@
  */
 export { delay, unlessAborted } from '../abort.ts';
 export { createActive, finishLimit, type Active } from './active.ts';
-export { createBatch, Failure, type Batch } from './batch.ts';
+export { createBatch, Failure, oneAtATime, type Batch } from './batch.ts';
 export { createConnector, type Connector } from './connector.ts';
 export { createUndo, type Undo } from './undo.ts';
 export { createWatch, type Watch, type WatchTerms } from './watch.ts';

@@ -1,0 +1,200 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OptionError } from '@solorun/core';
+import { Redis } from 'ioredis';
+
+/** What is needed of a client of yours: that of ioredis 5 or 6, for one server, for sentinels or for a cluster. It is not used itself. */
+export interface RedisClient {
+  duplicate(...overrides: never[]): unknown;
+}
+
+/** One client of ioredis that is ours alone, as far as it is used. Both `Redis` and `Cluster` have this. */
+interface Wire {
+  readonly isCluster?: boolean;
+  readonly stream?: Socket;
+  connect(): Promise<void>;
+  disconnect(): void;
+  info(): Promise<string>;
+  evalsha(sha: string, keys: number, ...words: string[]): Promise<unknown>;
+  eval(lua: string, keys: number, ...words: string[]): Promise<unknown>;
+  scan(cursor: string, ...words: string[]): Promise<[string, string[]]>;
+  subscribe(...channels: string[]): Promise<unknown>;
+  unsubscribe(...channels: string[]): Promise<unknown>;
+  nodes?(role: 'master' | 'all'): Wire[];
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'message', listener: (channel: string) => void): unknown;
+  once(event: 'end' | 'close', listener: () => void): unknown;
+}
+
+interface Socket {
+  ref(): unknown;
+  unref(): unknown;
+}
+
+/** One connection, from its beginning to its end: it never opens again by itself, so all that is known of its server stays true. */
+export interface Connection {
+  readonly cluster: boolean;
+  /** Aborts when it has ended, with the reason as an error. */
+  readonly lost: AbortSignal;
+  /** Runs a command; ends the whole connection if no answer comes in time. */
+  ask<T>(command: (wire: Wire) => Promise<T>, timeoutMs: number): Promise<T>;
+  /** The servers of a cluster that keys are on, or the only one. */
+  servers(): readonly Wire[];
+  onMessage(listener: (channel: string) => void): void;
+  end(reason?: Error): Promise<void>;
+}
+
+export interface ConnectionOptions {
+  readonly url?: string | undefined;
+  readonly client?: RedisClient | undefined;
+}
+
+/** It is ours to open again, and to be sure on whom we call; a client's own queues and retries would hide that. */
+const own = {
+  lazyConnect: true,
+  retryStrategy: null,
+  reconnectOnError: null,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  maxRetriesPerRequest: 0,
+  // INFO is asked and read by ourselves.
+  enableReadyCheck: false,
+  // Makes locks that are taken one by one half as slow again (measured on ioredis 6.0).
+  enableAutoPipelining: false,
+  // Each answer has a time-out of ours.
+  commandTimeout: undefined,
+  blockingTimeout: undefined,
+  keyPrefix: '',
+  readOnly: false,
+  monitor: false,
+  stringNumbers: false,
+  disableClientInfo: true,
+  connectionName: 'solorun',
+};
+
+/** @throws OptionError; nothing of the URL is in it */
+export function checkConnection({ url, client }: ConnectionOptions): void {
+  if ((url === undefined) === (client === undefined)) {
+    throw new OptionError('redis() takes { url: process.env.REDIS_URL } or { client }, a client of ioredis; one of them.');
+  }
+  if (client !== undefined) {
+    if (typeof client?.duplicate !== 'function') {
+      throw new OptionError("The client for redis() is one of ioredis's, a Redis or a Cluster; for a URL there is { url }.");
+    }
+    return;
+  }
+  if (typeof url !== 'string' || url === '') {
+    throw new OptionError('The url for redis() is empty: is the environment variable it comes from set?');
+  }
+  if (!/^rediss?:\/\//i.test(url) || !URL.canParse(url)) {
+    throw new OptionError(
+      'The url for redis() cannot be understood. It looks like redis://user:password@host:6379/0 (rediss:// for TLS), with special ' +
+        'characters of the password percent-encoded.',
+    );
+  }
+}
+
+/** What the user's client puts before its keys; ours go on with it. */
+export function keyPrefixOf({ client }: ConnectionOptions): string {
+  const { options } = (client ?? {}) as { options?: { keyPrefix?: unknown; redisOptions?: { keyPrefix?: unknown } } };
+  const prefix = options?.keyPrefix ?? options?.redisOptions?.keyPrefix;
+  return typeof prefix === 'string' ? prefix : '';
+}
+
+export async function connect({ url, client }: ConnectionOptions, timeoutMs: number): Promise<Connection> {
+  const options = { ...own, connectTimeout: timeoutMs };
+  const wire = (url === undefined ? duplicate(client!, options) : new Redis(url, options as object)) as Wire;
+  const loss = new AbortController();
+  let reason: Error | undefined;
+  // Without a listener ioredis prints each error.
+  wire.on('error', (error) => (reason = plain(error)));
+  wire.once('end', () => loss.abort(reason ?? new Error('the connection ended')));
+  const late = new AbortController();
+  try {
+    await Promise.race([
+      wire.connect(),
+      sleep(timeoutMs, undefined, { signal: late.signal, ref: false }).then(() => {
+        throw new Error(`no connection within ${Math.round(timeoutMs)} ms`);
+      }),
+    ]);
+  } catch (error) {
+    wire.disconnect();
+    // Its own words are only that it is closed; why, it has said before.
+    throw reason ?? plain(error);
+  } finally {
+    late.abort();
+  }
+  return connectionOn(wire, loss);
+}
+
+function duplicate(client: RedisClient, options: typeof own): unknown {
+  const { duplicate: copy } = client as { duplicate(...overrides: unknown[]): unknown };
+  if ((client as { isCluster?: boolean }).isCluster !== true) return copy.call(client, options);
+  const { redisOptions } = (client as { options?: { redisOptions?: object } }).options ?? {};
+  const { lazyConnect, enableOfflineQueue, keyPrefix } = options;
+  return copy.call(client, [], {
+    ...{ lazyConnect, enableOfflineQueue, keyPrefix, clusterRetryStrategy: null, enableAutoPipelining: false },
+    redisOptions: { ...redisOptions, ...options },
+  });
+}
+
+function connectionOn(wire: Wire, loss: AbortController): Connection {
+  const cluster = wire.isCluster === true;
+  let pending = 0;
+  const servers = (): readonly Wire[] => (cluster ? wire.nodes!('master') : [wire]);
+
+  /** An open connection does not keep the process alive; an answer that is waited for does. */
+  function keepAlive(on: boolean): void {
+    for (const { stream } of cluster ? wire.nodes!('all') : [wire]) {
+      if (on) stream?.ref();
+      else stream?.unref();
+    }
+  }
+  keepAlive(false);
+
+  function end(reason: Error): void {
+    if (!loss.signal.aborted) loss.abort(reason);
+    wire.disconnect();
+  }
+
+  return {
+    cluster,
+    lost: loss.signal,
+    servers,
+    async ask(command, timeoutMs) {
+      loss.signal.throwIfAborted();
+      let timer: NodeJS.Timeout | undefined;
+      if ((pending += 1) === 1) keepAlive(true);
+      try {
+        return await Promise.race([
+          command(wire),
+          new Promise<never>((_, reject) => {
+            timer = setTimeout(() => {
+              const error = new Error(`no answer within ${Math.round(timeoutMs)} ms`);
+              reject(error);
+              // What is behind it must not wait for ever, and what was sent may still be done: a new connection, a new start.
+              end(error);
+            }, timeoutMs);
+          }),
+        ]);
+      } catch (error) {
+        throw plain(error);
+      } finally {
+        clearTimeout(timer);
+        if ((pending -= 1) === 0) keepAlive(false);
+      }
+    },
+    onMessage: (listener) => void wire.on('message', (channel) => listener(channel)),
+    async end(reason = new Error('the connection was closed')) {
+      end(reason);
+    },
+  };
+}
+
+/** An error of ioredis's without the command that it carries along: with AUTH, that is the password. */
+function plain(error: unknown): Error {
+  if (!(error instanceof Error)) return new Error(String(error));
+  const { code } = error as { code?: unknown };
+  const answered = error.name === 'ReplyError';
+  return Object.assign(new Error(error.message), { answered, ...(typeof code === 'string' ? { code } : {}) });
+}

@@ -1,0 +1,361 @@
+import {
+  OptionError,
+  SolorunError,
+  UnsupportedError,
+  type AcquireRequest,
+  type AcquireResult,
+  type Guarantees,
+  type JobRecord,
+  type LockProvider,
+} from '@solorun/core';
+import {
+  createActive,
+  createBatch,
+  createConnector,
+  createUndo,
+  createWatch,
+  delay,
+  Failure,
+  finishLimit,
+  oneAtATime,
+  unlessAborted,
+} from '@solorun/core/parts';
+import { checkConnection, connect, keyPrefixOf, type ConnectionOptions } from './client.ts';
+import { openLink, type Link } from './link.ts';
+import { answerOf, recordOf, writeHolder } from './record.ts';
+import * as scripts from './scripts.ts';
+import type { Script } from './scripts.ts';
+import { createWakening } from './wakening.ts';
+
+export interface RedisOptions extends ConnectionOptions {
+  /** `redis://user:password@host:6379/0`, `rediss://` for TLS. Never shown: not in errors, events, records or process titles. */
+  readonly url?: string | undefined;
+  /**
+   * A client of ioredis 5 or 6 that knows the way (sentinels, a cluster, TLS, a socket): its options are used for connections of our
+   * own, its `keyPrefix` included. It is not used itself, nor closed.
+   */
+  readonly client?: ConnectionOptions['client'];
+  /** What all our keys and channels begin with. Programs that share locks use the same. @default 'solorun' */
+  readonly prefix?: string | undefined;
+  /**
+   * How long a server that has just been started, or has just taken over from another one, grants nothing, in ms: what it may have
+   * forgotten must be over first. 0 where nothing can be forgotten or overlap: in tests, or with `appendfsync always` and no replica
+   * that takes over. @default the lease that is asked for
+   */
+  readonly settleMs?: number | undefined;
+  /** Accepts a server that throws away keys when its memory is full: locks, fences and occurrences may then be forgotten. @default false */
+  readonly allowEviction?: boolean | undefined;
+}
+
+const KIND = 'redis';
+const CONNECT_MS = 5_000;
+/** A connection that does not answer for so long is given up: renewals stand in line behind it. */
+const CALL_MS = 5_000;
+const SHORTEST_CALL_MS = 500;
+/** How often those look who are told of releases, in case a word of it is lost, in ms. When a lease ends by time, the core looks by itself. */
+const LISTENING_MS = 4_000;
+/** How often those look who are never told, in ms. */
+const LOOK_MS = 300;
+const OPTIONS = ['url', 'client', 'prefix', 'settleMs', 'allowEviction'];
+
+/**
+ * Locks on Redis: leases by the server's clock, with occurrences, fences and records in the same hash, one script per question. A
+ * holder that dies or is paused or cut off is followed when its lease ends.
+ *
+ * Redis answers before its data are safe. What a crash or a fail-over can lose, `explain()` says; so that a lost lease is never
+ * granted twice, a server that has just begun to serve grants nothing for the length of a lease.
+ *
+ * @throws OptionError
+ * @example
+ * const solo = createSolo({ provider: redis({ url: process.env.REDIS_URL }) });
+ */
+export function redis(options: RedisOptions): LockProvider {
+  checkOptions(options);
+  const { prefix = 'solorun', settleMs, allowEviction = false } = options;
+  const base = `${keyPrefixOf(options)}${prefix}:`;
+  const lockKey = (name: string): string => `${base}lock:${name}`;
+  const active = createActive();
+  /** So that half of the shortest lease is left for another connection. */
+  let callMs = CALL_MS;
+  let closed = false;
+  let listens = true;
+  let warned: Link | undefined;
+
+  const connector = createConnector<Link>(
+    () =>
+      openLink({
+        kind: KIND,
+        connection: options,
+        servingKey: `${base}serving`,
+        allowEviction,
+        timeoutMs: Math.min(CONNECT_MS, callMs),
+      }),
+    (link) => link.end(),
+  );
+  /** The last one that was open, also when it has ended. */
+  let last: Link | undefined;
+
+  async function open(signal?: AbortSignal): Promise<Link> {
+    last = connector.current ?? (await connector.get(signal).catch(unsentError));
+    return last;
+  }
+
+  /** One reply per key; in a cluster each is asked where it lies. */
+  async function ask(
+    script: Script,
+    keys: readonly string[],
+    words: readonly string[],
+    wordsEach: number,
+  ): Promise<readonly unknown[]> {
+    const link = await open();
+    if (!link.cluster) return link.run(script, keys, words, callMs);
+    const replies = keys.map((key, index) =>
+      link.run(script, [key], words.slice(index * wordsEach, (index + 1) * wordsEach), callMs).then(
+        ([reply]) => reply,
+        (error: unknown) => new Failure(error),
+      ),
+    );
+    return Promise.all(replies);
+  }
+
+  const acquiring = createBatch<AcquireRequest, AcquireResult, undefined>(oneAtATime(undefined), async (_, requests) => {
+    const words = requests.flatMap(({ owner, holder, leaseMs, occurrence }) => [
+      ...[owner, writeHolder(holder), String(leaseMs)],
+      ...(occurrence === undefined
+        ? ['', '', '']
+        : [String(occurrence.at.getTime()), String(occurrence.attempts), occurrence.scheduleHash ?? '']),
+    ]);
+    const keys = requests.map(({ name }) => lockKey(name));
+    const replies = await ask(scripts.acquire, keys, words, scripts.ACQUIRE_ARGS);
+    return replies.map((reply, index) => {
+      if (reply instanceof Failure) return reply;
+      const answer = reply as readonly unknown[];
+      return answer[0] === 'error' ? new Failure(refused(answer[1])) : answerOf(requests[index]!, answer);
+    });
+  });
+  const renewing = createBatch<Owned, boolean, undefined>(oneAtATime(undefined), async (_, asks) => {
+    const keys = asks.map(({ name }) => lockKey(name));
+    const owners = asks.map(({ owner }) => owner);
+    return (await ask(scripts.renew, keys, owners, 1)).map(yesOrNo);
+  });
+  const releasing = createBatch<Ending, boolean, undefined>(oneAtATime(undefined), async (_, asks) => {
+    const keys = asks.map(({ name }) => lockKey(name));
+    const words = asks.flatMap(({ owner, result, error }) => [owner, result, error]);
+    return (await ask(scripts.release, keys, words, scripts.RELEASE_ARGS)).map(yesOrNo);
+  });
+
+  const wakening = createWakening(
+    () => connect(options, Math.min(CONNECT_MS, callMs)),
+    () => callMs,
+    (channel) => watch.notified(channel),
+    () => watch.wakeAll(),
+  );
+  const watch = createWatch({
+    everyMs: () => (listens ? LISTENING_MS : LOOK_MS),
+    async look(waiting) {
+      const keys = waiting.map(({ key }) => key);
+      await wakening.listenFor(keys).then(
+        () => (listens = true),
+        (error: unknown) => {
+          // A role that may not listen looks more often; any other trouble is told.
+          if (!/^NOPERM/.test((error as Error).message)) throw error;
+          listens = false;
+        },
+      );
+      const free = await ask(scripts.look, keys, [], 0);
+      return waiting.filter((_, index) => free[index] === 1).map(({ name }) => name);
+    },
+  });
+
+  /** A try whose answer never came may hold the name until its lease ends. */
+  const undo = createUndo<undefined>((name, owner) => releasing.ask({ name, owner, result: 'abandoned', error: '' }));
+
+  /** What nobody may be granted yet, since somebody may still hold it. */
+  function unsettled(link: Link, { leaseMs, occurrence }: AcquireRequest): AcquireResult | undefined {
+    const settlesInMs = link.settlesInMs(settleMs ?? leaseMs ?? 0);
+    if (settlesInMs === 0) return undefined;
+    if (warned !== link) {
+      warned = link;
+      process.emitWarning(
+        'Redis has just begun to serve here, and may not know of leases that are still trusted: locks are granted again in ' +
+          `${Math.ceil(settlesInMs / 1_000)} s.`,
+        { code: 'SOLORUN_SETTLING' },
+      );
+    }
+    return occurrence === undefined
+      ? { acquired: false, reason: 'held', expiresInMs: settlesInMs }
+      : { acquired: false, reason: 'early', earlyMs: settlesInMs, settling: true };
+  }
+
+  async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const { name, owner, leaseMs } = request;
+    signal.throwIfAborted();
+    if (closed) throw new Error('the provider is closed');
+    if (leaseMs === null) {
+      throw new UnsupportedError(`${KIND} cannot hold a lease without an end: nothing would tell that its holder is gone.`);
+    }
+    // What an unanswered try may have claimed is given back before the next one is judged by it.
+    const doubt = undo.settled(name);
+    if (doubt !== undefined) await unlessAborted(doubt, signal);
+    callMs = Math.min(callMs, Math.max(SHORTEST_CALL_MS, leaseMs / 2));
+    const early = unsettled(connector.current ?? (await open(signal)), request);
+    if (early !== undefined) return early;
+    const asking = active.track(acquiring.ask(request, signal));
+    try {
+      return await unlessAborted(asking, signal);
+    } catch (error) {
+      const doubtful = asking.then(
+        // Granted after the caller had gone.
+        (late) => void (late.acquired && undo.add(name, owner)),
+        (unanswered: unknown) => void (mayHaveRun(unanswered) && undo.add(name, owner)),
+      );
+      void active.track(doubtful);
+      throw error;
+    }
+  }
+
+  async function inspectAll(keys: readonly string[]): Promise<readonly (JobRecord | undefined)[]> {
+    const link = await open();
+    const parse = ([now, ...all]: readonly unknown[], some: readonly string[]): (JobRecord | undefined)[] =>
+      some.map((key, index) => recordOf(key.slice(lockKey('').length), all[index] as string[], Number(now)));
+    if (!link.cluster) return parse(await link.run(scripts.inspect, keys, [], callMs), keys);
+    const answers = keys.map(async (key) => parse(await link.run(scripts.inspect, [key], [], callMs), [key]));
+    return (await Promise.all(answers)).flat();
+  }
+
+  return {
+    kind: KIND,
+    get guarantees() {
+      return guaranteesOf(last, listens, settleMs);
+    },
+    tryAcquire,
+    renew: ({ name, owner }, signal) => renewing.ask({ name, owner }, signal),
+    release: ({ name, owner }, outcome, signal) =>
+      active.track(
+        releasing.ask({ name, owner, result: outcome.result, error: outcome.result === 'failed' ? outcome.error : '' }, signal),
+      ),
+    async untilFree({ name, leaseMs }, signal) {
+      if (closed) throw new Error('the provider is closed');
+      const settlesInMs = (await open(signal)).settlesInMs(settleMs ?? leaseMs ?? 0);
+      if (settlesInMs > 0) await delay(settlesInMs, signal);
+      if (!signal.aborted) await watch.until(name, lockKey(name), signal);
+    },
+    inspect: async (name) => (await inspectAll([lockKey(name)]))[0],
+    async *list(prefixOfNames = '') {
+      const seen = new Set<string>();
+      for await (const keys of (await open()).scan(`${globLiteral(lockKey(prefixOfNames))}*`, callMs)) {
+        const fresh = keys.filter((key) => !seen.has(key));
+        for (const key of fresh) seen.add(key);
+        if (fresh.length === 0) continue;
+        for (const record of await inspectAll(fresh)) if (record !== undefined) yield record;
+      }
+    },
+    async close() {
+      if (closed) return;
+      closed = true;
+      const limit = finishLimit();
+      await active.over(limit);
+      await undo.close(limit);
+      await Promise.all([wakening.close(), connector.close()]);
+    },
+  };
+}
+
+interface Owned {
+  readonly name: string;
+  readonly owner: string;
+}
+
+interface Ending extends Owned {
+  readonly result: string;
+  readonly error: string;
+}
+
+function checkOptions(options: RedisOptions): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new OptionError('redis() takes an object, for example redis({ url: process.env.REDIS_URL }).');
+  }
+  // A misspelled option would be one that is not heeded.
+  const unknown = Object.keys(options).find((key) => !OPTIONS.includes(key));
+  if (unknown !== undefined) {
+    throw new OptionError(`redis() has no option ${JSON.stringify(unknown)}. What there is: ${OPTIONS.join(', ')}.`);
+  }
+  checkConnection(options);
+  const { prefix } = options;
+  if (prefix !== undefined && (typeof prefix !== 'string' || prefix === '' || !prefix.isWellFormed())) {
+    throw new OptionError('The prefix of redis() is a string that is not empty.');
+  }
+  const { settleMs } = options;
+  if (settleMs !== undefined && !(typeof settleMs === 'number' && settleMs >= 0 && settleMs <= 2 ** 31 - 1)) {
+    throw new OptionError(`settleMs is a number of milliseconds from 0, not ${String(settleMs)}.`);
+  }
+}
+
+function yesOrNo(reply: unknown): boolean | Failure {
+  if (reply instanceof Failure) return reply;
+  return typeof reply === 'number' ? reply === 1 : new Failure(refused(reply));
+}
+
+/** What the server says of a key that it cannot use, of another type for instance. */
+function refused(words: unknown): Error {
+  return Object.assign(new Error(String(words)), { answered: true });
+}
+
+/** Errors of connections that were never made. */
+const unsent = new WeakSet<object>();
+
+function unsentError(error: unknown): never {
+  unsent.add(error as object);
+  throw error;
+}
+
+/** Whether a script that failed may have done its work: not if the server says why not, nor if it never reached one. */
+function mayHaveRun(error: unknown): boolean {
+  if (error instanceof SolorunError || unsent.has(error as object)) return false;
+  return (error as { answered?: boolean }).answered !== true;
+}
+
+/** A pattern that matches this text alone. */
+function globLiteral(text: string): string {
+  return text.replaceAll(/[*?[\]\\]/g, String.raw`\$&`);
+}
+
+function guaranteesOf(link: Link | undefined, listens: boolean, settleMs: number | undefined): Guarantees {
+  const evicts = link?.server.evicts;
+  return {
+    clock: 'server',
+    reach: 'fleet',
+    expiry: true,
+    unbounded: false,
+    crash: 'by expiry',
+    fence: evicts === undefined ? 'durable' : 'until server crash',
+    occurrences: true,
+    wakeUp: listens ? 'push' : 'poll',
+    minLeaseMs: 100,
+    caveats: [
+      'Redis answers before its data are safe: a crash (with appendfsync everysec, of about the last second; without persistence, ' +
+        'of everything) or a fail-over to a replica, which follows asynchronously, may forget the newest leases, occurrences and ' +
+        'records. An occurrence that is forgotten may run again.',
+      settlingWords(link?.cluster === true, settleMs),
+      "Fences are the server's time in µs, or one more than the last: they may only go back if data are lost and its clock is set back as well.",
+      "Setting the server's clock forward by more than a lease ends leases early; slewing it does not.",
+      ...(evicts === undefined ? [] : [`The server throws away keys when its memory is full (maxmemory-policy ${evicts}).`]),
+    ],
+  };
+}
+
+function settlingWords(cluster: boolean, settleMs: number | undefined): string {
+  if (cluster) {
+    return (
+      'In a cluster, a node that has just taken over may grant a lease that its predecessor granted and it never heard of: two may ' +
+      'hold it until the first one ends. Compare fences where that matters.'
+    );
+  }
+  if (settleMs === 0)
+    return 'A server that has just been started, or has just taken over, may grant a lease that it has forgotten (settleMs: 0).';
+  const howLong = settleMs === undefined ? 'the length of the lease that is asked for' : `${settleMs} ms`;
+  return (
+    `A server that has just been started, or has just taken over, grants nothing for ${howLong}: longer leases of the same name, which ` +
+    'it may have forgotten, are not waited for.'
+  );
+}
