@@ -106,8 +106,12 @@ export async function connect({ url, client }: ConnectionOptions, timeoutMs: num
   const wire = (url === undefined ? duplicate(client!, options) : new Redis(url, options as object)) as Wire;
   const loss = new AbortController();
   let reason: Error | undefined;
-  // Without a listener ioredis prints each error.
-  wire.on('error', (error) => (reason = plain(error)));
+  // A client goes on after some errors, such as a database that there is not: it would lock in another one.
+  wire.on('error', (error) => {
+    reason ??= plain(error);
+    wire.disconnect();
+    loss.abort(reason);
+  });
   wire.once('end', () => loss.abort(reason ?? new Error('the connection ended')));
   const late = new AbortController();
   try {
@@ -153,7 +157,7 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
   keepAlive(false);
 
   function end(reason: Error): void {
-    if (!loss.signal.aborted) loss.abort(reason);
+    loss.abort(reason);
     wire.disconnect();
   }
 

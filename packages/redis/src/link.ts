@@ -37,6 +37,8 @@ export async function openLink({ kind, connection: options, servingKey, allowEvi
   const connection = await connect(options, timeoutMs);
   try {
     const infos = await Promise.all(connection.servers().map((wire) => connection.ask(() => wire.info(), timeoutMs).catch(untold)));
+    // What went wrong with the first words (a password, a database) is known once something has been answered.
+    connection.lost.throwIfAborted();
     const servers = infos.map(parseInfo);
     for (const server of servers) checkServer(kind, server, allowEviction);
     const [server] = servers;

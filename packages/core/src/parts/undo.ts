@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Takes back, in the background, what a try may have acquired whose answer never came. Its nonce is known, so nobody else's is touched. */
@@ -18,6 +19,8 @@ const STRAGGLER_MS = 2_000;
 /** @param release tells whether there was something to release */
 export function createUndo<L>(release: (name: string, owner: string, lost: L | undefined) => Promise<boolean>): Undo<L> {
   const closing = new AbortController();
+  // Many names may be in doubt at once.
+  setMaxListeners(0, closing.signal);
   const pending = new Map<string, Promise<void>>();
   const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal: closing.signal, ref: false }).catch(() => {});
 

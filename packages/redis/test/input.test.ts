@@ -1,0 +1,173 @@
+import { createSolo, OptionError, ProviderError, UnsupportedError, type Solo } from '@solorun/core';
+import { startRedis } from '@solorun/servers/redis';
+import { Redis } from 'ioredis';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { redis, type RedisOptions } from '../src/index.ts';
+import { acquired, asked, failureOf, never, onRedis, shown } from './server.ts';
+
+const SECRET = 'h0rse-battery';
+const stage = onRedis({ settings: { requirepass: 'an@ther:s/cret' } });
+const url = (): string => `redis://:an%40ther%3As%2Fcret@127.0.0.1:${stage.server.port}`;
+
+function soloOn(options: RedisOptions, leaseMs = 2_000): Solo {
+  const solo = createSolo({ provider: redis({ settleMs: 0, ...options }), leaseMs, callTimeoutMs: 4_000 });
+  onTestFinished(() => solo.close());
+  return solo;
+}
+
+/** As the default user. */
+async function call(command: string, ...words: string[]): Promise<unknown> {
+  const client = new Redis(url());
+  try {
+    return await client.call(command, ...words);
+  } finally {
+    client.disconnect();
+  }
+}
+
+describe('what reaches a server', () => {
+  it.each([
+    ['a wrong password', () => `redis://:${SECRET}@127.0.0.1:${stage.server.port}`, /WRONGPASS/],
+    ['an unknown user', () => `redis://nobody:${SECRET}@127.0.0.1:${stage.server.port}`, /WRONGPASS/],
+    ['no password', () => `redis://127.0.0.1:${stage.server.port}`, /NOAUTH/],
+    ['an unknown host', () => `redis://u:${SECRET}@no-such-host.invalid`, /no-such-host\.invalid/],
+    ['a port where nobody listens', () => `redis://u:${SECRET}@127.0.0.1:1`, /ECONNREFUSED/],
+    ['a database that there is not', () => `${url()}/99`, /DB index is out of range/],
+    ['TLS where there is none', () => `rediss://u:${SECRET}@127.0.0.1:${stage.server.port}`, /redis: cannot acquire "job"/],
+  ])('tells of %s without the password', async (_, target, message) => {
+    const solo = soloOn({ url: target() });
+    const events: unknown[] = [];
+    solo.on('unconfirmed', (detail) => events.push(detail));
+    const error = await failureOf(solo.run('job', () => 1));
+    expect(error).toBeInstanceOf(ProviderError);
+    expect(error.message).toMatch(message);
+    for (const secret of [SECRET, 'an@ther']) {
+      expect(shown(error)).not.toContain(secret);
+      expect(shown(events)).not.toContain(secret);
+    }
+  });
+
+  it('refuses a replica, and names the remedy', async () => {
+    await using server = await startRedis();
+    const replica = await server.replica();
+    const error = await failureOf(soloOn({ url: replica.url }).run('job', () => 1));
+    expect(error).toBeInstanceOf(ProviderError);
+    expect(error.message).toMatch(/read-only replica: connect to the primary/);
+  });
+
+  it('refuses a server that throws away locks when it is full, unless that is accepted', async () => {
+    await using server = await startRedis({ settings: { maxmemory: '64mb', 'maxmemory-policy': 'allkeys-lru' } });
+    const error = await failureOf(soloOn({ url: server.url }).run('job', () => 1));
+    expect(error).toBeInstanceOf(UnsupportedError);
+    expect(error.message).toMatch(/maxmemory-policy allkeys-lru.*noeviction/);
+    const solo = soloOn({ url: server.url, allowEviction: true });
+    expect((await solo.run('job', () => 1)).status).toBe('ran');
+    expect(solo.explain().caveats.join()).toContain('allkeys-lru');
+    await using other = await startRedis({ settings: { maxmemory: '64mb', 'maxmemory-policy': 'volatile-lru' } });
+    expect((await soloOn({ url: other.url }).run('job', () => 1)).status).toBe('ran');
+  });
+
+  it('works for a role that may neither listen nor publish nor ask for information, and says that its waiters look', async () => {
+    await call('ACL', 'SETUSER', 'poor', 'on', '>poor', '~solorun:*', 'resetchannels', '+@all', '-info');
+    const target = `redis://poor:poor@127.0.0.1:${stage.server.port}`;
+    const [holder, waiter] = [soloOn({ url: target }), soloOn({ url: target })];
+    const lease = await holder.acquire('poor', { waitMs: 0 });
+    const waiting = waiter.acquire('poor', { waitMs: 10_000 });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await lease.release()).toBe(true);
+    await (await waiting).release();
+    expect(String(waiter.explain())).toMatch(/polling|look/);
+  });
+
+  it('lets a key of somebody else fail its own question alone', async () => {
+    await call('SET', 'solorun:lock:taken', 'mine');
+    const provider = stage.open(redis({ url: url(), settleMs: 0 }));
+    const tries = ['a', 'taken', 'b'].map(async (name) => provider.tryAcquire(asked(name), never));
+    const settled = await Promise.allSettled(tries);
+    expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(shown(settled[1])).toContain('WRONGTYPE');
+    const held = [await acquired(provider, 'c'), { name: 'taken', owner: 'x', fence: 1n, attempt: 1 }];
+    const renewed = await Promise.allSettled(held.map(async (grant) => provider.renew(grant, never)));
+    expect(renewed.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    const released = await Promise.allSettled(held.map(async (grant) => provider.release(grant, { result: 'done' }, never)));
+    expect(released.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    expect(await call('GET', 'solorun:lock:taken')).toBe('mine');
+  });
+
+  it.each([
+    ['../../etc/passwd'],
+    ['$(reboot)'],
+    ['a\nb\r\nc\0d'],
+    ['{tag}{'],
+    ['*?[^a]\\'],
+    ["'; redis.call('FLUSHALL') --"],
+    ['😀'.repeat(500)],
+  ])('takes any string for a name: %#', async (name) => {
+    const solo = soloOn({ url: url() });
+    const other = soloOn({ url: url() });
+    const error = `${name} failed`;
+    const failing = async (): Promise<never> => {
+      expect(await other.tryAcquire(name)).toBeUndefined();
+      throw new Error(error);
+    };
+    await failureOf(solo.run(name, failing));
+    expect(await other.inspect(name)).toMatchObject({ name, held: false, lastError: expect.stringContaining(name.slice(0, 20)) });
+    const listed: string[] = [];
+    for await (const record of redisNames(name)) listed.push(record);
+    expect(listed).toEqual([name]);
+  });
+
+  async function* redisNames(prefix: string): AsyncIterable<string> {
+    const provider = stage.open(redis({ url: url() }));
+    for await (const record of provider.list(prefix)) yield record.name;
+  }
+
+  it('lists thousands of locks, each once, and nothing of another prefix', async () => {
+    const many = soloOn({ url: url(), prefix: 'many' });
+    await Promise.all(Array.from({ length: 2_500 }, (_, n) => many.run(`n ${n}`, () => {})));
+    const names = new Set<string>();
+    let count = 0;
+    for await (const { name } of many.list()) {
+      names.add(name);
+      count += 1;
+    }
+    expect([names.size, count]).toEqual([2_500, 2_500]);
+  });
+});
+
+describe('what is refused at the door', () => {
+  it.each([
+    [`redis://user:${SECRET}@[half`],
+    [`redis://user:${SECRET}@host:port:port`],
+    [`postgres://user:${SECRET}@host/db`],
+    [`127.0.0.1:6379 password=${SECRET}`],
+  ])('is what is no URL: %#', (target) => {
+    let error: unknown;
+    try {
+      redis({ url: target });
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(OptionError);
+    expect(shown(error)).not.toContain(SECRET);
+  });
+
+  it.each<[object | undefined, RegExp]>([
+    [undefined, /takes an object/],
+    [{}, /one of them/],
+    [{ url: undefined }, /one of them/],
+    [{ url: '' }, /environment variable/],
+    [{ url: 'redis://x', client: new Redis({ lazyConnect: true }) }, /one of them/],
+    [{ client: 'redis://x' }, /ioredis/],
+    [{ uri: 'redis://x' }, /no option "uri". What there is: url/],
+    [{ url: 'redis://x', prefix: '' }, /prefix/],
+    [{ url: 'redis://x', settleMs: -1 }, /settleMs/],
+  ])('is an option that cannot work: %#', (options, message) => {
+    expect(() => redis(options as RedisOptions)).toThrow(message);
+    expect(() => redis(options as RedisOptions)).toThrow(OptionError);
+  });
+
+  it('is a lease without end', async () => {
+    await expect(soloOn({ url: url() }).run('endless', () => {}, { leaseMs: null })).rejects.toThrow(UnsupportedError);
+  });
+});

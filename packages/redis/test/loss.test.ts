@@ -1,0 +1,185 @@
+import { setMaxListeners } from 'node:events';
+import { createSolo, type LeaseLostError, type Solo } from '@solorun/core';
+import { startProxy } from '@solorun/servers/network';
+import { startRedis, type Redis } from '@solorun/servers/redis';
+import { beforeEach, expect, it, type TestContext } from 'vitest';
+import { redis } from '../src/index.ts';
+import { askOf, missingHere, until } from './server.ts';
+
+// What becomes of those who hold and of those who wait when the server, or the way to it, fails.
+const missing = missingHere();
+beforeEach(({ skip }) => {
+  if (missing !== undefined) skip(missing);
+});
+
+const LEASE_MS = 1_000;
+const NAMES = Array.from({ length: 20 }, (_, n) => `job ${n}`);
+
+/** A server of the test's own that has been running for longer than a lease, and solos on it. */
+async function open(
+  { onTestFinished }: TestContext,
+  settings: Readonly<Record<string, string | number>> = {},
+): Promise<{ readonly server: Redis; soloOn(url?: string): Solo }> {
+  const server = await startRedis({ settings });
+  onTestFinished(() => server.stop());
+  const soloOn = (url = server.url): Solo => {
+    const solo = createSolo({ provider: redis({ url }), leaseMs: LEASE_MS });
+    onTestFinished(() => solo.close());
+    return solo;
+  };
+  await soloOn().run('settled', () => {}, { onBusy: 'wait', waitMs: 20_000 });
+  return { server, soloOn };
+}
+
+interface Scene {
+  /** What happened to each name, in order: the holder was told, the next one holds. */
+  readonly told: Map<string, ('holder told' | 'next holds')[]>;
+  readonly reasons: Set<string>;
+  /** Resolves when whoever waits has got every name. */
+  readonly handedOn: Promise<unknown>;
+  readonly holding: readonly Promise<unknown>[];
+  letGo(): void;
+}
+
+/** One holds all the names, until it is told that it lost them or `letGo()`; another waits for each. */
+async function holdAll(holder: Solo, next: Solo): Promise<Scene> {
+  const told: Scene['told'] = new Map(NAMES.map((name) => [name, []]));
+  const reasons = new Set<string>();
+  const done = new AbortController();
+  setMaxListeners(0, done.signal);
+  let held = 0;
+  const holding = NAMES.map((name) =>
+    holder
+      .run(name, async ({ signal }) => {
+        held += 1;
+        await new Promise<void>((resolve) => {
+          done.signal.addEventListener('abort', () => resolve());
+          signal.addEventListener('abort', () => {
+            reasons.add((signal.reason as LeaseLostError).reason);
+            told.get(name)!.push('holder told');
+            resolve();
+          });
+        });
+      })
+      .catch(() => {}),
+  );
+  await until('all are held', () => held === NAMES.length);
+  const waiting = NAMES.map((name) =>
+    next.run(name, () => void told.get(name)!.push('next holds'), { onBusy: 'wait', waitMs: 30_000 }),
+  );
+  await new Promise((resolve) => setTimeout(resolve, LEASE_MS / 2));
+  return { told, reasons, handedOn: Promise.all(waiting), holding, letGo: () => done.abort() };
+}
+
+const inTime = NAMES.map((name) => [name, ['holder told', 'next holds']]);
+
+it.concurrent('tells every holder before anybody else holds, when the server is killed and comes back without its data', async (context) => {
+  const { server, soloOn } = await open(context);
+  const scene = await holdAll(soloOn(), soloOn());
+  await server.kill();
+  await server.start();
+  await scene.handedOn;
+  expect([...scene.told]).toEqual(inTime);
+});
+
+it.concurrent('loses no lease when the server is killed and comes back with its data', async (context) => {
+  const { server, soloOn } = await open(context, { appendonly: 'yes', appendfsync: 'always' });
+  const scene = await holdAll(soloOn(), soloOn());
+  await server.kill();
+  await server.start();
+  await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 2));
+  expect([...scene.told.values()].flat()).toEqual([]);
+  scene.letGo();
+  await scene.handedOn;
+  expect([...scene.told]).toEqual(NAMES.map((name) => [name, ['next holds']]));
+});
+
+it.concurrent('tells every holder in time when the server is paused for longer than the lease, and keeps nothing of what was asked meanwhile', async (context) => {
+  const { server, soloOn } = await open(context);
+  const scene = await holdAll(soloOn(), soloOn());
+  await askOf(server.port, 'CLIENT', 'PAUSE', LEASE_MS * 3, 'ALL');
+  const late = soloOn();
+  const given = new AbortController();
+  const tried = late.run('asked in the pause', () => {}, { signal: given.signal }).catch((error: unknown) => error);
+  setTimeout(() => given.abort(new Error('gone')), 100);
+  expect(await tried).toMatchObject({ message: 'gone' });
+  await scene.handedOn;
+  expect([...scene.told]).toEqual(inTime);
+  expect([...scene.reasons]).toEqual(['expired']);
+  await until('what was asked in the pause is free', async () => (await late.tryAcquire('asked in the pause')) !== undefined);
+});
+
+it.concurrent('tells every holder in time when the server is frozen', async (context) => {
+  const { server, soloOn } = await open(context);
+  const scene = await holdAll(soloOn(), soloOn());
+  server.freeze();
+  await until('all are told', () => [...scene.told.values()].every(([first]) => first === 'holder told'));
+  server.thaw();
+  await scene.handedOn;
+  expect([...scene.told]).toEqual(inTime);
+});
+
+it.concurrent('keeps every lease when connections are cut again and again, and still hands them on', async (context) => {
+  const { server, soloOn } = await open(context);
+  const scene = await holdAll(soloOn(), soloOn());
+  for (let round = 0; round < 6; round += 1) {
+    await askOf(server.port, 'CLIENT', 'KILL', 'TYPE', 'normal');
+    await askOf(server.port, 'CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await new Promise((resolve) => setTimeout(resolve, LEASE_MS / 3));
+  }
+  expect([...scene.told.values()].flat()).toEqual([]);
+  scene.letGo();
+  await scene.handedOn;
+  expect([...scene.told]).toEqual(NAMES.map((name) => [name, ['next holds']]));
+});
+
+it.concurrent('does not notice that the server has forgotten the scripts', async (context) => {
+  const { server, soloOn } = await open(context);
+  const solo = soloOn();
+  const trouble: unknown[] = [];
+  solo.on('unconfirmed', (detail) => trouble.push(detail));
+  for (let round = 0; round < 3; round += 1) {
+    const result = await solo.run('flushed', async ({ signal }) => {
+      await askOf(server.port, 'SCRIPT', 'FLUSH');
+      await new Promise((resolve) => setTimeout(resolve, LEASE_MS / 2));
+      return signal.aborted;
+    });
+    expect(result).toMatchObject({ status: 'ran', value: false, released: true });
+    await askOf(server.port, 'SCRIPT', 'FLUSH');
+  }
+  expect(trouble).toEqual([]);
+});
+
+it.concurrent('grants nothing on a replica that took over, until leases that it never heard of are over', async (context) => {
+  const { server, soloOn } = await open(context);
+  const proxy = await startProxy({ port: server.port });
+  context.onTestFinished(() => proxy.stop());
+  const replica = await server.replica({ replicaof: `127.0.0.1 ${proxy.port}` });
+  // Long in service, but as a follower.
+  await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 1.5));
+  proxy.cut();
+  const scene = await holdAll(soloOn(), soloOn());
+  await server.kill();
+  await askOf(replica.port, 'REPLICAOF', 'NO', 'ONE');
+  const other = soloOn(replica.url);
+  expect(await other.inspect(NAMES[0]!)).toBeUndefined();
+  await other.run(NAMES[0]!, () => void scene.told.get(NAMES[0]!)!.push('next holds'), { onBusy: 'wait', waitMs: 20_000 });
+  expect(scene.told.get(NAMES[0]!)).toEqual(['holder told', 'next holds']);
+  // That it has been in charge for long enough is known from now on, also to those who come later.
+  expect((await soloOn(replica.url).run('later', () => 1)).status).toBe('ran');
+  scene.letGo();
+  scene.handedOn.catch(() => {});
+});
+
+it.concurrent('renews and releases on a server whose memory is full, and refuses new locks with its words', async (context) => {
+  const { server, soloOn } = await open(context);
+  const solo = soloOn();
+  const result = await solo.run('full', async ({ signal }) => {
+    await askOf(server.port, 'CONFIG', 'SET', 'maxmemory', 1);
+    await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 2));
+    await expect(solo.run('another', () => {})).rejects.toThrow(/redis: cannot acquire "another": OOM/);
+    return signal.aborted;
+  });
+  expect(result).toMatchObject({ status: 'ran', value: false, released: true });
+  expect(await solo.inspect('full')).toMatchObject({ held: false, lastSuccessAt: expect.any(Date) });
+});
