@@ -7,8 +7,8 @@ import { ClosedError, createSolo, LeaseLostError, ProviderError } from '@solorun
 import { say } from './say.js';
 import { openStore } from './store.js';
 
-const [store = '', file = '', times = ''] = process.argv.slice(2);
-const solo = createSolo({ provider: await openStore(store), leaseMs: 10_000 });
+const [store = '', file = '', times = '', leaseMs = '10000'] = process.argv.slice(2);
+const solo = createSolo({ provider: await openStore(store), leaseMs: Number(leaseMs) });
 const log = openSync(file, 'a');
 process.once('SIGTERM', () => void solo.close());
 

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 /** @import { LocalLockOptions } from '@solorun/lockfile' */
 
 /**
- * Opens the provider that a program was given on its command line: `file:///directory`, `postgres://…` (session locks) or
- * `postgres+lease://…` (lease rows).
+ * Opens the provider that a program was given on its command line: `file:///directory`, `postgres://…` (session locks),
+ * `postgres+lease://…` (lease rows) or `redis://…` (`?settleMs=` as the provider's option).
  *
  * @param {string} store
  * @returns {Promise<LockProvider>}
@@ -17,6 +17,12 @@ export async function openStore(store) {
     const { lockfile } = await import('@solorun/lockfile');
     const crashDetection = /** @type {LocalLockOptions['crashDetection']} */ (url.searchParams.get('crashDetection') ?? undefined);
     return lockfile({ directory: fileURLToPath(url), crashDetection });
+  }
+  if (url.protocol === 'redis:') {
+    const { redis } = await import('@solorun/redis');
+    const settleMs = url.searchParams.get('settleMs');
+    url.search = '';
+    return redis({ url: url.href, ...(settleMs === null ? {} : { settleMs: Number(settleMs) }) });
   }
   const { postgresAdvisory, postgresLease } = await import('@solorun/postgres');
   const connectionString = store.replace(/^postgres(?:\+lease)?:/, 'postgresql:');
