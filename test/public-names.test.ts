@@ -39,6 +39,7 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
     names: [
       'Failure',
       'createActive',
+      'createAlarm',
       'createBatch',
       'createConnector',
       'createUndo',

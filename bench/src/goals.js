@@ -34,6 +34,12 @@ export const goals = [
   atMost('waiters', '200 waiters, lease rows: ≤ 2 sessions', 2, further('lease', 'sessions')),
   atMost('renew-advisory', '1,000 leases are renewed by 1 statement', 1, further('ours', 'statements')),
   atMost('renew-lease', '1,000 leases are renewed by 1 statement', 1, further('ours', 'statements')),
+  atMost('redis', '`run()` with an occurrence ≤ 1.2 × `SET NX PX` and EVALSHA', 1.2, ratio('occurrence', 'raw')),
+  atLeast('redis-64', '64 names at once ≥ 1.3 × the raw client', 1.3, ratio('ours', 'raw')),
+  atMost('handoff-redis', 'hand-off ≤ 1.5 × raw PUBLISH', 1.5, ratio('ours', 'raw')),
+  atMost('waiters-redis', '200 waiters, Redis: ≤ 1 command per second', 1, (group) => lineOf(group, 'redis').value),
+  atMost('waiters-redis', '200 waiters, Redis: ≤ 2 connections', 2, further('redis', 'sessions')),
+  atMost('renew-redis', '1,000 locks on Redis are renewed by 1 script', 1, further('ours', 'statements')),
 ];
 
 /** @param {Goal} goal @param {Group} group */

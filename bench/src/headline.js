@@ -22,16 +22,21 @@ const shown = [
   ['64 session locks at once', 'advisory-64', 'ours'],
   ['a lease row in Postgres', 'lease', 'ours'],
   ['64 lease rows at once', 'lease-64', 'ours'],
+  ['a lock on Redis', 'redis', 'ours'],
+  ['64 locks on Redis at once', 'redis-64', 'ours'],
   ['a lock file', 'lockfile', 'ours'],
   ['a lock in memory', 'memory', 'ours'],
   ['hand-off to another process, session lock', 'handoff-advisory', 'ours'],
   ['hand-off to another process, lease row', 'handoff-lease', 'ours'],
+  ['hand-off to another process, Redis', 'handoff-redis', 'ours'],
   ['hand-off to another process, lock file', 'handoff-lockfile', 'ours'],
   ['the holder is killed, session lock', 'failover', 'ours'],
   ['200 wait for one session lock', 'waiters', 'advisory'],
   ['200 wait for one lease row', 'waiters', 'lease'],
+  ['200 wait for one lock on Redis', 'waiters-redis', 'redis'],
   ['1,000 session locks renewed', 'renew-advisory', 'ours'],
   ['1,000 lease rows renewed', 'renew-lease', 'ours'],
+  ['1,000 locks on Redis renewed', 'renew-redis', 'ours'],
 ];
 
 /** @param {readonly Group[]} groups */

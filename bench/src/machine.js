@@ -1,6 +1,7 @@
 // @ts-check
 // What the figures were measured on.
 
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { pinned } from './pin.js';
@@ -27,7 +28,7 @@ export function describeMachine() {
     warnings.push(`${home} lies in memory (${type}): nothing is flushed to a disk. Set TMPDIR to a directory on one.`);
   return {
     machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${process.arch}`,
-    versions: [`Node.js ${process.versions.node}`, `Postgres ${postgresVersion()}`, ...peers()].join(', '),
+    versions: [`Node.js ${process.versions.node}`, `Postgres ${postgresVersion()}`, redisVersion(), ...peers()].join(', '),
     files: `${type}, flushed to the disk (fsync = on)`,
     pinning:
       pinned === undefined ? 'not pinned' : `pinned with taskset: server on processor ${pinned.server}, client on ${pinned.client}`,
@@ -37,7 +38,17 @@ export function describeMachine() {
 
 function peers() {
   const { dependencies = {} } = manifest('../package.json');
-  const names = ['pg', 'advisory-lock', '@verrou/core', 'kysely', 'proper-lockfile', 'async-mutex'];
+  const names = [
+    'pg',
+    'advisory-lock',
+    '@verrou/core',
+    'kysely',
+    'proper-lockfile',
+    'async-mutex',
+    'ioredis',
+    'redis-semaphore',
+    'redlock',
+  ];
   return names.map((name) => `${name} ${dependencies[name]}`);
 }
 
@@ -45,6 +56,12 @@ function peers() {
 function postgresVersion() {
   const { optionalDependencies = {} } = manifest('../../servers/package.json');
   return /@(\d+\.\d+)[^@]*$/.exec(optionalDependencies['postgres-18'] ?? '')?.[1] ?? '18';
+}
+
+/** The one that is installed. */
+function redisVersion() {
+  const { stdout } = spawnSync('redis-server', ['--version'], { encoding: 'utf8' });
+  return `Redis ${/v=(\S+)/.exec(stdout ?? '')?.[1] ?? '(not installed)'}`;
 }
 
 /**

@@ -2,12 +2,13 @@
 
 import { advisory, advisoryAtOnce } from './rows/advisory.js';
 import { failover } from './rows/failover.js';
-import { handOffAdvisory, handOffLease, handOffLockfile } from './rows/handoff.js';
+import { handOffAdvisory, handOffLease, handOffLockfile, handOffRedis } from './rows/handoff.js';
 import { lease, leaseAtOnce } from './rows/lease.js';
 import { lockfile } from './rows/lockfile.js';
 import { memory } from './rows/memory.js';
-import { renewAdvisory, renewLease } from './rows/renewal.js';
-import { waiters } from './rows/waiters.js';
+import { redis, redisAtOnce } from './rows/redis.js';
+import { renewAdvisory, renewLease, renewRedis } from './rows/renewal.js';
+import { waiters, waitersRedis } from './rows/waiters.js';
 
 /** @import { Effort } from './effort.js' */
 /** @import { Group } from './result.js' */
@@ -25,13 +26,18 @@ export const rows = [
   advisoryAtOnce,
   lease,
   leaseAtOnce,
+  redis,
+  redisAtOnce,
   lockfile,
   memory,
   handOffAdvisory,
   handOffLease,
   handOffLockfile,
+  handOffRedis,
   failover,
   waiters,
+  waitersRedis,
   renewAdvisory,
   renewLease,
+  renewRedis,
 ];

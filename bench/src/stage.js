@@ -5,8 +5,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startPostgres } from '@solorun/servers/postgres';
+import { startRedis } from '@solorun/servers/redis';
 
 /** @import { Postgres, Settings } from '@solorun/servers/postgres' */
+/** @import { Redis } from '@solorun/servers/redis' */
 
 /** What the servers for tests have otherwise than a server that somebody has installed. */
 const AS_INSTALLED = { fsync: true, full_page_writes: true, shared_buffers: '128MB', wal_keep_size: 0 };
@@ -23,6 +25,21 @@ export const home = tmpdir();
  */
 export async function withPostgres(act, settings = {}) {
   const server = await startPostgres({ version: 18, settings: { ...AS_INSTALLED, ...settings } });
+  try {
+    return await act(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+/**
+ * The same with a Redis that keeps nothing on the disk.
+ *
+ * @template T
+ * @param {(server: Redis) => Promise<T>} act
+ */
+export async function withRedis(act) {
+  const server = await startRedis();
   try {
     return await act(server);
   } finally {

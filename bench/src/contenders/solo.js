@@ -2,7 +2,7 @@
 
 import { createSolo } from '@solorun/core';
 
-/** @import { LockProvider, RunContext, RunResult } from '@solorun/core' */
+/** @import { LockProvider, RunContext, RunOptions, RunResult } from '@solorun/core' */
 /** @import { Contender } from '../interleaved.js' */
 /** @import { Identity } from '../result.js' */
 
@@ -14,15 +14,19 @@ const names = Array.from({ length: 64 }, (_, lock) => `lock-${lock}`);
  * @param {Omit<Identity, 'role'>} identity
  * @param {LockProvider} provider
  * @param {(context: RunContext) => void} [handler]
+ * @param {() => RunOptions} [options] of each run
  * @returns {Contender}
  */
-export function soloRun(identity, provider, handler = () => {}) {
+export function soloRun(identity, provider, handler = () => {}, options) {
   const solo = createSolo({ provider });
   return {
     ...identity,
     role: 'ours',
     // Nothing of our own around it: a cycle in memory takes less than what that would cost.
-    cycle: (lock) => solo.run(names[lock] ?? '', handler),
+    cycle:
+      options === undefined
+        ? (lock) => solo.run(names[lock] ?? '', handler)
+        : (lock) => solo.run(names[lock] ?? '', handler, options()),
     check(result) {
       const { status } = /** @type {RunResult<void>} */ (result);
       if (status !== 'ran') throw new Error(`${identity.name}: ${status}`);

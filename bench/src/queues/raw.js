@@ -81,7 +81,7 @@ export function watched(directory) {
   };
 }
 
-function signal() {
+export function signal() {
   let wake = () => {};
   return {
     wake: () => wake(),

@@ -3,6 +3,7 @@
 import { createSolo } from '@solorun/core';
 import { lockfile } from '@solorun/lockfile';
 import { postgresAdvisory, postgresLease } from '@solorun/postgres';
+import { redis } from '@solorun/redis';
 import { LOCK } from './queue.js';
 
 /** @import { LockProvider } from '@solorun/core' */
@@ -16,6 +17,11 @@ export function onAdvisory(url) {
 /** @param {string} url */
 export function onLease(url) {
   return onProvider(postgresLease({ connectionString: url }));
+}
+
+/** @param {string} url */
+export function onRedis(url) {
+  return onProvider(redis({ url, settleMs: 0 }));
 }
 
 /** @param {string} directory */

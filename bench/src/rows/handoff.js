@@ -8,7 +8,7 @@ import { RAW_LEASE } from '../contenders/raw.js';
 import { inTurn } from '../interleaved.js';
 import { pinTogether } from '../pin.js';
 import { startReplica } from '../replica.js';
-import { withDirectory, withPostgres } from '../stage.js';
+import { withDirectory, withPostgres, withRedis } from '../stage.js';
 import { median, quantile } from '../statistics.js';
 
 /** @import { Effort } from '../effort.js' */
@@ -68,6 +68,38 @@ export const handOffLease = {
             { id: 'ours', name: '`run()` that waits, on `postgresLease`', role: 'ours', queue: 'solo-lease' },
             { id: 'raw', name: 'LISTEN, NOTIFY and a try', role: 'floor', queue: 'raw-notify' },
             { id: 'verrou', name: '@verrou/core on kysely, looks every 250 ms', role: 'peer', queue: 'verrou', everyMs: 250 },
+          ],
+          url,
+          effort,
+        ),
+      };
+    }),
+};
+
+/** @type {Row} */
+export const handOffRedis = {
+  name: 'handoff-redis',
+  title: 'Locks on Redis, handed to another process',
+  run: (effort) =>
+    withRedis(async ({ url, pid }) => {
+      pinTogether(pid);
+      return {
+        ...{ heading: 'median', unit: 'ms', floor: 'raw', how: HOW },
+        lines: await handToAndFro(
+          [
+            { id: 'ours', name: '`run()` that waits, on `redis`', role: 'ours', queue: 'solo-redis' },
+            { id: 'raw', name: 'SUBSCRIBE, PUBLISH and a try', role: 'floor', queue: 'raw-publish' },
+            {
+              ...{ id: 'redis-semaphore', name: 'redis-semaphore, looks every 10 ms', role: 'peer' },
+              queue: 'redis-semaphore',
+              everyMs: 10,
+            },
+            { ...{ id: 'redlock', name: 'redlock 5 beta, looks every 200 ms', role: 'peer' }, queue: 'redlock', everyMs: 200 },
+            {
+              ...{ id: 'verrou', name: '@verrou/core on ioredis, looks every 250 ms', role: 'peer' },
+              queue: 'verrou-redis',
+              everyMs: 250,
+            },
           ],
           url,
           effort,

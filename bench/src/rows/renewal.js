@@ -2,16 +2,19 @@
 
 import { createSolo } from '@solorun/core';
 import { postgresAdvisory, postgresLease } from '@solorun/postgres';
+import { redis } from '@solorun/redis';
 import { connect } from '../contenders/connect.js';
+import { connectRedis, openVerrouOnRedis } from '../contenders/redis.js';
 import { RAW_LEASE } from '../contenders/raw.js';
 import { openVerrou } from '../contenders/verrou.js';
 import { countPerCycle } from '../counted.js';
 import { oneByOne } from '../interleaved.js';
 import { pinTogether } from '../pin.js';
-import { withAll, withPostgres } from '../stage.js';
+import { withAll, withPostgres, withRedis } from '../stage.js';
 
 /** @import { LockProvider } from '@solorun/core' */
 /** @import { Effort } from '../effort.js' */
+/** @import { Counts } from '../counted.js' */
 /** @import { Contender } from '../interleaved.js' */
 /** @import { Line } from '../result.js' */
 /** @import { Row } from '../rows.js' */
@@ -48,6 +51,30 @@ export const renewLease = {
   }),
 };
 
+/** @type {Row} */
+export const renewRedis = {
+  name: 'renew-redis',
+  title: '1,000 locks on Redis, renewed',
+  run: ({ segments, leases }) =>
+    withRedis(async (server) => {
+      /** @param {string} url */
+      const open = (url) => [
+        renewed('`redis`', redis({ url, settleMs: 0 }), leases),
+        pexpire(url, leases),
+        extendedOnRedis(url, leases),
+      ];
+      const counts = await countPerCycle(server, open, 1);
+      return withAll(open(server.url), async (/** @type {Contender[]} */ contenders) => {
+        pinTogether(server.pid);
+        return {
+          ...{ heading: 'p50', unit: 'ms', floor: 'raw' },
+          how: 'One beat of the heartbeat: from the first question to the last answer. All on one processor; round trips counted beside.',
+          lines: inMs(await oneByOne(contenders, { segments, turns: 3, cycles: 1 }), counts),
+        };
+      });
+    }),
+};
+
 /**
  * @param {Effort} effort
  * @param {(url: string) => Promise<Contender>[]} open
@@ -63,13 +90,21 @@ function measure({ segments }, open) {
       await client.query('ANALYZE');
       await client.end();
       pinTogether(pid);
-      const lines = await oneByOne(contenders, { segments, turns: 3, cycles: 1 });
-      return lines.map((line) => ({
-        ...{ ...line, value: line.value / 1000, segments: line.segments.map((us) => us / 1000) },
-        also: { statements: counts.get(line.id)?.statements ?? Number.NaN },
-      }));
+      return inMs(await oneByOne(contenders, { segments, turns: 3, cycles: 1 }), counts);
     });
   });
+}
+
+/**
+ * @param {readonly Line[]} lines in µs
+ * @param {ReadonlyMap<string, Counts>} counts
+ * @returns {Line[]}
+ */
+function inMs(lines, counts) {
+  return lines.map((line) => ({
+    ...{ ...line, value: line.value / 1000, segments: line.segments.map((us) => us / 1000) },
+    also: { statements: counts.get(line.id)?.statements ?? Number.NaN },
+  }));
 }
 
 /**
@@ -152,6 +187,46 @@ async function extended(url, count) {
     ...{ id: 'verrou', name: '@verrou/core on kysely, `extend` of each', role: 'peer' },
     cycle: () => Promise.all(held.map((lock) => lock.extend(LEASE_MS))),
     close,
+  };
+}
+
+/**
+ * @param {string} url
+ * @param {number} count
+ * @returns {Promise<Contender>}
+ */
+async function pexpire(url, count) {
+  const client = await connectRedis(url);
+  const keys = names(count);
+  await client.mset(...keys.flatMap((key) => [key, 'me']));
+  const renew = `for _, key in ipairs(KEYS) do
+    if redis.call('GET', key) ~= 'me' then return redis.error_reply('a key was not renewed') end
+    redis.call('PEXPIRE', key, ARGV[1])
+  end`;
+  const sha = /** @type {string} */ (await client.script('LOAD', renew));
+  return {
+    ...{ id: 'raw', name: 'one script that compares and extends all keys', role: 'floor' },
+    cycle: () => client.evalsha(sha, count, ...keys, LEASE_MS),
+    close: () => client.disconnect(),
+  };
+}
+
+/**
+ * @param {string} url
+ * @param {number} count
+ * @returns {Promise<Contender>}
+ */
+async function extendedOnRedis(url, count) {
+  const client = await connectRedis(url);
+  const locks = openVerrouOnRedis(client);
+  // Names of its own each time: these locks stay when it closes.
+  const prefix = `${process.pid}-${performance.now()}`;
+  const held = names(count).map((name) => locks.createLock(`${prefix}-${name}`, LEASE_MS));
+  await Promise.all(held.map((lock) => lock.acquire()));
+  return {
+    ...{ id: 'verrou', name: '@verrou/core on ioredis, `extend` of each', role: 'peer' },
+    cycle: () => Promise.all(held.map((lock) => lock.extend(LEASE_MS))),
+    close: () => client.disconnect(),
   };
 }
 

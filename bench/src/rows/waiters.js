@@ -2,9 +2,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startProxy } from '@solorun/servers/network';
+import { connectRedis } from '../contenders/redis.js';
 import { unpin } from '../pin.js';
 import { startReplica } from '../replica.js';
-import { withPostgres } from '../stage.js';
+import { withPostgres, withRedis } from '../stage.js';
 import { prepare } from './handoff.js';
 
 /** @import { Effort } from '../effort.js' */
@@ -41,13 +42,55 @@ export const waiters = {
     ),
 };
 
+/** @type {readonly (Identity & { readonly queue: string })[]} */
+const onRedis = [
+  { id: 'redis', name: '`run()` that waits, on `redis`', role: 'ours', queue: 'solo-redis' },
+  { id: 'redis-semaphore', name: 'redis-semaphore', role: 'peer', queue: 'redis-semaphore' },
+  { id: 'redlock', name: 'redlock 5 beta', role: 'peer', queue: 'redlock' },
+  { id: 'verrou', name: '@verrou/core on ioredis', role: 'peer', queue: 'verrou-redis' },
+];
+
+/** @type {Row} */
+export const waitersRedis = {
+  name: 'waiters-redis',
+  title: '200 that wait for one name on Redis, in one process',
+  run: (effort) =>
+    withRedis(async ({ url, port }) => {
+      unpin();
+      const lines = [];
+      // What the server was sent is what it counts itself: packages send several commands at once.
+      for (const { queue, ...identity } of onRedis) {
+        lines.push({ ...identity, ...(await wait(queue, { url, port }, effort, commandsOf(url))) });
+      }
+      return {
+        ...{ heading: 'sent', unit: 'commands/s' },
+        how: `Another process holds the lock all the time. Counted by the server, for ${effort.windowMs / 1000} s; commands inside scripts count, too.`,
+        lines,
+      };
+    }),
+};
+
+/** @param {string} url @returns {() => Promise<number>} */
+function commandsOf(url) {
+  return async () => {
+    const client = await connectRedis(url);
+    const stats = await client.info('commandstats');
+    client.disconnect();
+    const counted = [...stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)];
+    // Our own looking on.
+    const ours = /^(?:info|client|hello|select)/;
+    return counted.filter(([, name = '']) => !ours.test(name)).reduce((sum, [, , calls]) => sum + Number(calls), 0);
+  };
+}
+
 /**
  * @param {string} queue
  * @param {{ url: string, port: number }} server
  * @param {Effort} effort
+ * @param {() => Promise<number>} [counter] of what was sent; otherwise what went through the wire
  * @returns {Promise<Omit<Line, keyof Identity>>}
  */
-async function wait(queue, { url, port }, { waiters: count, windowMs }) {
+async function wait(queue, { url, port }, { waiters: count, windowMs }, counter) {
   const proxy = await startProxy({ port });
   const running = [];
   try {
@@ -60,11 +103,12 @@ async function wait(queue, { url, port }, { waiters: count, windowMs }) {
     await crowd.take(count);
     // Connections are opened, and the first looks taken.
     await sleep(Math.min(3_000, windowMs));
-    const before = { statements: proxy.roundTrips, cpuMs: await crowd.cpu(), at: performance.now() };
+    const sent = counter ?? (() => proxy.roundTrips);
+    const before = { statements: await sent(), cpuMs: await crowd.cpu(), at: performance.now() };
     await sleep(windowMs);
     const ms = performance.now() - before.at;
     // No statement here is sent before the last one of its connection has been answered, so round trips are statements.
-    const perSecond = ((proxy.roundTrips - before.statements) / ms) * 1000;
+    const perSecond = (((await sent()) - before.statements) / ms) * 1000;
     const cpuMs = (await crowd.cpu()) - before.cpuMs;
     return {
       ...{ value: perSecond, segments: [perSecond], count },

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OptionError } from '@solorun/core';
+import { createAlarm } from '@solorun/core/parts';
 import { Redis } from 'ioredis';
 
 /** What is needed of a client of yours: that of ioredis 5 or 6, for one server, for sentinels or for a cluster. It is not used itself. */
@@ -26,8 +27,8 @@ interface Wire {
 }
 
 interface Socket {
-  ref(): unknown;
   unref(): unknown;
+  destroy(): unknown;
 }
 
 /** One connection, from its beginning to its end: it never opens again by itself, so all that is known of its server stays true. */
@@ -144,49 +145,51 @@ function duplicate(client: RedisClient, options: typeof own): unknown {
 
 function connectionOn(wire: Wire, loss: AbortController): Connection {
   const cluster = wire.isCluster === true;
-  let pending = 0;
-  const servers = (): readonly Wire[] => (cluster ? wire.nodes!('master') : [wire]);
-
-  /** An open connection does not keep the process alive; an answer that is waited for does. */
-  function keepAlive(on: boolean): void {
-    for (const { stream } of cluster ? wire.nodes!('all') : [wire]) {
-      if (on) stream?.ref();
-      else stream?.unref();
+  const sockets = (): readonly (Socket | undefined)[] => (cluster ? wire.nodes!('all') : [wire]).map(({ stream }) => stream);
+  const pending = new Set<{ readonly dueAt: number; readonly timeoutMs: number }>();
+  const alarm = createAlarm(performance, () => {
+    const now = performance.now();
+    for (const { dueAt, timeoutMs } of pending) {
+      if (dueAt > now) alarm.at(dueAt);
+      // What is behind it must not wait for ever, and what was sent may still be done: a new connection, a new start.
+      else end(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
     }
-  }
-  keepAlive(false);
+  });
+  // An open connection does not keep the process alive; an answer that is waited for does.
+  for (const socket of sockets()) socket?.unref();
 
   function end(reason: Error): void {
     loss.abort(reason);
+    // A goodbye may wait for ever behind a cut cable.
+    for (const socket of sockets()) socket?.destroy();
     wire.disconnect();
   }
 
   return {
     cluster,
     lost: loss.signal,
-    servers,
-    async ask(command, timeoutMs) {
-      loss.signal.throwIfAborted();
-      let timer: NodeJS.Timeout | undefined;
-      if ((pending += 1) === 1) keepAlive(true);
-      try {
-        return await Promise.race([
-          command(wire),
-          new Promise<never>((_, reject) => {
-            timer = setTimeout(() => {
-              const error = new Error(`no answer within ${Math.round(timeoutMs)} ms`);
-              reject(error);
-              // What is behind it must not wait for ever, and what was sent may still be done: a new connection, a new start.
-              end(error);
-            }, timeoutMs);
-          }),
-        ]);
-      } catch (error) {
-        throw plain(error);
-      } finally {
-        clearTimeout(timer);
-        if ((pending -= 1) === 0) keepAlive(false);
-      }
+    servers: () => (cluster ? wire.nodes!('master') : [wire]),
+    ask(command, timeoutMs) {
+      if (loss.signal.aborted) return Promise.reject(loss.signal.reason as Error);
+      const one = { dueAt: performance.now() + timeoutMs, timeoutMs };
+      pending.add(one);
+      if (pending.size === 1) alarm.keepAlive(true);
+      alarm.at(one.dueAt);
+      const over = (): void => {
+        pending.delete(one);
+        if (pending.size === 0) alarm.keepAlive(false);
+      };
+      return command(wire).then(
+        (answer) => {
+          over();
+          return answer;
+        },
+        (error: unknown) => {
+          over();
+          const said = plain(error);
+          throw loss.signal.aborted && !said.answered ? loss.signal.reason : said;
+        },
+      );
     },
     onMessage: (listener) => void wire.on('message', (channel) => listener(channel)),
     async end(reason = new Error('the connection was closed')) {
@@ -196,9 +199,8 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
 }
 
 /** An error of ioredis's without the command that it carries along: with AUTH, that is the password. */
-function plain(error: unknown): Error {
-  if (!(error instanceof Error)) return new Error(String(error));
-  const { code } = error as { code?: unknown };
-  const answered = error.name === 'ReplyError';
-  return Object.assign(new Error(error.message), { answered, ...(typeof code === 'string' ? { code } : {}) });
+function plain(error: unknown): Error & { readonly answered: boolean } {
+  const { code, name, message } = error as { code?: unknown; name?: string; message?: string };
+  const answered = name === 'ReplyError';
+  return Object.assign(new Error(message ?? String(error)), { answered, ...(typeof code === 'string' ? { code } : {}) });
 }

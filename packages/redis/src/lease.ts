@@ -17,7 +17,6 @@ import {
   delay,
   Failure,
   finishLimit,
-  oneAtATime,
   unlessAborted,
 } from '@solorun/core/parts';
 import { checkConnection, connect, keyPrefixOf, type ConnectionOptions } from './client.ts';
@@ -56,6 +55,8 @@ const SHORTEST_CALL_MS = 500;
 const LISTENING_MS = 4_000;
 /** How often those look who are never told, in ms. */
 const LOOK_MS = 300;
+/** Names in one script: while the server works on some, the answers to others are dealt with here. */
+const MOST_AT_ONCE = 16;
 const OPTIONS = ['url', 'client', 'prefix', 'settleMs', 'allowEviction'];
 
 /**
@@ -101,13 +102,9 @@ export function redis(options: RedisOptions): LockProvider {
   }
 
   /** One reply per key; in a cluster each is asked where it lies. */
-  async function ask(
-    script: Script,
-    keys: readonly string[],
-    words: readonly string[],
-    wordsEach: number,
-  ): Promise<readonly unknown[]> {
-    const link = await open();
+  function ask(script: Script, keys: readonly string[], words: readonly string[], wordsEach: number): Promise<readonly unknown[]> {
+    const link = connector.current;
+    if (link === undefined) return open().then(() => ask(script, keys, words, wordsEach));
     if (!link.cluster) return link.run(script, keys, words, callMs);
     const replies = keys.map((key, index) =>
       link.run(script, [key], words.slice(index * wordsEach, (index + 1) * wordsEach), callMs).then(
@@ -118,31 +115,39 @@ export function redis(options: RedisOptions): LockProvider {
     return Promise.all(replies);
   }
 
-  const acquiring = createBatch<AcquireRequest, AcquireResult, undefined>(oneAtATime(undefined), async (_, requests) => {
-    const words = requests.flatMap(({ owner, holder, leaseMs, occurrence }) => [
-      ...[owner, writeHolder(holder), String(leaseMs)],
-      ...(occurrence === undefined
-        ? ['', '', '']
-        : [String(occurrence.at.getTime()), String(occurrence.attempts), occurrence.scheduleHash ?? '']),
-    ]);
-    const keys = requests.map(({ name }) => lockKey(name));
-    const replies = await ask(scripts.acquire, keys, words, scripts.ACQUIRE_ARGS);
-    return replies.map((reply, index) => {
-      if (reply instanceof Failure) return reply;
-      const answer = reply as readonly unknown[];
-      return answer[0] === 'error' ? new Failure(refused(answer[1])) : answerOf(requests[index]!, answer);
-    });
-  });
-  const renewing = createBatch<Owned, boolean, undefined>(oneAtATime(undefined), async (_, asks) => {
+  const acquiring = createBatch<AcquireRequest, AcquireResult, undefined>(
+    atOnce,
+    async (_, requests) => {
+      const words = requests.flatMap(({ owner, holder, leaseMs, occurrence }) => [
+        ...[owner, writeHolder(holder), String(leaseMs)],
+        ...(occurrence === undefined
+          ? ['', '', '']
+          : [String(occurrence.at.getTime()), String(occurrence.attempts), occurrence.scheduleHash ?? '']),
+      ]);
+      const keys = requests.map(({ name }) => lockKey(name));
+      const replies = await ask(scripts.acquire, keys, words, scripts.ACQUIRE_ARGS);
+      return replies.map((reply, index) => {
+        if (reply instanceof Failure) return reply;
+        const answer = reply as readonly unknown[];
+        return answer[0] === 'error' ? new Failure(refused(answer[1])) : answerOf(requests[index]!, answer);
+      });
+    },
+    MOST_AT_ONCE,
+  );
+  const renewing = createBatch<Owned, boolean, undefined>(atOnce, async (_, asks) => {
     const keys = asks.map(({ name }) => lockKey(name));
     const owners = asks.map(({ owner }) => owner);
     return (await ask(scripts.renew, keys, owners, 1)).map(yesOrNo);
   });
-  const releasing = createBatch<Ending, boolean, undefined>(oneAtATime(undefined), async (_, asks) => {
-    const keys = asks.map(({ name }) => lockKey(name));
-    const words = asks.flatMap(({ owner, result, error }) => [owner, result, error]);
-    return (await ask(scripts.release, keys, words, scripts.RELEASE_ARGS)).map(yesOrNo);
-  });
+  const releasing = createBatch<Ending, boolean, undefined>(
+    atOnce,
+    async (_, asks) => {
+      const keys = asks.map(({ name }) => lockKey(name));
+      const words = asks.flatMap(({ owner, result, error }) => [owner, result, error]);
+      return (await ask(scripts.release, keys, words, scripts.RELEASE_ARGS)).map(yesOrNo);
+    },
+    MOST_AT_ONCE,
+  );
 
   const wakening = createWakening(
     () => connect(options, Math.min(CONNECT_MS, callMs)),
@@ -187,8 +192,18 @@ export function redis(options: RedisOptions): LockProvider {
       : { acquired: false, reason: 'early', earlyMs: settlesInMs, settling: true };
   }
 
-  async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
-    const { name, owner, leaseMs } = request;
+  function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const link = connector.current;
+    const { name, leaseMs } = request;
+    // The usual path is kept short: each promise more costs a serial lock some µs.
+    const usual = link !== undefined && !closed && leaseMs !== null && leaseMs >= callMs * 2 && !signal.aborted;
+    if (!usual || undo.settled(name) !== undefined || link.settlesInMs(settleMs ?? leaseMs) > 0)
+      return tryCarefully(request, signal);
+    return tryNow(request, signal);
+  }
+
+  async function tryCarefully(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const { name, leaseMs } = request;
     signal.throwIfAborted();
     if (closed) throw new Error('the provider is closed');
     if (leaseMs === null) {
@@ -198,20 +213,25 @@ export function redis(options: RedisOptions): LockProvider {
     const doubt = undo.settled(name);
     if (doubt !== undefined) await unlessAborted(doubt, signal);
     callMs = Math.min(callMs, Math.max(SHORTEST_CALL_MS, leaseMs / 2));
-    const early = unsettled(connector.current ?? (await open(signal)), request);
-    if (early !== undefined) return early;
-    const asking = active.track(acquiring.ask(request, signal));
-    try {
-      return await unlessAborted(asking, signal);
-    } catch (error) {
-      const doubtful = asking.then(
-        // Granted after the caller had gone.
-        (late) => void (late.acquired && undo.add(name, owner)),
-        (unanswered: unknown) => void (mayHaveRun(unanswered) && undo.add(name, owner)),
-      );
-      void active.track(doubtful);
-      throw error;
-    }
+    return unsettled(connector.current ?? (await open(signal)), request) ?? unlessAborted(tryNow(request, signal), signal);
+  }
+
+  function tryNow(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const { name, owner } = request;
+    return active.track(
+      acquiring.ask(request, signal).then(
+        (answer) => {
+          if (!signal.aborted) return answer;
+          // Granted after the caller had gone.
+          if (answer.acquired) undo.add(name, owner);
+          throw signal.reason;
+        },
+        (error: unknown) => {
+          if (!(signal.aborted && error === signal.reason) && mayHaveRun(error)) undo.add(name, owner);
+          throw error;
+        },
+      ),
+    );
   }
 
   async function inspectAll(keys: readonly string[]): Promise<readonly (JobRecord | undefined)[]> {
@@ -313,6 +333,11 @@ function unsentError(error: unknown): never {
 function mayHaveRun(error: unknown): boolean {
   if (error instanceof SolorunError || unsent.has(error as object)) return false;
   return (error as { answered?: boolean }).answered !== true;
+}
+
+/** Questions need not wait for the answers to earlier ones: a connection has them in order. */
+function atOnce(job: (means: undefined) => Promise<void>): Promise<void> {
+  return job(undefined);
 }
 
 /** A pattern that matches this text alone. */

@@ -50,7 +50,7 @@ export async function openLink({ kind, connection: options, servingKey, allowEvi
       cluster: connection.cluster,
       server,
       settlesInMs: (leaseMs) => (ageMs === undefined ? 0 : Math.max(0, leaseMs - ageMs - (performance.now() - askedAt))),
-      run: (script, keys, words, ms) => run(connection, script, keys, words, ms),
+      run: (script, keys, words, ms) => evaluate(connection, script, keys, words, ms) as Promise<readonly unknown[]>,
       scan: (pattern, ms) => scan(connection, pattern, ms),
       end: () => connection.end(),
     };
@@ -73,30 +73,20 @@ async function ageOf(connection: Connection, server: Server, key: string, timeou
   return Number(await evaluate(connection, serving, [key], [replicationId], timeoutMs));
 }
 
-async function run(
-  connection: Connection,
-  script: Script,
-  keys: readonly string[],
-  words: readonly string[],
-  timeoutMs: number,
-): Promise<readonly unknown[]> {
-  return (await evaluate(connection, script, keys, words, timeoutMs)) as readonly unknown[];
-}
-
 /** By its digest; with its text where the server does not know it (yet, or after a flush). */
-async function evaluate(
+function evaluate(
   connection: Connection,
   { lua, sha }: Script,
   keys: readonly string[],
   words: readonly string[],
   timeoutMs: number,
 ): Promise<unknown> {
-  try {
-    return await connection.ask((wire) => wire.evalsha(sha, keys.length, ...keys, ...words), timeoutMs);
-  } catch (error) {
-    if (!/^NOSCRIPT/.test((error as Error).message)) throw error;
-    return connection.ask((wire) => wire.eval(lua, keys.length, ...keys, ...words), timeoutMs);
-  }
+  return connection
+    .ask((wire) => wire.evalsha(sha, keys.length, ...keys, ...words), timeoutMs)
+    .catch((error: unknown) => {
+      if (!/^NOSCRIPT/.test((error as Error).message)) throw error;
+      return connection.ask((wire) => wire.eval(lua, keys.length, ...keys, ...words), timeoutMs);
+    });
 }
 
 async function* scan(connection: Connection, pattern: string, timeoutMs: number): AsyncIterable<readonly string[]> {

@@ -1,8 +1,16 @@
 import type { AcquireRequest, AcquireResult, Grant, Holder, Identity, JobRecord, OccurrenceState, Refusal } from '@solorun/core';
 
-/** Who asks, as the record keeps it. */
-export function writeHolder({ host, pid, label }: Identity): string {
-  return JSON.stringify({ host, pid, label });
+const written = new WeakMap<Identity, string>();
+
+/** Who asks, as the record keeps it. A solo is always the same. */
+export function writeHolder(holder: Identity): string {
+  let text = written.get(holder);
+  if (text === undefined) {
+    const { host, pid, label } = holder;
+    text = JSON.stringify({ host, pid, label });
+    written.set(holder, text);
+  }
+  return text;
 }
 
 /** What `acquire` answers for one name. */

@@ -20,13 +20,15 @@ function script(lua: string): Script {
  *
  * The hashes never expire: a fence only grows, and what policies of the kind volatile-* throw away is only what expires.
  * Lua's numbers are doubles: µs since 1970 are exact in them until the year 2255, and are written without an exponent by '%.0f'.
+ * A full server lets a script go on once it has written something. So holders, who must not suffer for that, begin with a removal,
+ * which needs no memory.
  * What is read first is read by pcall, so that a key of somebody else's fails its own question alone and not those asked with it.
  */
 
 const now = `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local function text(number) return string.format('%.0f', number) end
+local text = string.format
 `;
 
 export const ACQUIRE_ARGS = 6;
@@ -62,24 +64,22 @@ for i, key in ipairs(KEYS) do
       verdict = 'held'
     end
     if verdict == 'granted' then
-      local fence = math.max((tonumber(is[2]) or 0) + 1, now)
+      local fence = (tonumber(is[2]) or 0) + 1
+      if fence < now then fence = now end
       local before = mark and (is[3] .. ' ' .. is[4] .. ' ' .. is[5]) or ''
-      redis.call('HSET', key, 'owner', ARGV[first + 1], 'by', ARGV[first + 2], 'fence', text(fence), 'since', text(now),
-        'lease', lease, 'until', text(math.ceil(now + lease * 1000)), 'claimed', at and 1 or 0)
+      redis.call('HSET', key, 'owner', ARGV[first + 1], 'by', ARGV[first + 2], 'fence', text('%.0f', fence), 'since', text('%.0f', now),
+        'lease', lease, 'until', text('%.0f', math.ceil(now + lease * 1000)), 'claimed', at and 1 or 0)
       if at then
         redis.call('HSET', key, 'at', ARGV[first + 4], 'state', 'claimed', 'attempt', attempt, 'before', before)
         if ARGV[first + 6] ~= '' then redis.call('HSET', key, 'schedule', ARGV[first + 6]) end
       end
-      answers[i] = { verdict, text(fence), attempt, before }
+      answers[i] = { verdict, text('%.0f', fence), attempt, before }
     else
-      answers[i] = { verdict, text(early), text(now), redis.call('HGETALL', key) }
+      answers[i] = { verdict, text('%.0f', early), text('%.0f', now), redis.call('HGETALL', key) }
     end
   end
 end
 return answers`);
-
-/** A write that needs no memory comes first: after it, a server that is full lets the script go on, and nobody loses a lease by that. */
-const evenIfFull = `redis.call('HDEL', key, '')`;
 
 /** Per key: owner. Answers 1 if the lease is still its own, and renewed. */
 export const renew: Script = script(`${now}
@@ -89,8 +89,8 @@ for i, key in ipairs(KEYS) do
   if is.err then
     answers[i] = is.err
   elseif is[1] == ARGV[i] and tonumber(is[2]) > now then
-    ${evenIfFull}
-    redis.call('HSET', key, 'until', text(math.ceil(now + is[3] * 1000)))
+    redis.call('HDEL', key, '')
+    redis.call('HSET', key, 'until', text('%.0f', math.ceil(now + is[3] * 1000)))
     answers[i] = 1
   else
     answers[i] = 0
@@ -117,17 +117,21 @@ for i, key in ipairs(KEYS) do
   else
     answers[i] = 1
     if is[2] ~= '0' then
-      ${evenIfFull}
-      redis.call('HSET', key, 'until', 0)
+      redis.call('HDEL', key, result == 'done' and 'error' or '')
+      local claimed = is[4] == '1'
       if result == 'abandoned' then
         local at, state, attempt = string.match(is[5] or '', '^(%S+) (%S+) (%S+)$')
-        if is[4] == '1' and at then redis.call('HSET', key, 'at', at, 'state', state, 'attempt', attempt)
-        elseif is[4] == '1' then redis.call('HDEL', key, 'at', 'state', 'attempt') end
+        if claimed and at then redis.call('HSET', key, 'until', 0, 'at', at, 'state', state, 'attempt', attempt)
+        else
+          redis.call('HSET', key, 'until', 0)
+          if claimed then redis.call('HDEL', key, 'at', 'state', 'attempt') end
+        end
       else
-        redis.call('HSET', key, 'took', text(now - is[3]))
-        if is[4] == '1' then redis.call('HSET', key, 'state', result) end
-        if result == 'done' then redis.call('HSET', key, 'ok', text(now)) redis.call('HDEL', key, 'error')
-        else redis.call('HSET', key, 'error', ARGV[first + 3]) end
+        local took = text('%.0f', now - is[3])
+        local last, value = 'error', ARGV[first + 3]
+        if result == 'done' then last, value = 'ok', text('%.0f', now) end
+        if claimed then redis.call('HSET', key, 'until', 0, 'took', took, last, value, 'state', result)
+        else redis.call('HSET', key, 'until', 0, 'took', took, last, value) end
       end
       redis.pcall('PUBLISH', key, '')
     end
@@ -146,7 +150,7 @@ return answers`);
 
 /** Answers the time, and all fields of each. */
 export const inspect: Script = script(`${now}
-local answers = { text(now) }
+local answers = { text('%.0f', now) }
 for i, key in ipairs(KEYS) do
   local is = redis.pcall('HGETALL', key)
   answers[i + 1] = is.err and {} or is
@@ -160,7 +164,7 @@ return answers`);
 export const serving: Script = script(`${now}
 local is = redis.call('HMGET', KEYS[1], 'id', 'since')
 if is[1] ~= ARGV[1] then
-  redis.call('HSET', KEYS[1], 'id', ARGV[1], 'since', text(now))
+  redis.call('HSET', KEYS[1], 'id', ARGV[1], 'since', text('%.0f', now))
   return 0
 end
 return math.max(0, math.floor((now - is[2]) / 1000))`);

@@ -54,7 +54,7 @@ describe.runIf(missing === undefined && elsewhere === undefined)('on a cluster',
   const clients: (Cluster | Cluster5)[] = [];
   beforeAll(async () => {
     cluster = await startRedisCluster();
-    const [{ port }] = cluster.nodes as [{ port: number }];
+    const { port } = cluster.nodes[0]!;
     clients.push(
       new Cluster([{ host: '127.0.0.1', port }], { keyPrefix: 'app:' }),
       new Cluster5([{ host: '127.0.0.1', port }], { enableOfflineQueue: false, lazyConnect: true }),

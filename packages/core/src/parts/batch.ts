@@ -26,10 +26,12 @@ const MOST = 1_000;
 /**
  * @param turn calls its job, with the means to ask, when the connection is free
  * @param send one statement; the answers in the order of the questions
+ * @param most in one statement
  */
 export function createBatch<Q, A, Means>(
   turn: (job: (means: Means) => Promise<void>) => Promise<void>,
   send: (means: Means, questions: readonly Q[]) => Promise<readonly (A | Failure)[]>,
+  most: number = MOST,
 ): Batch<Q, A> {
   let waiting: Asked<Q, A>[] = [];
 
@@ -41,7 +43,7 @@ export function createBatch<Q, A, Means>(
   }
 
   async function flush(means: Means): Promise<void> {
-    const asked = waiting.length > MOST ? waiting.splice(0, MOST) : waiting;
+    const asked = waiting.length > most ? waiting.splice(0, most) : waiting;
     if (asked === waiting) waiting = [];
     else schedule();
     const live = asked.some(({ signal }) => signal?.aborted === true) ? asked.filter(stillWanted) : asked;

@@ -5,6 +5,7 @@
  * @module
  */
 export { delay, unlessAborted } from '../abort.ts';
+export { createAlarm, type Alarm } from '../alarm.ts';
 export { createActive, finishLimit, type Active } from './active.ts';
 export { createBatch, Failure, oneAtATime, type Batch } from './batch.ts';
 export { createConnector, type Connector } from './connector.ts';
