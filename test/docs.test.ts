@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { postgresMissing, startPostgres, type Postgres } from '@solorun/servers/postgres';
+import { redisMissing, startRedis, type Redis } from '@solorun/servers/redis';
 import cron from 'node-cron';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -43,7 +44,9 @@ describe('the code in the docs', () => {
 describe('the programs of the docs run', () => {
   const before = process.cwd();
   const hasPostgres = postgresMissing() === undefined || process.env['CI'] === 'true';
+  const hasRedis = redisMissing() === undefined || process.env['CI'] === 'true';
   let directory: string;
+  let redis: Redis | undefined;
   /** For those that read its address from the environment. */
   let server: Postgres | undefined;
 
@@ -56,12 +59,17 @@ describe('the programs of the docs run', () => {
       vi.stubEnv('DATABASE_URL', server.url);
       await ask('CREATE TABLE invoice (customer text)');
     }
+    if (hasRedis) {
+      redis = await startRedis();
+      vi.stubEnv('REDIS_URL', redis.url);
+    }
     vi.spyOn(console, 'log').mockImplementation(() => {});
   });
   afterAll(async () => {
     vi.restoreAllMocks();
     vi.unstubAllEnvs();
     await server?.stop();
+    await redis?.stop();
     await cron.shutdown();
     process.chdir(before);
     rmSync(directory, { recursive: true });
@@ -79,11 +87,16 @@ describe('the programs of the docs run', () => {
 
   const runnable = programs.filter(({ name }) => name.endsWith('.ts') && name !== 'contract.ts');
   const onPostgres = runnable.filter(({ text }) => text.includes('DATABASE_URL')).map(({ name }) => name);
-  const others = runnable.map(({ name }) => name).filter((name) => !onPostgres.includes(name));
+  const onRedis = runnable.filter(({ text }) => text.includes('REDIS_URL')).map(({ name }) => name);
+  const others = runnable.map(({ name }) => name).filter((name) => ![...onPostgres, ...onRedis].includes(name));
   it.each(others)('%s', async (name) => {
     await expect(import(join(snippets, name))).resolves.toBeDefined();
   });
   it.runIf(hasPostgres).each(onPostgres)('%s', async (name) => {
+    await expect(import(join(snippets, name))).resolves.toBeDefined();
+  });
+
+  it.runIf(hasRedis).each(onRedis)('%s', async (name) => {
     await expect(import(join(snippets, name))).resolves.toBeDefined();
   });
 

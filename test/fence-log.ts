@@ -7,10 +7,10 @@ import { program } from './stories.ts';
 
 /** A file that workers append each of their fences to, under the lock: so in the order of holding. One per test. */
 export interface FenceLog {
-  written(): bigint[];
-  expectToGrow(): void;
+  readonly written: () => bigint[];
+  readonly expectToGrow: () => void;
   /** Processes that acquire `fences` again and again, as programs/fences.js takes it. */
-  startWorkers(count: number, store: string, ...rest: string[]): JsonProcess[];
+  readonly startWorkers: (count: number, store: string, ...rest: string[]) => JsonProcess[];
 }
 
 export function fenceLog(): FenceLog {

@@ -185,11 +185,11 @@ export async function startRedisCluster() {
  * Waits until a server has written something.
  *
  * @param {RedisServer} redis
- * @param {string} words
+ * @param {string} line
  */
-async function says(redis, words) {
-  for (const deadline = performance.now() + 30_000; !redis.log().includes(words); await sleep(5)) {
-    if (performance.now() > deadline) throw new Error(`Redis does not say ${JSON.stringify(words)}: ${redis.log()}`);
+async function says(redis, line) {
+  for (const deadline = performance.now() + 30_000; !redis.log().includes(line); await sleep(5)) {
+    if (performance.now() > deadline) throw new Error(`Redis does not say ${JSON.stringify(line)}: ${redis.log()}`);
   }
 }
 

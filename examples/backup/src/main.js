@@ -30,8 +30,10 @@ Usage: npm start -- [options]
                     file:DIR             a directory on this machine
                     postgres             a Postgres that is started for this, and gone afterwards
                     postgres+lease       the same, with rows that end by time in place of session locks
+                    redis                a Redis that is started for this, if redis-server is installed, and gone afterwards
                     postgres://…         a Postgres server of yours: postgres://user@host:5432/database
                     postgres+lease://…   the same, with rows; through any pooler
+                    redis://…            a Redis server of yours: redis://host:6379/0
   --keep          keep the working directory: journals, logs, backups
   -h, --help      this text
 
@@ -152,10 +154,10 @@ function nextBackup() {
 async function readyStore(text) {
   try {
     const store = parseStore(text);
-    const own = store.kind !== 'file' && store.url === undefined ? await startServer() : undefined;
+    const own = store.kind !== 'file' && store.url === undefined ? await startServer(store.kind) : undefined;
     const ready = {
       url: own === undefined ? text : `${store.kind}:${own.url.replace(/^\w+:/, '')}`,
-      where: own === undefined ? shown(store) : `${store.kind}, on a Postgres ${own.version} of its own`,
+      where: own === undefined ? shown(store) : `${store.kind}, on ${own.words}`,
       server: own,
     };
     const solo = createSolo({ provider: openStore(ready.url) });

@@ -5,10 +5,11 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lockfile } from '@solorun/lockfile';
 import { postgresAdvisory, postgresLease } from '@solorun/postgres';
+import { redis } from '@solorun/redis';
 
 /**
  * @typedef {{ kind: 'file', directory: string }
- *   | { kind: 'postgres' | 'postgres+lease', url: string | undefined }} Store `url` is undefined where only the kind was given.
+ *   | { kind: 'postgres' | 'postgres+lease' | 'redis', url: string | undefined }} Store `url` is undefined where only the kind was given.
  */
 
 /**
@@ -19,6 +20,7 @@ export function openStore(text) {
   const store = parseStore(text);
   if (store.kind === 'file') return lockfile({ directory: store.directory });
   if (store.url === undefined) throw new Error(`The store ${store.kind} needs an address: ${store.kind}://user@host/database.`);
+  if (store.kind === 'redis') return redis({ url: store.url });
   return (store.kind === 'postgres' ? postgresAdvisory : postgresLease)({ connectionString: store.url });
 }
 
@@ -35,14 +37,16 @@ export function parseStore(text) {
       return { kind: 'file', directory: rest.startsWith('//') ? fileURLToPath(text) : resolve(rest) };
     case 'postgres':
     case 'postgresql':
-      return { kind: 'postgres', url: addressOf(rest) };
+      return { kind: 'postgres', url: addressOf('postgres', rest) };
     case 'postgres+lease':
     case 'postgresql+lease':
-      return { kind: 'postgres+lease', url: addressOf(rest) };
+      return { kind: 'postgres+lease', url: addressOf('postgres', rest) };
+    case 'redis':
+      return { kind: 'redis', url: addressOf('redis', rest) };
     default:
       throw new Error(
         `This kind of store is not known: ${JSON.stringify(/^[a-z0-9+.-]*/i.exec(scheme)?.[0])}. What there is: ` +
-          'file:DIR, a directory on this machine (file:./locks); postgres://… and postgres+lease://…, a server.',
+          'file:DIR, a directory on this machine (file:./locks); postgres://…, postgres+lease://… and redis://…, a server.',
       );
   }
 }
@@ -59,14 +63,18 @@ export function shown(store) {
   return `${store.kind}://${username === '' ? '' : `${username}@`}${host}${pathname}`;
 }
 
-/** @param {string | undefined} rest what follows the scheme */
-function addressOf(rest) {
+/**
+ * @param {'postgres' | 'redis'} server
+ * @param {string | undefined} rest what follows the scheme
+ */
+function addressOf(server, rest) {
   if (rest === undefined) return undefined;
-  const url = `postgres:${rest}`;
+  const url = `${server}:${rest}`;
   if (!rest.startsWith('//') || !URL.canParse(url)) {
+    const [name, like] = server === 'redis' ? ['Redis', 'redis://host:6379/0'] : ['Postgres', 'postgres://user@host:5432/database'];
     throw new Error(
-      'The address of the Postgres server cannot be understood. It looks like postgres://user@host:5432/database; special ' +
-        'characters of a password are percent-encoded.',
+      `The address of the ${name} server cannot be understood. It looks like ${like}; special characters of a password are ` +
+        'percent-encoded.',
     );
   }
   return url;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { postgresMissing, startPostgres } from '@solorun/servers/postgres';
+import { redisMissing } from '@solorun/servers/redis';
 
 const program = fileURLToPath(new URL('../src/main.js', import.meta.url));
 /** Everything that it makes lies below: it is gone when nothing is left there. */
@@ -46,7 +47,8 @@ function processes(): string {
 }
 
 const noPostgres = postgresMissing() !== undefined;
-const stores = ['file', ...(noPostgres ? [] : ['postgres', 'postgres+lease'])];
+const noRedis = redisMissing() !== undefined && process.env['CI'] !== 'true';
+const stores = ['file', ...(noPostgres ? [] : ['postgres', 'postgres+lease']), ...(noRedis ? [] : ['redis'])];
 
 it.each(stores)(
   'backs up each tick once while replicas are killed and frozen, and leaves nothing behind: %s',
@@ -113,7 +115,7 @@ it('says so when there is no Postgres to start, and what to do', async () => {
   expect({ status, stdout }).toEqual({ status: 69, stdout: '' });
 });
 
-it.each(['postgres', 'postgres+lease'])('says so when the server cannot be reached: %s', async (kind) => {
+it.each(['postgres', 'postgres+lease', 'redis'])('says so when the server cannot be reached: %s', async (kind) => {
   const { status, stdout, stderr } = await main([], { SOLORUN_STORE: `${kind}://me:open-sesame@127.0.0.1:1/app` });
   expect(stderr).toMatch(/: cannot inspect "example-backup": .*ECONNREFUSED/);
   expect(stderr).not.toContain('open-sesame');
@@ -131,6 +133,7 @@ it.each([
   [['--store', 'mysql://me:open-sesame@localhost/app'], 'This kind of store is not known: "mysql". What there is: file:DIR'],
   [['--store', 'me:open-sesame@localhost'], 'This kind of store is not known: "me".'],
   [['--store', 'postgres:open-sesame'], 'The address of the Postgres server cannot be understood.'],
+  [['--store', 'redis:open-sesame'], 'The address of the Redis server cannot be understood.'],
   [['--store', 'file:'], 'needs a directory'],
   [['--replicas', '1'], '--replicas is a whole number from 2 to 7, not 1.'],
   [['--seconds', 'ten'], '--seconds is a whole number from 10 to 600, not ten.'],

@@ -104,7 +104,7 @@ export function keyPrefixOf({ client }: ConnectionOptions): string {
 
 export async function connect({ url, client }: ConnectionOptions, timeoutMs: number): Promise<Connection> {
   const options = { ...own, connectTimeout: timeoutMs };
-  const wire = (url === undefined ? duplicate(client!, options) : new Redis(url, options as object)) as Wire;
+  const wire = url === undefined ? duplicate(client!, options) : (new Redis(withoutOurs(url), options) as unknown as Wire);
   const loss = new AbortController();
   let reason: Error | undefined;
   // A client goes on after some errors, such as a database that there is not: it would lock in another one.
@@ -132,12 +132,19 @@ export async function connect({ url, client }: ConnectionOptions, timeoutMs: num
   return connectionOn(wire, loss);
 }
 
-function duplicate(client: RedisClient, options: typeof own): unknown {
-  const { duplicate: copy } = client as { duplicate(...overrides: unknown[]): unknown };
-  if ((client as { isCluster?: boolean }).isCluster !== true) return copy.call(client, options);
+/** ioredis takes options out of a URL, before those that it is given. */
+function withoutOurs(url: string): string {
+  const parsed = new URL(url);
+  for (const option of Object.keys(own)) parsed.searchParams.delete(option);
+  return parsed.href;
+}
+
+function duplicate(client: RedisClient, options: typeof own): Wire {
+  const copy = (...overrides: unknown[]): Wire => client.duplicate(...(overrides as never[])) as Wire;
+  if ((client as { isCluster?: boolean }).isCluster !== true) return copy(options);
   const { redisOptions } = (client as { options?: { redisOptions?: object } }).options ?? {};
   const { lazyConnect, enableOfflineQueue, keyPrefix } = options;
-  return copy.call(client, [], {
+  return copy([], {
     ...{ lazyConnect, enableOfflineQueue, keyPrefix, clusterRetryStrategy: null, enableAutoPipelining: false },
     redisOptions: { ...redisOptions, ...options },
   });

@@ -47,6 +47,14 @@ describe('what reaches a server', () => {
     }
   });
 
+  it('heeds what a URL says of the way, and not what it says of queues and prefixes', async () => {
+    const solo = soloOn({ url: `${url()}/3?family=4&keyPrefix=odd&enableOfflineQueue=true&autoResendUnfulfilledCommands=true` });
+    await solo.run('in the third', () => 1);
+    const client = new Redis(`${url()}/3`);
+    expect(await client.keys('*')).toEqual(['solorun:lock:in the third']);
+    client.disconnect();
+  });
+
   it('refuses a replica, and names the remedy', async () => {
     await using server = await startRedis();
     const replica = await server.replica();

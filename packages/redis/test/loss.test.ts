@@ -19,7 +19,7 @@ const NAMES = Array.from({ length: 20 }, (_, n) => `job ${n}`);
 async function open(
   { onTestFinished }: TestContext,
   settings: Readonly<Record<string, string | number>> = {},
-): Promise<{ readonly server: Redis; soloOn(url?: string): Solo }> {
+): Promise<{ readonly server: Redis; readonly soloOn: (url?: string) => Solo }> {
   const server = await startRedis({ settings });
   onTestFinished(() => server.stop());
   const soloOn = (url = server.url): Solo => {
