@@ -89,7 +89,7 @@ export function redis(options: RedisOptions): LockProvider {
         connection: options,
         servingKey: `${base}serving`,
         allowEviction,
-        timeoutMs: Math.min(CONNECT_MS, callMs),
+        timeoutMs: CONNECT_MS,
       }),
     (link) => link.end(),
   );
@@ -150,7 +150,7 @@ export function redis(options: RedisOptions): LockProvider {
   );
 
   const wakening = createWakening(
-    () => connect(options, Math.min(CONNECT_MS, callMs)),
+    () => connect(options, CONNECT_MS),
     () => callMs,
     (channel) => watch.notified(channel),
     () => watch.wakeAll(),

@@ -13,7 +13,7 @@ const missing = elsewhere === undefined ? missingHere() : undefined;
 
 function contract(kinds: Readonly<Record<string, () => LockProvider>>): void {
   describe.concurrent.each(Object.keys(kinds))('%s', (kind) => {
-    for (const { name, guarantee, run } of providerContract({ open: kinds[kind]!, leaseMs: 600 })) {
+    for (const { name, guarantee, run } of providerContract({ open: kinds[kind]!, leaseMs: 1_000 })) {
       it(`${guarantee}: ${name}`, async ({ expect }) => {
         await expect(run()).resolves.toBeUndefined();
       });
