@@ -1,0 +1,58 @@
+import type { Job } from 'bullmq';
+import { JobStoppedError, type StopCause } from './errors.ts';
+
+/** A job as a worker was handed it, for as long as its processor runs here. */
+export interface HandOut<J = Pick<Job, 'id'>> {
+  readonly job: J;
+  /** The hand-out's, and so that of BullMQ's lock on the job. */
+  readonly token: string | undefined;
+  /** Aborts when BullMQ, or who watches the worker, wants the job to stop. The reason is a `JobStoppedError`. */
+  readonly signal: AbortSignal;
+  stop(cause: StopCause): void;
+  stoppedFor(): StopCause | undefined;
+  end(): void;
+}
+
+const handOuts = new Set<HandOut>();
+
+/** Those of these jobs whose processors run in this process. */
+export function running(which: (job: HandOut['job']) => boolean): HandOut[] {
+  const found: HandOut[] = [];
+  for (const each of handOuts) if (which(each.job)) found.push(each);
+  return found;
+}
+
+export function handOut<J extends Pick<Job, 'id'>>(job: J, token: string | undefined, bullmq: AbortSignal | undefined): HandOut<J> {
+  const controller = new AbortController();
+  let stopped: JobStoppedError | undefined;
+  const stop = (error: JobStoppedError): void => {
+    stopped ??= error;
+    controller.abort(stopped);
+  };
+  const onAbort = (): void => stop(errorFor(job.id, bullmq?.reason));
+  const entry: HandOut<J> = {
+    job,
+    token,
+    signal: controller.signal,
+    stop: (cause) => stop(new JobStoppedError(job.id, cause)),
+    stoppedFor: () => stopped?.reason,
+    end() {
+      handOuts.delete(entry);
+      bullmq?.removeEventListener('abort', onAbort);
+    },
+  };
+  handOuts.add(entry);
+  if (bullmq?.aborted === true) onAbort();
+  else bullmq?.addEventListener('abort', onAbort, { once: true });
+  return entry;
+}
+
+/** What `worker.cancelJob()` is told: a string, because it crosses to the process of a sandboxed processor as JSON. */
+export const stopWord = (cause: StopCause): string => `solorun: ${cause}`;
+
+/** BullMQ passes on whatever it was told: usually a string, often nothing. */
+function errorFor(id: string | undefined, reason: unknown): JobStoppedError {
+  const cause = (['lock lost', 'closing'] as const).find((each) => reason === stopWord(each));
+  if (cause !== undefined) return new JobStoppedError(id, cause);
+  return new JobStoppedError(id, 'cancelled', typeof reason === 'string' ? reason : undefined);
+}

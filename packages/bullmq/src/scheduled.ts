@@ -1,0 +1,28 @@
+/** Is the tick of a job scheduler due only in more than this, somebody promoted it. */
+const PROMOTED_MS = 5_000;
+
+interface Ticking {
+  readonly id?: string | undefined;
+  /** The scheduler's id. */
+  readonly repeatJobKey?: string | undefined;
+}
+
+export function isScheduled(job: Ticking): boolean {
+  return job.repeatJobKey !== undefined && job.repeatJobKey !== '';
+}
+
+/**
+ * The instant for which a job scheduler made this job; undefined for other jobs, and for one that was promoted before its time: it
+ * stands in for no tick.
+ *
+ * BullMQ 6.7 keeps it in the job's id, `repeat:<scheduler>:<ms>`, on both of its backends; `opts.prevMillis` is there only for
+ * schedulers with a pattern.
+ */
+export function scheduledInstant(job: Ticking, now: number = Date.now()): Date | undefined {
+  const prefix = `repeat:${job.repeatJobKey}:`;
+  if (!isScheduled(job) || job.id?.startsWith(prefix) !== true) return undefined;
+  const ms = job.id.slice(prefix.length);
+  if (!/^\d{1,15}$/.test(ms)) return undefined;
+  const at = Number(ms);
+  return at > now + PROMOTED_MS ? undefined : new Date(at);
+}
