@@ -1,0 +1,81 @@
+import { fileURLToPath } from 'node:url';
+import { attachWorker } from '@solorun/bullmq';
+import { createSolo, type Solo } from '@solorun/core';
+import { lockfile } from '@solorun/lockfile';
+import type { Job, Queue, Worker } from 'bullmq';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { lockDirectory, onEachBackend } from './bullmq.ts';
+import { until } from './postgres.ts';
+
+const file = fileURLToPath(new URL('programs/bullmq-sandbox.js', import.meta.url));
+
+onEachBackend('a sandboxed processor', (stage) => {
+  const directory = lockDirectory();
+  let solo: Solo;
+  let queue: Queue;
+  beforeEach(() => {
+    solo = createSolo({ provider: lockfile({ directory: fileURLToPath(directory()) }), label: 'tester' });
+    queue = stage.queue();
+  });
+  afterEach(() => solo.close());
+
+  async function reaches({ id }: Job, state: string): Promise<Job> {
+    await until(`job ${id} is ${state}`, async () => (await queue.getJobState(id!)) === state);
+    return (await queue.getJob(id!))!;
+  }
+
+  describe.each([{ useWorkerThreads: false }, { useWorkerThreads: true }])('with %o', ({ useWorkerThreads }) => {
+    const env = (): NodeJS.ProcessEnv => ({ ...process.env, LOCKS: fileURLToPath(directory()) });
+    const start = (): Worker =>
+      stage.worker(queue, file, {
+        useWorkerThreads,
+        lockDuration: 1_000,
+        ...(useWorkerThreads ? { workerThreadsOptions: { env: env() } } : { workerForkOptions: { env: env() } }),
+      });
+
+    it('runs, puts off and says who held the lock, as one in this process does', async () => {
+      start();
+      const lock = `busy-${useWorkerThreads}`;
+      const held = await solo.acquire(lock, { waitMs: 0 });
+      const job = await queue.add('run', { lock });
+      const put = await reaches(job, 'delayed');
+      expect(put).toMatchObject({ attemptsMade: 0, attemptsStarted: 1 });
+      expect(put.delay).toBeGreaterThan(1_000_000);
+      const { logs } = await queue.getJobLogs(job.id!);
+      expect(logs).toEqual([expect.stringMatching(`^"${lock}" is held by tester@.+: try 1, `)]);
+      await held.release();
+      await put.promote();
+      const done = await reaches(job, 'completed');
+      expect(done).toMatchObject({ attemptsMade: 1, returnvalue: { fence: '2' } });
+      expect((done.returnvalue as { pid: number }).pid === process.pid).toBe(useWorkerThreads);
+    });
+
+    it('fails a job whose lease was lost, and says so', async () => {
+      start();
+      const job = await queue.add('lose', { lock: `lost-${useWorkerThreads}` });
+      expect((await reaches(job, 'failed')).failedReason).toMatch(/^Lost "lost-.+ \(fence 1\)/);
+    });
+
+    it('gives its job back when its worker closes', async () => {
+      const worker = start();
+      attachWorker(worker, { graceMs: 0 });
+      const job = await queue.add('stop', { lock: `closed-${useWorkerThreads}` });
+      await new Promise((resolve) => worker.once('progress', resolve));
+      await worker.close();
+      const waiting = await reaches(job, 'waiting');
+      expect([waiting.attemptsMade, waiting.failedReason]).toEqual([0, undefined]);
+      expect((await solo.inspect(`closed-${useWorkerThreads}`))?.held).toBe(false);
+    });
+
+    it('is told that the lock of its job is lost', async () => {
+      const worker = start();
+      attachWorker(worker);
+      const job = await queue.add('stop', { lock: `stolen-${useWorkerThreads}` });
+      await new Promise((resolve) => worker.once('progress', resolve));
+      const errors: string[] = [];
+      worker.on('failed', (_job, error) => errors.push(error.message));
+      worker.emit('lockRenewalFailed', [job.id!]);
+      expect((await reaches(job, 'failed')).failedReason).toContain(`no longer holds BullMQ's lock`);
+    });
+  });
+});

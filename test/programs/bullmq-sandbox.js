@@ -1,0 +1,27 @@
+// @ts-check
+// The file of a sandboxed processor.
+import { lockfile } from '@solorun/lockfile';
+import { singletonProcessor } from '@solorun/bullmq';
+import { createSolo } from '@solorun/core';
+
+/** @import { Job } from 'bullmq' */
+
+const provider = lockfile({ directory: process.env['LOCKS'] ?? '' });
+const solo = createSolo({ provider, leaseMs: 1_000, label: 'sandboxed' });
+
+// The linter's house rule is against default exports, and BullMQ loads nothing else.
+// oxlint-disable-next-line import/no-default-export
+export default singletonProcessor(
+  solo,
+  { name: (/** @type {Job<{ lock: string }>} */ job) => job.data.lock, backoff: { minMs: 3_600_000, maxMs: 3_600_000 } },
+  async (job, _token, signal, run) => {
+    const aborted = () => new Promise((resolve) => signal.addEventListener('abort', resolve));
+    if (job.name === 'lose') await provider.release(run.grant, { result: 'done' }, new AbortController().signal);
+    if (job.name !== 'run') {
+      await job.updateProgress(50);
+      await aborted();
+    }
+    if (job.name === 'stop') throw signal.reason;
+    return { pid: process.pid, fence: String(run.fence) };
+  },
+);
