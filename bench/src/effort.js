@@ -13,6 +13,9 @@
  * @property {number} waiters On one name, in one process.
  * @property {number} windowMs How long statements are counted, in ms.
  * @property {number} leases Renewed together.
+ * @property {number} jobRounds Of rows on workers of a queue.
+ * @property {number} jobs In one such round.
+ * @property {number} ticks Of a schedule, per contender.
  * @property {number} memoryCycles Timed as one: a cycle in memory is too short for a clock.
  */
 
@@ -27,6 +30,9 @@ export const full = {
   waiters: 200,
   windowMs: 15_000,
   leases: 1_000,
+  jobRounds: 10,
+  jobs: 1_000,
+  ticks: 15,
   memoryCycles: 500,
 };
 
@@ -41,5 +47,8 @@ export const short = {
   waiters: 20,
   windowMs: 500,
   leases: 50,
+  jobRounds: 2,
+  jobs: 20,
+  ticks: 1,
   memoryCycles: 20,
 };

@@ -40,6 +40,13 @@ export const goals = [
   atMost('waiters-redis', '200 waiters, Redis: ≤ 1 command per second', 1, (group) => lineOf(group, 'redis').value),
   atMost('waiters-redis', '200 waiters, Redis: ≤ 2 connections', 2, further('redis', 'sessions')),
   atMost('renew-redis', '1,000 locks on Redis are renewed by 1 script', 1, further('ours', 'statements')),
+  atLeast('bullmq', 'wrapped jobs per second ≥ 0.9 × a hand-written wrapper', 0.9, ratio('ours', 'raw')),
+  atLeast('bullmq-5ms', 'wrapped jobs of 5 ms per second ≥ 0.8 × BullMQ alone', 0.8, ratio('ours', 'bare')),
+  atLeast('bullmq-skip', 'skipped jobs per second ≥ 0.7 × BullMQ alone', 0.7, ratio('ours', 'bare')),
+  atMost('node-cron', 'what `schedule` adds ≤ 1.5 × what a committed claim by hand adds', 1.5, (group) => {
+    const [ours, raw, bare] = ['ours', 'raw', 'bare'].map((id) => lineOf(group, id).value);
+    return ((ours ?? Number.NaN) - (bare ?? Number.NaN)) / ((raw ?? Number.NaN) - (bare ?? Number.NaN));
+  }),
 ];
 
 /** @param {Goal} goal @param {Group} group */

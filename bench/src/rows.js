@@ -1,11 +1,13 @@
 // @ts-check
 
 import { advisory, advisoryAtOnce } from './rows/advisory.js';
+import { bullmq, bullmqFiveMs, bullmqSkip } from './rows/bullmq.js';
 import { failover } from './rows/failover.js';
 import { handOffAdvisory, handOffLease, handOffLockfile, handOffRedis } from './rows/handoff.js';
 import { lease, leaseAtOnce } from './rows/lease.js';
 import { lockfile } from './rows/lockfile.js';
 import { memory } from './rows/memory.js';
+import { nodeCron } from './rows/node-cron.js';
 import { redis, redisAtOnce } from './rows/redis.js';
 import { renewAdvisory, renewLease, renewRedis } from './rows/renewal.js';
 import { waiters, waitersRedis } from './rows/waiters.js';
@@ -40,4 +42,8 @@ export const rows = [
   renewAdvisory,
   renewLease,
   renewRedis,
+  bullmq,
+  bullmqFiveMs,
+  bullmqSkip,
+  nodeCron,
 ];
