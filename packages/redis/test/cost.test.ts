@@ -77,6 +77,19 @@ it('200 waiters on one name cost a command a second at most, and two connections
   expect(got).toBe(200);
 });
 
+it('hands a lock on with two scripts, the release and the next try: who waits is told and need not look', async () => {
+  const [holder, waiter] = [soloOn(), soloOn()];
+  const lease = await holder.acquire('handed on', { waitMs: 0 });
+  const waiting = waiter.acquire('handed on', { waitMs: 60_000 });
+  await until('it listens', async () => String(await stage.ask('PUBSUB', 'CHANNELS')).includes('handed on'));
+  // The look that follows is over.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  const before = await calls('evalsha');
+  await lease.release();
+  await (await waiting).release();
+  expect((await calls('evalsha')) - before).toBe(3);
+});
+
 it('renews 1,000 leases with one script', { timeout: 40_000 }, async () => {
   const solo = soloOn(stage.server.url, 3_000);
   const leases = await Promise.all(Array.from({ length: 1_000 }, (_, n) => solo.acquire(`renewed ${n}`, { waitMs: 0 })));
