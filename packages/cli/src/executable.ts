@@ -1,0 +1,37 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { Ending } from './exit.ts';
+import { plain } from './show.ts';
+
+/**
+ * Looks for the command as execvp(3) will, before any lock is asked for: a machine on which it is not installed must not claim the
+ * occurrence, which would then run nowhere.
+ *
+ * @throws Ending
+ */
+export function checkExecutable(command: string, env: NodeJS.ProcessEnv): void {
+  // There, names get suffixes.
+  if (process.platform === 'win32') return;
+  const places = command.includes('/') ? [command] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter).map((d) => join(d, command));
+  let refused: string | undefined;
+  for (const place of command === '' ? [] : places) {
+    const answer = look(place);
+    if (answer === 'executable') return;
+    if (answer !== 'missing') refused ??= answer;
+  }
+  if (refused !== undefined) throw new Ending('notExecutable', `${plain(command)}: ${refused}`);
+  throw new Ending('notFound', `${plain(command) || "''"}: command not found`);
+}
+
+function look(path: string): 'executable' | 'missing' | 'is a directory' | 'permission denied' {
+  try {
+    if (statSync(path).isDirectory()) return 'is a directory';
+    accessSync(path, constants.X_OK);
+    return 'executable';
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
+    // Not there, or no path at all (ENOTDIR, ENAMETOOLONG, ELOOP).
+    return 'missing';
+  }
+}

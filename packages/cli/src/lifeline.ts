@@ -1,0 +1,65 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Tree } from './tree.ts';
+
+/** Our end of the pipe to the warden. */
+export interface Lifeline {
+  /** Whom to end when this process cannot. */
+  watches(tree: Tree): void;
+  /** How long the lock is sure to be ours, in ms. Heard of less often than that, the warden ends the command. */
+  trusted(remainingMs: number): void;
+  /** The command has ended. */
+  done(): void;
+}
+
+export interface LifelineOptions {
+  readonly nonce: string;
+  readonly graceMs: number;
+  readonly onLost: 'kill' | 'warn';
+  readonly onBroken: () => void;
+}
+
+/** Starts the warden, and does not wait for it: what is written before it listens it finds in the pipe. */
+export function startLifeline({ nonce, graceMs, onLost, onBroken }: LifelineOptions): Lifeline {
+  const program = fileURLToPath(new URL('warden.js', import.meta.url));
+  const warden = spawn(process.execPath, [program, nonce, String(graceMs), onLost], {
+    // Out of reach of what the terminal or a supervisor sends to our group.
+    detached: process.platform !== 'win32',
+    stdio: ['pipe', 'ignore', 'ignore'],
+    cwd: '/',
+    env: environment(),
+    windowsHide: true,
+  });
+  const pipe = warden.stdin;
+  let over = false;
+  const broken = (): void => {
+    if (!over) onBroken();
+    over = true;
+  };
+  warden.on('error', broken);
+  warden.on('exit', broken);
+  pipe.on('error', broken);
+  warden.unref();
+  // A pipe of Node's is a socket.
+  (pipe as unknown as { unref(): void }).unref();
+
+  const write = (line: string): void => void (over || pipe.write(`${line}\n`));
+  return {
+    watches: ({ pid, ownGroup }) => write(`child ${pid} ${ownGroup ? 'group' : 'alone'}`),
+    trusted(remainingMs) {
+      const now = Number(process.hrtime.bigint() / 1_000n) / 1_000;
+      write(`until ${now + remainingMs}`);
+    },
+    done() {
+      write('done');
+      over = true;
+      pipe.end();
+    },
+  };
+}
+
+/** What Node.js may need to start. No NODE_OPTIONS, no passwords, and no nonce, by which a solorun around this one would end it. */
+function environment(): NodeJS.ProcessEnv {
+  const needed = ['PATH', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'SystemRoot'];
+  return Object.fromEntries(needed.map((name) => [name, process.env[name]]));
+}

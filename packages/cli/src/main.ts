@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { CommanderError } from 'commander';
+import { Ending } from './exit.ts';
+import { createVoice, print, type Voice } from './output.ts';
+import { createProgram, type Asked } from './program.ts';
+import { named } from './show.ts';
+import { tell } from './trouble.ts';
+
+/** What `solorun` does with these words. Resolves to the exit status. */
+export async function solorun(words: readonly string[]): Promise<number> {
+  // The command line is there for all users of the machine to read, and it may hold a password.
+  process.title = 'solorun';
+  const dashes = words.indexOf('--');
+  const own = dashes === -1 ? words : words.slice(0, dashes);
+  const rest = dashes === -1 ? undefined : words.slice(dashes + 1);
+  let voice = createVoice('solorun', 'normal');
+  try {
+    const asked = parse(own, rest);
+    if (asked === undefined) return 0;
+    const { quiet, verbose } = asked.options;
+    const loudness = quiet === true ? 'quiet' : verbose === true ? 'verbose' : 'normal';
+    voice = createVoice('solorun', loudness);
+    process.title = `solorun ${asked.verb}${asked.name === undefined ? '' : ` ${named(asked.name)}`}`;
+    return await perform(asked, rest, loudness, voice);
+  } catch (error) {
+    const { status, message } = tell(error);
+    voice.error(message);
+    return status;
+  }
+}
+
+/** Undefined: what was asked for has been printed. @throws Ending */
+function parse(own: readonly string[], rest: readonly string[] | undefined): Asked | undefined {
+  let asked: Asked | undefined;
+  const program = createProgram(version(), (what) => (asked = what));
+  let mistakes = '';
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({
+      writeOut: print,
+      writeErr: (text) => (mistakes += text),
+      getOutHelpWidth: () => 100,
+    });
+  }
+  const isRun = own.includes('run');
+  // What follows the dashes is the command's, and a name that looks like an option for all others.
+  const words = isRun || rest === undefined ? own : [...own, '--', ...rest];
+  try {
+    program.parse(words, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return undefined;
+    throw usage(mistakes, own[0]);
+  }
+  return asked;
+}
+
+function usage(mistakes: string, verb: string | undefined): Ending {
+  const known = ['run', 'status', 'list', 'inspect', 'release', 'doctor', 'explain'];
+  const of = verb !== undefined && known.includes(verb) ? ` ${verb}` : '';
+  const [first = ''] = mistakes.replace(/^error: /, '').split('\nUsage:');
+  const what = mistakes.startsWith('error:') ? first.trim() : 'say what to do';
+  return new Ending('usage', `${what}\nTry: solorun${of} --help`);
+}
+
+async function perform(
+  asked: Asked,
+  rest: readonly string[] | undefined,
+  loudness: 'quiet' | 'normal' | 'verbose',
+  voice: Voice,
+): Promise<number> {
+  switch (asked.verb) {
+    case 'run': {
+      const { settleRun } = await import('./run-options.ts');
+      const { run } = await import('./run.ts');
+      return run(await settleRun(asked, rest, loudness), voice);
+    }
+    case 'status':
+    case 'list':
+    case 'inspect':
+    case 'release': {
+      const records = await import('./records.ts');
+      return records[asked.verb](asked, voice);
+    }
+    case 'doctor': {
+      const { doctor } = await import('./doctor.ts');
+      return doctor(asked, voice);
+    }
+    case 'explain': {
+      const { explain } = await import('./explain.ts');
+      return explain(asked, voice);
+    }
+  }
+}
+
+function version(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  return manifest.version;
+}

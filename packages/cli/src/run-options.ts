@@ -1,0 +1,81 @@
+import type { BusyPolicy } from '@solorun/core';
+import { parseDuration } from './duration.ts';
+import { Ending, exits } from './exit.ts';
+import type { Loudness } from './output.ts';
+import type { Asked } from './program.ts';
+import type { Leftovers, RunSettings } from './run.ts';
+import { cronSlot, intervalSlot, type Slot } from './schedule.ts';
+import { parseStore } from './store.ts';
+
+type Words = Readonly<Record<string, string | undefined>>;
+
+/** What `solorun run` was asked for, checked before anything is opened. @throws Ending */
+export async function settleRun(asked: Asked, command: readonly string[] | undefined, loudness: Loudness): Promise<RunSettings> {
+  const { name } = asked;
+  const words = asked.options as Words;
+  if (name === undefined) throw wrong('run needs the name of a lock');
+  if (command === undefined)
+    throw wrong(`the command comes after two dashes: solorun run ${/^[\w.-]+$/.test(name) ? name : 'NAME'} -- command`);
+  if (command.length === 0) throw wrong('there is no command after the two dashes');
+  const time = (option: string, value: string | undefined): number | undefined =>
+    value === undefined ? undefined : parseDuration(value, option);
+
+  const slot = await slotOf(words);
+  const attempts = count('--attempts', words['attempts'], 1);
+  if (attempts !== undefined && slot === undefined) throw wrong('--attempts needs --once-per or --interval: attempts at what?');
+  const busyExitCode = count('--busy-exit-code', words['busyExitCode'], 0) ?? exits.busy.status;
+  if (busyExitCode > 255) throw wrong('--busy-exit-code is at most 255');
+  return {
+    name,
+    command,
+    store: parseStore(words['store'], process.env),
+    namespace: words['namespace'],
+    label: words['label'],
+    policy: policyOf(words, slot),
+    leaseMs: parseDuration(words['lease']!, '--lease'),
+    maxRunMs: time('--max-run', words['maxRun']),
+    graceMs: parseDuration(words['grace']!, '--grace'),
+    slot,
+    attempts,
+    onLost: words['onLost'] as 'kill' | 'warn',
+    leftovers: words['leftovers'] as Leftovers,
+    busyExitCode,
+    loudness,
+  };
+}
+
+async function slotOf(words: Words): Promise<Slot | undefined> {
+  const { oncePer, interval, timezone } = words as { oncePer?: string; interval?: string; timezone?: string };
+  if (oncePer !== undefined && interval !== undefined)
+    throw wrong('--once-per and --interval are two ways to say one thing: give one');
+  if (timezone !== undefined && oncePer === undefined) throw wrong('--timezone is for --once-per');
+  const now = new Date();
+  if (oncePer !== undefined) return cronSlot(oncePer, timezone, now);
+  return interval === undefined ? undefined : intervalSlot(parseDuration(interval, '--interval'), now);
+}
+
+/** `--wait` and `--retries` say enough by themselves. */
+function policyOf(words: Words, slot: Slot | undefined): BusyPolicy {
+  const { wait, retries } = words as { wait?: string; retries?: string };
+  const onBusy = words['onBusy'] ?? (wait !== undefined ? 'wait' : retries !== undefined ? 'retry' : 'skip');
+  if (wait !== undefined && onBusy !== 'wait') throw wrong(`--wait goes with --on-busy wait, not with ${onBusy}`);
+  if (retries !== undefined && onBusy !== 'retry') throw wrong(`--retries goes with --on-busy retry, not with ${onBusy}`);
+  if (onBusy === 'wait') return { onBusy, waitMs: wait === undefined ? Number.POSITIVE_INFINITY : parseDuration(wait, '--wait') };
+  if (onBusy === 'retry') return { onBusy, retry: { retries: count('--retries', retries, 0) ?? 5, minMs: 250 } };
+  if (onBusy === 'standby' && slot === undefined) {
+    throw wrong('--on-busy standby needs --once-per or --interval: an instant to stand by for. To queue for a lock use --wait');
+  }
+  return { onBusy: onBusy === 'fail' ? 'throw' : (onBusy as 'skip' | 'standby') };
+}
+
+function count(option: string, text: string | undefined, least: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!/^\d{1,9}$/.test(text) || value < least)
+    throw wrong(`${option} is a whole number from ${least}, not ${JSON.stringify(text)}`);
+  return value;
+}
+
+function wrong(message: string): Ending {
+  return new Ending('usage', `${message}.`);
+}

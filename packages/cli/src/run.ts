@@ -1,0 +1,262 @@
+import { randomUUID } from 'node:crypto';
+import {
+  createSolo,
+  LeaseLostError,
+  LockBusyError,
+  LockTimeoutError,
+  type BusyPolicy,
+  type RunContext,
+  type Skipped,
+  type Solo,
+} from '@solorun/core';
+import { startCommand, type Command } from './command.ts';
+import { duration } from './duration.ts';
+import { checkExecutable } from './executable.ts';
+import { exits } from './exit.ts';
+import { startLifeline } from './lifeline.ts';
+import type { Loudness, Voice } from './output.ts';
+import type { Slot } from './schedule.ts';
+import { holderOf, named, plain } from './show.ts';
+import { takeSignals, type Signals } from './signals.ts';
+import type { Store } from './store.ts';
+import { showWaiting } from './waiting.ts';
+
+/** What happens to processes that the command leaves behind when it ends. */
+export type Leftovers = 'end' | 'wait' | 'leave';
+
+export interface RunSettings {
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly store: Store;
+  readonly namespace: string | undefined;
+  readonly label: string | undefined;
+  readonly policy: BusyPolicy;
+  readonly leaseMs: number;
+  readonly maxRunMs: number | undefined;
+  readonly graceMs: number;
+  readonly slot: Slot | undefined;
+  readonly attempts: number | undefined;
+  readonly onLost: 'kill' | 'warn';
+  readonly leftovers: Leftovers;
+  readonly busyExitCode: number;
+  readonly loudness: Loudness;
+}
+
+/** The command ended by itself, and not well: what the record says of it. */
+class CommandFailed extends Error {}
+
+/** Runs the command while its lock is held. Resolves to the exit status. @throws what `tell` knows */
+export async function run(settings: RunSettings, voice: Voice): Promise<number> {
+  const { name, store, slot, policy } = settings;
+  checkExecutable(settings.command[0] ?? '', process.env);
+  const signals = takeSignals();
+  const provider = await store.open({ onWarning: voice.note });
+  const solo = createSolo({
+    provider,
+    leaseMs: settings.leaseMs,
+    marginMs: marginOf(settings),
+    ...(settings.namespace === undefined ? {} : { namespace: settings.namespace }),
+    ...(settings.label === undefined ? {} : { label: settings.label }),
+  });
+  voice.detail(`store ${store.shown}${slot === undefined ? '' : `, occurrence ${slot.at.toISOString()}`}`);
+  const stopWaiting = showWaiting(solo, name, settings.loudness, voice);
+  tellEvents(solo, voice);
+  let lost: LeaseLostError | undefined;
+  solo.on('lost', ({ error }) => (lost = error));
+
+  let status: number | undefined;
+  try {
+    const result = await solo.run(
+      name,
+      async (context) => {
+        stopWaiting();
+        status = await underLock(context, settings, signals, voice);
+        if (status !== 0) throw new CommandFailed(`exit status ${status}`);
+      },
+      {
+        ...policy,
+        ...(slot === undefined ? {} : { occurrence: slot.at, scheduleHash: slot.scheduleHash, attempts: settings.attempts }),
+        signal: signals.interrupted,
+      },
+    );
+    stopWaiting();
+    if (result.status === 'skipped') {
+      voice.note(skipWords(name, result, slot));
+      return settings.busyExitCode;
+    }
+    if (!result.released) voice.error(`the store could not be told that ${named(name)} is over; it comes free when its lease ends`);
+    return 0;
+  } catch (error) {
+    stopWaiting();
+    if (lost !== undefined && status !== undefined) {
+      // Told when it happened.
+      return settings.onLost === 'warn' && status !== 0 ? status : exits.lost.status;
+    }
+    if (error instanceof CommandFailed) return status!;
+    if (error instanceof LockBusyError || error instanceof LockTimeoutError) {
+      voice.error(busyWords(name, error));
+      return settings.busyExitCode;
+    }
+    throw error;
+  } finally {
+    await closeQuietly(solo, voice);
+  }
+}
+
+/**
+ * How much earlier than the store we stop trusting the lease: the grace is in it, so that a command which is asked to end because the
+ * store cannot be reached, or because we were stopped, is gone before somebody else can start. (A twentieth is for clocks.)
+ */
+function marginOf({ leaseMs, graceMs }: Pick<RunSettings, 'leaseMs' | 'graceMs'>): number {
+  return Math.min(leaseMs * 0.45, graceMs + Math.max(leaseMs / 20, Math.min(50, leaseMs / 5)));
+}
+
+/** From the start of the command to its end, and that of all it started. Resolves to its exit status. */
+async function underLock(context: RunContext, settings: RunSettings, signals: Signals, voice: Voice): Promise<number> {
+  const { graceMs, onLost, leaseMs } = settings;
+  const nonce = randomUUID();
+  const lifeline = startLifeline({
+    nonce,
+    graceMs,
+    onLost,
+    onBroken: () => voice.error('the warden ended: should solorun be killed now, the command would run on without the lock'),
+  });
+  // Before there is a command: we may be stopped in the very moment in which it starts.
+  lifeline.trusted(context.remainingMs());
+  let command: Command;
+  try {
+    command = startCommand({ command: settings.command, env: environment(context, settings.name), nonce });
+    lifeline.watches(command.tree);
+    signals.handTo(command);
+  } catch (error) {
+    lifeline.done();
+    throw error;
+  }
+  const beat = setInterval(() => lifeline.trusted(context.remainingMs()), Math.min(1_000, leaseMs / 10));
+  const ending = endInTime(command, context.signal, settings, voice);
+  try {
+    const status = await command.ended;
+    await ending.stopped();
+    await endLeftovers(command, settings, voice);
+    return ending.overtime() ? exits.overtime.status : status;
+  } finally {
+    clearInterval(beat);
+    ending.cancel();
+    lifeline.done();
+  }
+}
+
+function environment({ fence, occurrence, attempt }: RunContext, name: string): NodeJS.ProcessEnv {
+  const { SOLORUN_OCCURRENCE: _, ...inherited } = process.env;
+  return {
+    ...inherited,
+    SOLORUN_NAME: name,
+    SOLORUN_FENCE: String(fence),
+    SOLORUN_ATTEMPT: String(attempt),
+    ...(occurrence === undefined ? {} : { SOLORUN_OCCURRENCE: occurrence.at.toISOString() }),
+  };
+}
+
+interface EndInTime {
+  /** Resolves when nothing is left of a command that is being stopped. */
+  stopped(): Promise<void>;
+  overtime(): boolean;
+  cancel(): void;
+}
+
+/** Stops the command when its lock is lost, or when it has run for too long. */
+function endInTime(
+  command: Command,
+  signal: AbortSignal,
+  { name, graceMs, onLost, maxRunMs }: RunSettings,
+  voice: Voice,
+): EndInTime {
+  let stopped: Promise<void> | undefined;
+  let overtime = false;
+  const lost = (): void => {
+    const { reason } = signal as { reason: unknown };
+    // A signal that was sent to us is the command's, and not for us to act on.
+    if (!(reason instanceof LeaseLostError)) return;
+    const next = onLost === 'warn' ? 'The command runs on without the lock (--on-lost warn).' : 'Ending the command.';
+    voice.error(`${plain(reason.message)} ${next}`);
+    if (onLost === 'kill') stopped ??= command.stop(graceMs);
+  };
+  signal.addEventListener('abort', lost, { once: true });
+  if (signal.aborted) lost();
+  const timer =
+    maxRunMs === undefined
+      ? undefined
+      : setTimeout(() => {
+          overtime = stopped === undefined;
+          voice.error(`${named(name)} has run for ${duration(maxRunMs)} (--max-run). Ending the command.`);
+          stopped ??= command.stop(graceMs);
+        }, maxRunMs);
+  return {
+    stopped: async () => stopped,
+    overtime: () => overtime,
+    cancel() {
+      signal.removeEventListener('abort', lost);
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** A command that turns itself into a daemon must not run on when the lock is given back. */
+async function endLeftovers(command: Command, { leftovers, graceMs, name }: RunSettings, voice: Voice): Promise<void> {
+  if (leftovers === 'leave') return;
+  const left = command.left();
+  if (left === 0) return;
+  const processes = left === 1 ? 'a process' : `${left} processes`;
+  if (leftovers === 'wait') {
+    voice.note(`the command ended and left ${processes} behind; ${named(name)} is held until all have ended`);
+    await command.gone();
+    return;
+  }
+  voice.note(`the command ended and left ${processes} behind; ending them (--leftovers wait or leave would not)`);
+  await command.stop(graceMs);
+}
+
+function tellEvents(solo: Solo, voice: Voice): void {
+  solo.on('acquired', ({ fence, occurrence }) =>
+    voice.detail(`acquired, fence ${fence}${occurrence?.recovering === true ? `, attempt ${occurrence.attempt}` : ''}`),
+  );
+  solo.on('released', ({ outcome, heldMs }) => voice.detail(`released after ${duration(heldMs)}, ${outcome}`));
+  solo.on('drift', ({ earlyMs }) => voice.note(`this machine's clock is ${duration(earlyMs)} ahead of the store's; waiting`));
+  solo.on('missed', ({ occurrence }) =>
+    voice.note(`the occurrence of ${occurrence.at.toISOString()} was started and never completed (${occurrence.state})`),
+  );
+  solo.on('unconfirmed', ({ operation, error }) =>
+    voice.detail(`${operation}: no answer (${error instanceof Error ? error.message : String(error)})`),
+  );
+}
+
+function skipWords(name: string, { reason, holder }: Skipped, slot: Slot | undefined): string {
+  const occurrence = slot === undefined ? 'this occurrence' : `the occurrence of ${slot.at.toISOString()}`;
+  switch (reason) {
+    case 'held':
+      return `skipped: ${named(name)} is held by ${holderOf(holder)}`;
+    case 'done':
+      return `skipped: ${occurrence} of ${named(name)} has run`;
+    case 'superseded':
+      return `skipped: a later occurrence of ${named(name)} than ${occurrence} has been claimed`;
+    case 'exhausted':
+      return `skipped: ${occurrence} of ${named(name)} failed or crashed, and has no attempts left (--attempts)`;
+    case 'early':
+    case 'closed':
+      return `skipped: ${occurrence} of ${named(name)} (${reason})`;
+  }
+}
+
+function busyWords(name: string, error: LockBusyError | LockTimeoutError): string {
+  const waited = error instanceof LockTimeoutError ? `; gave up after ${duration(error.waitedMs)}` : '';
+  return `${named(name)} is held by ${holderOf(error.holder)}${waited}`;
+}
+
+/** The run has been told already; a store that will not say goodbye changes nothing of it. */
+async function closeQuietly(solo: Solo, voice: Voice): Promise<void> {
+  try {
+    await solo.close({ graceMs: 0 });
+  } catch (error) {
+    voice.detail(`closing the store: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

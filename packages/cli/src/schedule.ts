@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+import { intervalOccurrence } from '@solorun/core';
+import { Ending } from './exit.ts';
+import { plain } from './show.ts';
+
+/** Which scheduled instant a run is for. */
+export interface Slot {
+  readonly at: Date;
+  /** Tells schedules apart in the record. */
+  readonly scheduleHash: string;
+}
+
+/**
+ * The latest instant of a cron expression that has come, so that everybody who is started for it, however late, names the same one.
+ *
+ * @throws Ending
+ */
+export async function cronSlot(expression: string, timezone: string | undefined, now: Date): Promise<Slot> {
+  const { Cron } = await import('croner');
+  const zone = timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+  checkTimezone(zone);
+  let at: Date | undefined;
+  try {
+    const cron = new Cron(expression, { timezone: zone, paused: true, mode: '5-or-6-parts' });
+    // Those before the reference, which is why it is one later.
+    [at] = cron.previousRuns(1, new Date(now.getTime() + 1));
+  } catch (error) {
+    throw new Ending(
+      'usage',
+      `--once-per ${JSON.stringify(plain(expression))}: ${plain((error as Error).message)}. ` +
+        "Write five or six fields, for example '0 3 * * *' (each day at 3:00) or '*/5 * * * *' (each five minutes).",
+    );
+  }
+  if (at === undefined) throw new Ending('usage', `--once-per ${JSON.stringify(plain(expression))} has never come yet.`);
+  return { at, scheduleHash: digest(`${expression.trim().replaceAll(/\s+/gu, ' ')} ${zone}`) };
+}
+
+/** The start of the current slot, counted from 1970 so that all machines agree. */
+export function intervalSlot(ms: number, now: Date): Slot {
+  if (ms < 1) throw new Ending('usage', '--interval is at least 1ms.');
+  return { at: intervalOccurrence(ms)(now), scheduleHash: digest(`every ${ms} ms`) };
+}
+
+function checkTimezone(zone: string): void {
+  try {
+    Intl.DateTimeFormat('en', { timeZone: zone });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new Ending('usage', `--timezone ${JSON.stringify(plain(zone))} is not known. Write for example UTC or Europe/Berlin.`);
+  }
+}
+
+function digest(schedule: string): string {
+  return createHash('sha256').update(schedule).digest('hex').slice(0, 16);
+}

@@ -1,0 +1,31 @@
+import type { Holder } from '@solorun/core';
+
+/** What would move a cursor, colour a screen or turn a line around: C0, DEL, C1, and what lays text out from right to left. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+
+/** Somebody else's text on a terminal or in a log: on one line, and nothing in it is obeyed. */
+export function plain(text: string): string {
+  // A joiner between emoji is part of their spelling.
+  return text.replace(UNSAFE, (character) => (character === '\u200d' ? character : escaped(character)));
+}
+
+function escaped(character: string): string {
+  const short = { '\n': String.raw`\n`, '\r': String.raw`\r`, '\t': String.raw`\t`, '\u001b': String.raw`\e` }[character];
+  return short ?? `\\u{${character.codePointAt(0)!.toString(16)}}`;
+}
+
+/** A lock's name in a sentence: quoted and shortened. */
+export function named(name: string): string {
+  return `"${plain(shortened(name, 80))}"`;
+}
+
+export function shortened(text: string, length: number): string {
+  const points = [...text];
+  return points.length > length ? `${points.slice(0, length - 1).join('')}…` : text;
+}
+
+export function holderOf(holder: Pick<Holder, 'host' | 'pid' | 'label'> | undefined): string {
+  if (holder === undefined) return 'somebody unknown';
+  const { host, pid, label } = holder;
+  return plain(`${label === undefined ? '' : `${label}@`}${host} (pid ${pid})`);
+}

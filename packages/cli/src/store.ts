@@ -1,0 +1,170 @@
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { OptionError, type LockProvider } from '@solorun/core';
+import { Ending } from './exit.ts';
+import { plain } from './show.ts';
+
+/** Where locks are kept, before anything is loaded or asked. */
+export interface Store {
+  readonly scheme: 'file' | 'postgres' | 'postgres+lease' | 'redis' | 'memory';
+  /** As it may be shown: without user and password. */
+  readonly shown: string;
+  /** For what looks at the server itself. */
+  readonly connectionString: string | undefined;
+  open(options: { readonly onWarning: (message: string) => void }): Promise<LockProvider>;
+}
+
+const EXAMPLES = 'file:/var/lib/app/locks, postgres://host/database, postgres+lease://host/database or redis://host';
+const LATER = ['s3', 'gs', 'gcs', 'az', 'azure', 'sftp', 'mysql', 'mongodb', 'etcd', 'consul'];
+
+/**
+ * @param url what `--store` or `SOLORUN_STORE` says; undefined: a directory of this user's
+ * @throws Ending, which never holds a password
+ */
+export function parseStore(url: string | undefined, env: NodeJS.ProcessEnv): Store {
+  if (url === undefined) return fileStore(defaultDirectory(env));
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase();
+  switch (scheme) {
+    case 'file':
+      return fileStore(directoryOf(url));
+    case 'postgres':
+    case 'postgresql':
+      return postgresStore('postgres', url);
+    case 'postgres+lease':
+    case 'postgresql+lease':
+      return postgresStore('postgres+lease', url.replace(/\+lease/i, ''));
+    case 'redis':
+    case 'rediss':
+      return redisStore(url);
+    case 'memory':
+      return memoryStore();
+    case undefined: {
+      const path = url.startsWith('/') || url.startsWith('.');
+      throw wrong(path ? `A store is a URL: write file:${plain(url)}` : `A store is a URL, such as ${EXAMPLES}`);
+    }
+    default: {
+      const later = LATER.includes(scheme) ? ' yet' : '';
+      throw wrong(`There is no store for ${scheme}:${later}. What there is: ${EXAMPLES}`);
+    }
+  }
+}
+
+function wrong(message: string): Ending {
+  return new Ending('usage', `${message}.`);
+}
+
+/** The state directory of this user, where the XDG specification, macOS or Windows want it. */
+function defaultDirectory(env: NodeJS.ProcessEnv): string {
+  const { XDG_STATE_HOME: state = '', LOCALAPPDATA: local = '' } = env;
+  if (process.platform === 'win32') return join(isAbsolute(local) ? local : homedir(), 'solorun');
+  if (isAbsolute(state)) return join(state, 'solorun');
+  return process.platform === 'darwin'
+    ? join(homedir(), 'Library/Application Support/solorun')
+    : join(homedir(), '.local/state/solorun');
+}
+
+function directoryOf(url: string): string {
+  const rest = url.slice('file:'.length);
+  if (rest === '') throw wrong('file: needs a directory, for example file:/var/lib/app/locks');
+  if (!rest.startsWith('//')) return rest;
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw wrong(`${plain(url)} names no directory of this machine: write file:///path or file:path`);
+  }
+}
+
+function fileStore(directory: string): Store {
+  return {
+    scheme: 'file',
+    shown: plain(`file:${directory}`),
+    connectionString: undefined,
+    async open() {
+      const { lockfile } = await import('@solorun/lockfile');
+      return opened(() => lockfile({ directory }));
+    },
+  };
+}
+
+/** @param keyspace which locks: ours, or those of the npm package advisory-lock */
+export function postgresStore(
+  scheme: 'postgres' | 'postgres+lease',
+  connectionString: string,
+  keyspace: 'solorun' | 'advisory-lock' = 'solorun',
+): Store {
+  return {
+    scheme,
+    shown: withoutCredentials(connectionString, scheme),
+    connectionString,
+    async open({ onWarning }) {
+      const { postgresAdvisory, postgresLease } = await load('@solorun/postgres', 'pg', () => import('@solorun/postgres'));
+      return opened(() =>
+        scheme === 'postgres' ? postgresAdvisory({ connectionString, onWarning, keyspace }) : postgresLease({ connectionString }),
+      );
+    },
+  };
+}
+
+function redisStore(url: string): Store {
+  return {
+    scheme: 'redis',
+    shown: withoutCredentials(url, 'redis'),
+    connectionString: url,
+    async open() {
+      const module: unknown = await load('@solorun/redis', 'ioredis', () => import('@solorun/redis'));
+      const { redis } = module as { redis: (options: { url: string }) => LockProvider };
+      return opened(() => redis({ url }));
+    },
+  };
+}
+
+function memoryStore(): Store {
+  return {
+    scheme: 'memory',
+    shown: 'memory:',
+    connectionString: undefined,
+    open: async () => (await import('@solorun/core/memory')).memory(),
+  };
+}
+
+/** A store that cannot be used as it is written down: told as trouble of the store, like one that cannot be reached. */
+function opened(open: () => LockProvider): LockProvider {
+  try {
+    return open();
+  } catch (error) {
+    if (error instanceof OptionError) throw new Ending('store', plain(error.message), { cause: error });
+    throw error;
+  }
+}
+
+/**
+ * Packages for servers are installed by those who use them.
+ *
+ * @throws Ending that says how
+ */
+async function load<T>(name: string, driver: string, importIt: () => Promise<T>): Promise<T> {
+  try {
+    return await importIt();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'ERR_MODULE_NOT_FOUND' || ![name, driver].some((missing) => message.includes(`'${missing}'`))) throw error;
+    throw new Ending(
+      'store',
+      `This store needs a package that is not installed: npm install ${name} ${driver} (with -g if @solorun/cli was).`,
+      { cause: error },
+    );
+  }
+}
+
+/** What is left of a connection string when everything that may be secret is gone. */
+function withoutCredentials(connectionString: string, scheme: string): string {
+  try {
+    const { host, pathname } = new URL(connectionString);
+    return plain(`${scheme}://${host}${pathname}`);
+  } catch {
+    // Whatever was thrown holds the string.
+    return `${scheme}://…`;
+  }
+}

@@ -1,0 +1,100 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Handed down in the environment, so that even what left its group, its session and its parents can be recognised. */
+export const RUN_VARIABLE = 'SOLORUN_RUN';
+
+/** The processes that a command became. */
+export interface Tree {
+  /** Of the command itself; undefined while it is not known. */
+  readonly pid: number | undefined;
+  /** The command leads a process group of its own, which the kernel can signal as a whole. */
+  readonly ownGroup: boolean;
+  /** What `SOLORUN_RUN` of this run ends with. */
+  readonly nonce: string;
+}
+
+const readable = process.platform === 'linux';
+
+interface Stat {
+  readonly pid: number;
+  readonly parent: number;
+  readonly group: number;
+  readonly dead: boolean;
+}
+
+/**
+ * What is alive of the tree. Linux tells of everything: the group, the descendants, and whatever carries the nonce (a daemon that
+ * started a session of its own). Elsewhere it is the group, or only the command.
+ */
+export function alive(tree: Tree): readonly number[] {
+  const { pid: root, ownGroup } = tree;
+  if (!readable) return root !== undefined && send(ownGroup ? -root : root, 0) ? [root] : [];
+  const all = readAll();
+  const members = new Set<number>();
+  for (const { pid, group } of all) {
+    if (pid === root || (ownGroup && group === root)) members.add(pid);
+  }
+  for (const { pid } of all) if (!members.has(pid) && carries(pid, tree.nonce)) members.add(pid);
+  // Children stand after their parents or before them, so as often as it finds more.
+  for (let before = -1; before !== members.size;) {
+    before = members.size;
+    for (const { pid, parent } of all) if (members.has(parent)) members.add(pid);
+  }
+  members.delete(process.pid);
+  return all.filter(({ pid, dead }) => !dead && members.has(pid)).map(({ pid }) => pid);
+}
+
+/** Sends a signal to all of it. False: nothing was there. */
+export function signalTree(tree: Tree, signal: NodeJS.Signals): boolean {
+  const members = alive(tree);
+  const { pid: root, ownGroup } = tree;
+  // The group as a whole, so that nobody who forks meanwhile is left out.
+  if (ownGroup && root !== undefined) send(-root, signal);
+  for (const pid of members) if (!ownGroup || (readable && groupOf(pid) !== root)) send(pid, signal);
+  return members.length > 0;
+}
+
+/** False: it is not there. What may not be signalled (it became another user's) is. */
+function send(target: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(target, signal);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ESRCH') return false;
+    if (code === 'EPERM') return true;
+    throw error;
+  }
+}
+
+function readAll(): readonly Stat[] {
+  return readdirSync('/proc').flatMap((entry) => (/^\d+$/.test(entry) ? (readStat(Number(entry)) ?? []) : []));
+}
+
+function readStat(pid: number): Stat | undefined {
+  const text = readQuietly(`/proc/${pid}/stat`);
+  if (text === undefined) return undefined;
+  // The name, in parentheses, may hold anything.
+  const [state, parent, group] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { pid, parent: Number(parent), group: Number(group), dead: state === 'Z' || state === 'X' };
+}
+
+function groupOf(pid: number): number | undefined {
+  return readStat(pid)?.group;
+}
+
+function carries(pid: number, nonce: string): boolean {
+  const environment = readQuietly(`/proc/${pid}/environ`);
+  const start = environment?.indexOf(`${RUN_VARIABLE}=`) ?? -1;
+  return start !== -1 && environment!.slice(start).split('\0', 1)[0]!.includes(nonce);
+}
+
+/** Undefined for a process that has ended meanwhile, or is another user's. */
+function readQuietly(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES' || code === 'EPERM') return undefined;
+    throw error;
+  }
+}

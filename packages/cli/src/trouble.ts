@@ -1,0 +1,40 @@
+import {
+  ClosedError,
+  LeaseLostError,
+  LockBusyError,
+  LockTimeoutError,
+  OptionError,
+  SolorunError,
+  UnsupportedError,
+} from '@solorun/core';
+import { Ending, exits, type ExitName } from './exit.ts';
+import { plain } from './show.ts';
+import { Interrupted } from './signals.ts';
+
+/** How an error is told to a person and to a script. */
+export interface Told {
+  readonly status: number;
+  readonly message: string;
+}
+
+export function tell(error: unknown): Told {
+  if (error instanceof Interrupted) return { status: error.status, message: error.message };
+  if (error instanceof Ending) return { status: error.status, message: error.message };
+  const exit = exitOf(error);
+  if (exit === undefined) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { status: exits.internal.status, message: plain(text).replaceAll(String.raw`\n`, '\n') };
+  }
+  return { status: exits[exit].status, message: plain((error as Error).message) };
+}
+
+/** Undefined: nothing that was foreseen. */
+function exitOf(error: unknown): ExitName | undefined {
+  if (error instanceof OptionError || error instanceof UnsupportedError) return 'usage';
+  if (error instanceof LockBusyError || error instanceof LockTimeoutError) return 'busy';
+  if (error instanceof LeaseLostError) return 'lost';
+  if (error instanceof ClosedError) return 'internal';
+  // ProviderError, and those of providers' own: a pooler, a standby.
+  if (error instanceof SolorunError) return 'store';
+  return undefined;
+}
