@@ -1,0 +1,145 @@
+import { statfsSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Client } from 'pg';
+import type { Redis } from 'ioredis';
+import type { Finding } from './doctor.ts';
+import { plain } from './show.ts';
+import type { Store } from './store.ts';
+
+/** How long a server may take to answer. */
+const TIMEOUT_MS = 5_000;
+
+/** What can be seen of a server or a directory before anything is locked there. */
+export async function lookAtServer(store: Store): Promise<readonly Finding[]> {
+  switch (store.scheme) {
+    case 'postgres':
+    case 'postgres+lease':
+      return [runtime(), ...(await lookAtPostgres(store))];
+    case 'redis':
+      return [runtime(), ...(await lookAtRedis(store.connectionString!))];
+    case 'file':
+      return [runtime(), ...lookAtDirectory(store.directory!)];
+    case 'memory':
+      return [runtime()];
+  }
+}
+
+function runtime(): Finding {
+  return { check: 'client', state: 'ok', says: `Node.js ${process.versions.node} on ${process.platform}` };
+}
+
+/** The driver that the provider uses, from where the provider is. */
+function driverOf<T>(provider: string, driver: string): T {
+  return createRequire(import.meta.resolve(provider))(driver) as T;
+}
+
+interface Seen {
+  readonly version: string;
+  readonly recovering: boolean;
+  readonly pid: number;
+  readonly tables: boolean;
+  readonly creates: boolean;
+  readonly encrypted: boolean | null;
+}
+
+async function lookAtPostgres({ scheme, connectionString }: Store): Promise<readonly Finding[]> {
+  const pg = driverOf<{ Client: typeof Client }>('@solorun/postgres', 'pg');
+  const client = new pg.Client({ connectionString, connectionTimeoutMillis: TIMEOUT_MS, query_timeout: TIMEOUT_MS });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    const { rows } = await client.query<Seen>(`
+      SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS recovering, pg_backend_pid() AS pid,
+        to_regclass('solorun.job') IS NOT NULL AS tables,
+        has_database_privilege(current_database(), 'CREATE') AS creates,
+        (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS encrypted`);
+    const { version, recovering, pid, tables, creates, encrypted } = rows[0]!;
+    const pooled = (client as unknown as { processID: number }).processID !== pid;
+    return [
+      { check: 'server', state: 'ok', says: `Postgres ${plain(version)}, ${encrypted === true ? 'encrypted' : 'not encrypted'}` },
+      recovering
+        ? {
+            check: 'role',
+            state: 'unsafe',
+            says: 'a standby: it grants the locks of its primary a second time. Connect to the primary',
+          }
+        : { check: 'role', state: 'ok', says: 'a primary' },
+      tables || creates
+        ? { check: 'rights', state: 'ok', says: tables ? 'the tables are there' : 'the tables will be made' }
+        : {
+            check: 'rights',
+            state: 'unsafe',
+            says: 'no tables, and no right to make them: have somebody run schemaSql of @solorun/postgres',
+          },
+      pooled
+        ? {
+            check: 'pooler',
+            state: 'note',
+            says: `one stands between${scheme === 'postgres' ? '; session locks need its session mode' : ''}`,
+          }
+        : { check: 'pooler', state: 'ok', says: 'none' },
+    ];
+  } catch (error) {
+    return [unreachable(error)];
+  } finally {
+    // It may hang behind a cut cable, and nothing depends on it.
+    void client.end().catch(() => {});
+  }
+}
+
+async function lookAtRedis(url: string): Promise<readonly Finding[]> {
+  const ioredis = driverOf<{ Redis: typeof Redis }>('@solorun/redis', 'ioredis');
+  const client = new ioredis.Redis(url, {
+    lazyConnect: true,
+    connectTimeout: TIMEOUT_MS,
+    commandTimeout: TIMEOUT_MS,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+  });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    const info = await client.info();
+    const field = (name: string): string => plain(new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1] ?? '');
+    const policy = field('maxmemory_policy');
+    const replicas = Number(field('connected_slaves'));
+    return [
+      { check: 'server', state: 'ok', says: `Redis ${field('redis_version')}` },
+      field('role') === 'master'
+        ? { check: 'role', state: 'ok', says: `a master, ${replicas} replicas` }
+        : { check: 'role', state: 'unsafe', says: 'a replica: connect to the master' },
+      field('aof_enabled') === '1'
+        ? { check: 'persistence', state: 'ok', says: 'append-only file' }
+        : {
+            check: 'persistence',
+            state: 'note',
+            says: 'no append-only file: a crash forgets occurrences and fences. Set appendonly yes',
+          },
+      policy === 'noeviction' || policy === ''
+        ? { check: 'memory', state: 'ok', says: 'keys are not evicted' }
+        : { check: 'memory', state: 'unsafe', says: `maxmemory-policy is ${policy}: locks may be thrown away. Set noeviction` },
+    ];
+  } catch (error) {
+    return [unreachable(error)];
+  } finally {
+    client.disconnect();
+  }
+}
+
+function lookAtDirectory(directory: string): readonly Finding[] {
+  const { mode, uid } = statSync(directory);
+  const { bavail, bsize } = statfsSync(directory);
+  const whose = process.getuid?.() === uid ? 'this user' : `the user with id ${uid}`;
+  return [
+    { check: 'directory', state: 'ok', says: `${plain(directory)}, mode ${(mode & 0o7777).toString(8)}, of ${whose}` },
+    bavail * bsize > 1e6
+      ? { check: 'space', state: 'ok', says: `${Math.floor((bavail * bsize) / 1e6)} MB` }
+      : { check: 'space', state: 'unsafe', says: 'less than 1 MB is left on this disk' },
+  ];
+}
+
+function unreachable(error: unknown): Finding {
+  // The drivers tell several tries in one error without words of its own.
+  const { message, code } = error as NodeJS.ErrnoException;
+  return { check: 'server', state: 'unsafe', says: `cannot be reached: ${plain(message || code || 'no reason given')}` };
+}

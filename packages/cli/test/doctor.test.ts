@@ -1,0 +1,102 @@
+import { postgresMissing, startPostgres, type Postgres } from '@solorun/servers/postgres';
+import { redisMissing, startRedis } from '@solorun/servers/redis';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ends, newStore } from './cli.ts';
+
+interface Report {
+  readonly store: string;
+  readonly safe: boolean;
+  readonly findings: readonly { readonly check: string; readonly state: string; readonly says: string }[];
+  readonly explanation: string;
+}
+
+const inCi = process.env['CI'] === 'true';
+
+async function examine(store: string): Promise<{ status: number | string; report: Report; states: Record<string, string> }> {
+  const { status, stdout } = await ends(['doctor', '--json', '--store', store]);
+  const report = JSON.parse(stdout) as Report;
+  return { status, report, states: Object.fromEntries(report.findings.map(({ check, state }) => [check, state])) };
+}
+
+describe('doctor', () => {
+  it('finds a directory safe, and says what it is good for', async () => {
+    const { status, report, states } = await examine(newStore());
+    expect(status).toBe(0);
+    expect(states).toMatchObject({
+      directory: 'ok',
+      lock: 'ok',
+      renewal: 'ok',
+      record: 'ok',
+      clock: 'ok',
+      fence: 'ok',
+      reach: 'note',
+    });
+    expect(report.explanation).toContain('G1 Exclusion');
+  });
+
+  it('finds memory unsafe', async () => {
+    expect(await examine('memory:')).toMatchObject({ status: 1, states: { reach: 'unsafe' } });
+  });
+
+  it('prints a page for people', async () => {
+    const { status, stdout, stderr } = await ends(['doctor', '--store', newStore()]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(/^ok {6}fence +grew from 1 to 5$/m);
+    expect(stdout).toContain('lockfile, lease 60 s');
+  });
+
+  it('says what is wrong with a server that is not there, without the password', async () => {
+    const { status, stdout, stderr } = await ends(['doctor', '--store', 'postgres://u:s3cret@127.0.0.1:1/db']);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^UNSAFE {2}server +cannot be reached: .*ECONNREFUSED/m);
+    expect(stdout + stderr).not.toContain('s3cret');
+  });
+});
+
+const noPostgres = inCi ? undefined : postgresMissing();
+describe.skipIf(noPostgres !== undefined)(`doctor on Postgres${noPostgres === undefined ? '' : `: SKIPPED: ${noPostgres}`}`, () => {
+  let server: Postgres;
+  beforeAll(async () => {
+    server = await startPostgres();
+  }, 60_000);
+  afterAll(() => server.stop());
+
+  it.each(['postgres', 'postgres+lease'])('finds %s:// safe', async (scheme) => {
+    const { status, report, states } = await examine(server.url.replace(/^postgres(?:ql)?/, scheme));
+    expect(status).toBe(0);
+    expect(states).toMatchObject({ server: 'ok', role: 'ok', rights: 'ok', pooler: 'ok', lock: 'ok', fence: 'ok', reach: 'ok' });
+    expect(report.store).toBe(`${scheme}://127.0.0.1:${server.port}/postgres`);
+  });
+
+  it('finds a role unsafe that can keep no records', async () => {
+    const client = new pg.Client({ connectionString: server.url });
+    await client.connect();
+    await client.query('CREATE ROLE visitor LOGIN');
+    await client.query('CREATE DATABASE locked');
+    await client.end();
+    const url = server.urlFor({ user: 'visitor', database: 'locked' });
+    const { status, states } = await examine(url);
+    expect({ status, states }).toMatchObject({ status: 1, states: { rights: 'unsafe' } });
+  });
+
+  it('finds a standby unsafe', async () => {
+    const standby = await server.standby();
+    const { status, states } = await examine(standby.url);
+    expect({ status, states }).toMatchObject({ status: 1, states: { role: 'unsafe' } });
+  });
+});
+
+const noRedis = inCi ? undefined : redisMissing();
+describe.skipIf(noRedis !== undefined)(`doctor on Redis${noRedis === undefined ? '' : `: SKIPPED: ${noRedis}`}`, () => {
+  it('finds a server safe, and one unsafe that throws keys away', async () => {
+    await using server = await startRedis();
+    const { status, states } = await examine(server.url);
+    expect({ status, states }).toMatchObject({
+      status: 0,
+      states: { server: 'ok', role: 'ok', memory: 'ok', lock: 'ok', fence: 'ok' },
+    });
+    await using evicting = await startRedis({ settings: { maxmemory: '10mb', 'maxmemory-policy': 'allkeys-lru' } });
+    expect(await examine(evicting.url)).toMatchObject({ status: 1, states: { memory: 'unsafe' } });
+  });
+});

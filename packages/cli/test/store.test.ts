@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import { parseStore } from '../src/store.ts';
+
+describe('a store', () => {
+  it.each([
+    ['file:/var/lib/app/locks', 'file:/var/lib/app/locks', 'file'],
+    ['file:locks', 'file:locks', 'file'],
+    ['file:///var/lib/a%20b', 'file:/var/lib/a b', 'file'],
+    ['postgres://u:p%40ss@db:5433/app?sslmode=require', 'postgres://db:5433/app', 'postgres'],
+    ['postgresql://db/app', 'postgres://db/app', 'postgres'],
+    ['postgres+lease://u:secret@db/app', 'postgres+lease://db/app', 'postgres+lease'],
+    ['postgresql+lease://u:secret@db/app', 'postgres+lease://db/app', 'postgres+lease'],
+    ['redis://:secret@cache:6379/2', 'redis://cache:6379/2', 'redis'],
+    ['rediss://u:secret@cache', 'redis://cache', 'redis'],
+    ['memory:', 'memory:', 'memory'],
+  ])('%s is understood, and shown without its secrets', (url, shown, scheme) => {
+    expect(parseStore(url, {})).toMatchObject({ shown, scheme });
+  });
+
+  it.each([
+    ['', 'A store is a URL'],
+    ['locks', 'A store is a URL'],
+    ['/var/locks', 'write file:/var/locks'],
+    ['./locks', 'write file:./locks'],
+    ['file:', 'needs a directory'],
+    ['file://host/locks', 'no directory of this machine'],
+    ['s3://bucket/prefix', 'no store for s3: yet'],
+    ['ftp://u:secret@host', 'no store for ftp:'],
+  ])('%j is refused in a word that helps', (url, words) => {
+    expect(() => parseStore(url, {})).toThrow(words);
+    expect(() => parseStore(url, {})).not.toThrow('secret');
+  });
+
+  it.runIf(process.platform === 'linux')("is by default a directory of this user's, where XDG wants it", () => {
+    expect(parseStore(undefined, { XDG_STATE_HOME: '/state' }).shown).toBe('file:/state/solorun');
+    expect(parseStore(undefined, { XDG_STATE_HOME: 'relative' }).shown).toMatch(/^file:\/.*\/\.local\/state\/solorun$/);
+    expect(parseStore(undefined, {}).shown).toMatch(/^file:\/.*\/\.local\/state\/solorun$/);
+  });
+});
