@@ -29,8 +29,8 @@ function runtime(): Finding {
 }
 
 /** The driver that the provider uses, from where the provider is. */
-function driverOf<T>(provider: string, driver: string): T {
-  return createRequire(import.meta.resolve(provider))(driver) as T;
+function driverOf(provider: string, driver: string): unknown {
+  return createRequire(import.meta.resolve(provider))(driver);
 }
 
 interface Seen {
@@ -43,7 +43,7 @@ interface Seen {
 }
 
 async function lookAtPostgres({ scheme, connectionString }: Store): Promise<readonly Finding[]> {
-  const pg = driverOf<{ Client: typeof Client }>('@solorun/postgres', 'pg');
+  const pg = driverOf('@solorun/postgres', 'pg') as { Client: typeof Client };
   const client = new pg.Client({ connectionString, connectionTimeoutMillis: TIMEOUT_MS, query_timeout: TIMEOUT_MS });
   client.on('error', () => {});
   try {
@@ -88,7 +88,7 @@ async function lookAtPostgres({ scheme, connectionString }: Store): Promise<read
 }
 
 async function lookAtRedis(url: string): Promise<readonly Finding[]> {
-  const ioredis = driverOf<{ Redis: typeof Redis }>('@solorun/redis', 'ioredis');
+  const ioredis = driverOf('@solorun/redis', 'ioredis') as { Redis: typeof Redis };
   const client = new ioredis.Redis(url, {
     lazyConnect: true,
     connectTimeout: TIMEOUT_MS,

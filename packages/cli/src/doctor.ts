@@ -1,6 +1,134 @@
-import type { Voice } from './output.ts';
+import { hrtime } from 'node:process';
+import { SolorunError, type Lease, type LockProvider, type Solo } from '@solorun/core';
+import { withStore, type Opened } from './asked-store.ts';
+import { duration, parseDuration } from './duration.ts';
+import { Ending, exits } from './exit.ts';
+import { lookAtServer } from './doctor-server.ts';
+import { print, type Voice } from './output.ts';
 import type { Asked } from './program.ts';
+import { holderOf, plain } from './show.ts';
 
-export async function doctor(_asked: Asked, _voice: Voice): Promise<number> {
-  return 0;
+/** What was looked at, and what it means for those who trust it. */
+export interface Finding {
+  readonly check: string;
+  readonly state: 'ok' | 'note' | 'unsafe';
+  readonly says: string;
+}
+
+/** Of the lock that is tried. A name of its own, and always the same: records are kept. */
+const PROBE = 'solorun doctor';
+/** How long another doctor may take, beyond a lease of somebody who died. */
+const PROBE_WAIT_MS = 10_000;
+const ROUNDS = 5;
+/** Clocks that differ by less than this harm nobody, in ms. */
+const SKEW_WORTH_TELLING_MS = 1_000;
+
+/** `solorun doctor`: tries a store from end to end. */
+export async function doctor(asked: Asked, voice: Voice): Promise<number> {
+  const leaseMs = parseDuration(String(asked.options['lease']), '--lease');
+  const findings: Finding[] = [];
+  const warnings: string[] = [];
+  let explanation = '';
+  let shown = '';
+  try {
+    await withStore(asked, { leaseMs, onWarning: (message) => warnings.push(message) }, async (opened) => {
+      shown = opened.store.shown;
+      findings.push(...(await lookAtServer(opened.store)));
+      if (findings.some(({ check, state }) => check === 'server' && state === 'unsafe')) return;
+      findings.push(...(await tryLock(opened, leaseMs)));
+      // After the lock was tried: only then is known what holds here.
+      explanation = String(opened.solo.explain());
+      findings.push(...promises(opened), ...warnings.map((says) => ({ check: 'warning', state: 'note', says }) as const));
+    });
+  } catch (error) {
+    if (!(error instanceof SolorunError) && !(error instanceof Ending)) throw error;
+    if (error instanceof Ending && error.exit === 'usage') throw error;
+    findings.push({ check: 'lock', state: 'unsafe', says: plain(error.message) });
+  }
+  const safe = !findings.some(({ state }) => state === 'unsafe');
+  if (asked.options['json'] === true) print(JSON.stringify({ store: shown, safe, findings, explanation }, null, 2));
+  else print(page(shown, findings, explanation));
+  if (!safe) voice.error('this store is not safe to use as it is');
+  return safe ? 0 : exits.unsafe.status;
+}
+
+const SIGNS: Readonly<Record<Finding['state'], string>> = { ok: 'ok    ', note: 'note  ', unsafe: 'UNSAFE' };
+
+function page(shown: string, findings: readonly Finding[], explanation: string): string {
+  const width = Math.max(...findings.map(({ check }) => check.length));
+  const lines = findings.map(({ check, state, says }) => `${SIGNS[state]}  ${check.padEnd(width)}  ${says}`);
+  return [...(shown === '' ? [] : [shown]), ...lines, ...(explanation === '' ? [] : ['', explanation])].join('\n');
+}
+
+/** A real lock: taken, renewed, looked at, given back; and how long that takes. */
+async function tryLock({ solo, provider }: Opened, leaseMs: number): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  const fences: bigint[] = [];
+  const times: { took: number; gave: number }[] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const asked = performance.now();
+    const lease = await solo.acquire(PROBE, { waitMs: leaseMs + PROBE_WAIT_MS });
+    const got = performance.now();
+    fences.push(lease.fence);
+    if (round === 0) findings.push(await renewed(provider, lease), ...(await recorded(solo, lease)));
+    const giving = performance.now();
+    const ours = await lease.release();
+    // The first one connects.
+    if (round > 0) times.push({ took: got - asked, gave: performance.now() - giving });
+    if (!ours) findings.push({ check: 'release', state: 'unsafe', says: 'the lock could not be given back as ours' });
+  }
+  const grow = fences.every((fence, index) => index === 0 || fence > fences[index - 1]!);
+  const latency = `taken in ${median(times.map(({ took }) => took))}, given back in ${median(times.map(({ gave }) => gave))}`;
+  findings.push(
+    { check: 'lock', state: 'ok', says: latency },
+    grow
+      ? { check: 'fence', state: 'ok', says: `grew from ${fences[0]} to ${fences.at(-1)}` }
+      : { check: 'fence', state: 'unsafe', says: `did not grow: ${fences.join(', ')}` },
+  );
+  return findings;
+}
+
+async function renewed(provider: LockProvider, { grant }: Lease): Promise<Finding> {
+  const ours = await provider.renew(grant, AbortSignal.timeout(5_000));
+  return ours
+    ? { check: 'renewal', state: 'ok', says: 'confirmed' }
+    : { check: 'renewal', state: 'unsafe', says: 'the store says that the lock which it has just granted is not ours' };
+}
+
+/** The record, whose times are the store's: so its clock can be compared with ours. */
+async function recorded(solo: Solo, lease: Lease): Promise<readonly Finding[]> {
+  const before = Date.now();
+  const start = hrtime.bigint();
+  const record = await solo.inspect(lease.name);
+  const tripMs = Number(hrtime.bigint() - start) / 1e6;
+  if (record === undefined) return [{ check: 'record', state: 'note', says: 'none is kept yet' }];
+  const skewMs = Math.round(before + tripMs / 2 - record.readAt.getTime());
+  const which = skewMs > 0 ? 'ahead of' : 'behind';
+  const clocks = `this machine is ${duration(Math.abs(skewMs))} ${which} the store's clock (read within ${duration(tripMs)})`;
+  return [
+    { check: 'record', state: 'ok', says: `held by ${holderOf(record.holder)}` },
+    Math.abs(skewMs) < SKEW_WORTH_TELLING_MS
+      ? { check: 'clock', state: 'ok', says: clocks }
+      : { check: 'clock', state: 'note', says: `${clocks}: --once-per reads this machine's. Synchronise it (NTP)` },
+  ];
+}
+
+function promises({ solo, provider }: Opened): readonly Finding[] {
+  const missing = solo.explain().guarantees.filter(({ holds }) => holds === 'no');
+  return [
+    REACH[provider.guarantees.reach],
+    ...missing.map(({ id, title, how }) => ({ check: `${id} ${title}`, state: 'unsafe', says: how }) as const),
+  ];
+}
+
+const REACH: Readonly<Record<LockProvider['guarantees']['reach'], Finding>> = {
+  fleet: { check: 'reach', state: 'ok', says: 'all machines that use this store are kept apart' },
+  host: { check: 'reach', state: 'note', says: 'processes of this machine are kept apart; several machines need a database' },
+  process: { check: 'reach', state: 'unsafe', says: 'two processes are not kept apart: this store is for tests' },
+};
+
+function median(times: readonly number[]): string {
+  const sorted = times.toSorted((a, b) => a - b);
+  const ms = sorted[Math.floor(sorted.length / 2)]!;
+  return ms < 10 ? `${ms.toFixed(1)}ms` : duration(ms);
 }

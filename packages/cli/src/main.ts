@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { Ending } from './exit.ts';
-import { createVoice, print, type Voice } from './output.ts';
+import { createVoice, print, takeWarnings, type Voice } from './output.ts';
 import { createProgram, type Asked } from './program.ts';
 import { named } from './show.ts';
 import { tell } from './trouble.ts';
@@ -20,7 +20,9 @@ export async function solorun(words: readonly string[]): Promise<number> {
     const { quiet, verbose } = asked.options;
     const loudness = quiet === true ? 'quiet' : verbose === true ? 'verbose' : 'normal';
     voice = createVoice('solorun', loudness);
-    process.title = `solorun ${asked.verb}${asked.name === undefined ? '' : ` ${named(asked.name)}`}`;
+    takeWarnings(voice);
+    const { name = asked.options['name'] } = asked;
+    process.title = `solorun ${asked.verb}${typeof name === 'string' ? ` ${named(name)}` : ''}`;
     return await perform(asked, rest, loudness, voice);
   } catch (error) {
     const { status, message } = tell(error);

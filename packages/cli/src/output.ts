@@ -43,3 +43,9 @@ export function createVoice(tool: string, loudness: Loudness): Voice {
     detail: (message) => void (loudness === 'verbose' && say(message)),
   };
 }
+
+/** What libraries warn of in this process, in our words and as loud as we are. Node would print it with an id that means nothing here. */
+export function takeWarnings(voice: Voice): void {
+  process.removeAllListeners('warning');
+  process.on('warning', ({ message }) => voice.note(message));
+}

@@ -10,8 +10,9 @@ export interface Store {
   readonly scheme: 'file' | 'postgres' | 'postgres+lease' | 'redis' | 'memory';
   /** As it may be shown: without user and password. */
   readonly shown: string;
-  /** For what looks at the server itself. */
-  readonly connectionString: string | undefined;
+  /** For what looks at the server or the directory itself. */
+  readonly connectionString?: string;
+  readonly directory?: string;
   open(options: { readonly onWarning: (message: string) => void }): Promise<LockProvider>;
 }
 
@@ -80,7 +81,7 @@ function fileStore(directory: string): Store {
   return {
     scheme: 'file',
     shown: plain(`file:${directory}`),
-    connectionString: undefined,
+    directory,
     async open() {
       const { lockfile } = await import('@solorun/lockfile');
       return opened(() => lockfile({ directory }));
@@ -113,8 +114,7 @@ function redisStore(url: string): Store {
     shown: withoutCredentials(url, 'redis'),
     connectionString: url,
     async open() {
-      const module: unknown = await load('@solorun/redis', 'ioredis', () => import('@solorun/redis'));
-      const { redis } = module as { redis: (options: { url: string }) => LockProvider };
+      const { redis } = await load('@solorun/redis', 'ioredis', () => import('@solorun/redis'));
       return opened(() => redis({ url }));
     },
   };
@@ -124,7 +124,6 @@ function memoryStore(): Store {
   return {
     scheme: 'memory',
     shown: 'memory:',
-    connectionString: undefined,
     open: async () => (await import('@solorun/core/memory')).memory(),
   };
 }

@@ -1,5 +1,5 @@
 import { Ending, exits } from './exit.ts';
-import { createVoice, print } from './output.ts';
+import { createVoice, print, takeWarnings } from './output.ts';
 import { run } from './run.ts';
 import { named } from './show.ts';
 import { postgresStore } from './store.ts';
@@ -28,6 +28,7 @@ Examples:
 export async function withlock(words: readonly string[]): Promise<number> {
   process.title = 'withlock';
   const voice = createVoice('withlock', 'normal');
+  takeWarnings(voice);
   try {
     const asked = parse(words);
     if (asked === undefined) {
