@@ -69,7 +69,9 @@ export function createProgram(version: string, asked: (what: Asked) => void): Co
 
   const add = (verb: Verb, usage: string, about: string, examples: readonly Example[], options: readonly Option[]): Command => {
     const command = program.command(verb).helpOption('-h, --help', 'this page').allowExcessArguments(false);
-    page(command, about, examples).usage(usage);
+    page(command, about, examples)
+      .usage(usage)
+      .summary(about.split(/[.:](?: |$)/, 1)[0]!);
     for (const option of options) command.addOption(option);
     command.action(() => {
       const [name] = command.processedArgs as [string | undefined];
@@ -99,14 +101,13 @@ export function createProgram(version: string, asked: (what: Asked) => void): Co
       },
     ],
     [
+      new Option('--name <name>', 'in the place of <name>, for one that begins with a dash'),
       storeOption(),
       namespaceOption(),
       new Option(
         '--on-busy <policy>',
-        'when somebody else holds the lock: skip; retry with growing pauses, then skip; wait in line; standby until the occurrence is done elsewhere, and take over if its holder dies; fail, which is a skip that counts as an error',
-      )
-        .choices(['skip', 'retry', 'wait', 'standby', 'fail'])
-        .default(undefined, 'skip'),
+        'when somebody else holds the lock: skip; retry with growing pauses, then skip; wait in line; standby until the occurrence is done elsewhere, and take over if its holder dies; fail, which is a skip that counts as an error (default: skip)',
+      ).choices(['skip', 'retry', 'wait', 'standby', 'fail']),
       new Option('--wait <time>', 'wait this long at most; --on-busy wait without it waits without end'),
       new Option('--retries <count>', 'how often to try again, with --on-busy retry (default: 5)'),
       new Option(
@@ -142,7 +143,7 @@ export function createProgram(version: string, asked: (what: Asked) => void): Co
       new Option('-q, --quiet', 'say nothing but errors'),
       new Option('-v, --verbose', 'say what happens, on stderr').conflicts('quiet'),
     ],
-  ).argument('<name>', 'of the lock: any text');
+  ).argument('[name]', 'of the lock: any text');
 
   add(
     'status',

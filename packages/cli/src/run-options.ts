@@ -11,8 +11,9 @@ type Words = Readonly<Record<string, string | undefined>>;
 
 /** What `solorun run` was asked for, checked before anything is opened. @throws Ending */
 export async function settleRun(asked: Asked, command: readonly string[] | undefined, loudness: Loudness): Promise<RunSettings> {
-  const { name } = asked;
   const words = asked.options as Words;
+  if (asked.name !== undefined && words['name'] !== undefined) throw wrong('--name stands in the place of the name: give one');
+  const name = asked.name ?? words['name'];
   if (name === undefined) throw wrong('run needs the name of a lock');
   if (command === undefined)
     throw wrong(`the command comes after two dashes: solorun run ${/^[\w.-]+$/.test(name) ? name : 'NAME'} -- command`);

@@ -1,4 +1,5 @@
 import { postgresMissing, startPostgres } from '@solorun/servers/postgres';
+import { redisMissing, startRedis } from '@solorun/servers/redis';
 import { afterAll, beforeAll } from 'vitest';
 import { newStore } from './cli.ts';
 
@@ -20,6 +21,7 @@ function unlessCi(missing: string | undefined): string | undefined {
 export function stores(): readonly TestedStore[] {
   const file = newStore();
   const postgres = server(unlessCi(postgresMissing()), startPostgres);
+  const redis = server(unlessCi(redisMissing()), startRedis);
   return [
     { kind: 'file:', missing: undefined, url: () => file },
     { kind: 'postgres://', ...postgres },
@@ -28,6 +30,7 @@ export function stores(): readonly TestedStore[] {
       missing: postgres.missing,
       url: () => postgres.url().replace(/^postgres(?:ql)?/, 'postgres+lease'),
     },
+    { kind: 'redis://', ...redis },
   ];
 }
 
