@@ -47,6 +47,8 @@ export const goals = [
     const [ours, raw, bare] = ['ours', 'raw', 'bare'].map((id) => lineOf(group, id).value);
     return ((ours ?? Number.NaN) - (bare ?? Number.NaN)) / ((raw ?? Number.NaN) - (bare ?? Number.NaN));
   }),
+  atMost('cli', '`solorun --help` ≤ 2 × `node -e 0`', 2, ratio('help', 'node')),
+  atMost('cli', '`solorun run` starts its command within 3 × `node -e 0`', 3, ratio('start', 'node')),
 ];
 
 /** @param {Goal} goal @param {Group} group */

@@ -2,6 +2,7 @@
 
 import { advisory, advisoryAtOnce } from './rows/advisory.js';
 import { bullmq, bullmqFiveMs, bullmqSkip } from './rows/bullmq.js';
+import { cli } from './rows/cli.js';
 import { failover } from './rows/failover.js';
 import { handOffAdvisory, handOffLease, handOffLockfile, handOffRedis } from './rows/handoff.js';
 import { lease, leaseAtOnce } from './rows/lease.js';
@@ -46,4 +47,5 @@ export const rows = [
   bullmqFiveMs,
   bullmqSkip,
   nodeCron,
+  cli,
 ];

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { Ending } from './exit.ts';
+import type { Told } from './trouble.ts';
 import { createVoice, print, takeWarnings, type Voice } from './output.ts';
 import { createProgram, type Asked } from './program.ts';
 import { named } from './show.ts';
-import { tell } from './trouble.ts';
 
 /** What `solorun` does with these words. Resolves to the exit status. */
 export async function solorun(words: readonly string[]): Promise<number> {
@@ -25,10 +25,17 @@ export async function solorun(words: readonly string[]): Promise<number> {
     process.title = `solorun ${asked.verb}${typeof name === 'string' ? ` ${named(name)}` : ''}`;
     return await perform(asked, rest, loudness, voice);
   } catch (error) {
-    const { status, message } = tell(error);
+    const { status, message } = await toldOf(error);
     voice.error(message);
     return status;
   }
+}
+
+/** What only knows of our own errors needs nothing of the core. */
+async function toldOf(error: unknown): Promise<Told> {
+  if (error instanceof Ending) return error;
+  const { tell } = await import('./trouble.ts');
+  return tell(error);
 }
 
 /** Undefined: what was asked for has been printed. @throws Ending */
