@@ -8,6 +8,8 @@ export interface Lifeline {
   watches(tree: Tree): void;
   /** How long the lock is sure to be ours, in ms. Heard of less often than that, the warden ends the command. */
   trusted(remainingMs: number): void;
+  /** The command has been asked to end; the warden sees to it that it does. */
+  ending(): void;
   /** The command has ended. */
   done(): void;
 }
@@ -50,6 +52,7 @@ export function startLifeline({ nonce, graceMs, onLost, onBroken }: LifelineOpti
       const now = Number(process.hrtime.bigint() / 1_000n) / 1_000;
       write(`until ${now + remainingMs}`);
     },
+    ending: () => write('ending'),
     done() {
       write('done');
       over = true;

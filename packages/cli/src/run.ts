@@ -105,10 +105,16 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
 
 /**
  * How much earlier than the store we stop trusting the lease: the grace is in it, so that a command which is asked to end because the
- * store cannot be reached, or because we were stopped, is gone before somebody else can start. (A twentieth is for clocks.)
+ * store cannot be reached, or because we were stopped, is gone before somebody else can start. The rest is for clocks, and for the
+ * warden to come second.
  */
 function marginOf({ leaseMs, graceMs }: Pick<RunSettings, 'leaseMs' | 'graceMs'>): number {
-  return Math.min(leaseMs * 0.45, graceMs + Math.max(leaseMs / 20, Math.min(50, leaseMs / 5)));
+  return Math.min(leaseMs * 0.45, graceMs + leaseMs / 20);
+}
+
+/** How much later than we the warden acts: a command that is asked to end twice may take that for an order to drop everything. */
+function secondMs(leaseMs: number): number {
+  return leaseMs / 40;
 }
 
 /** From the start of the command to its end, and that of all it started. Resolves to its exit status. */
@@ -122,7 +128,8 @@ async function underLock(context: RunContext, settings: RunSettings, signals: Si
     onBroken: () => voice.error('the warden ended: should solorun be killed now, the command would run on without the lock'),
   });
   // Before there is a command: we may be stopped in the very moment in which it starts.
-  lifeline.trusted(context.remainingMs());
+  const beat = (): void => lifeline.trusted(context.remainingMs() + secondMs(leaseMs));
+  beat();
   let command: Command;
   try {
     command = startCommand({ command: settings.command, env: environment(context, settings.name), nonce });
@@ -132,15 +139,21 @@ async function underLock(context: RunContext, settings: RunSettings, signals: Si
     lifeline.done();
     throw error;
   }
-  const beat = setInterval(() => lifeline.trusted(context.remainingMs()), Math.min(1_000, leaseMs / 10));
-  const ending = endInTime(command, context.signal, settings, voice);
+  const beats = setInterval(beat, Math.min(1_000, leaseMs / 10));
+  const ending = endInTime(command, context.signal, settings, {
+    voice,
+    onEnding() {
+      clearInterval(beats);
+      lifeline.ending();
+    },
+  });
   try {
     const status = await command.ended;
     await ending.stopped();
     await endLeftovers(command, settings, voice);
     return ending.overtime() ? exits.overtime.status : status;
   } finally {
-    clearInterval(beat);
+    clearInterval(beats);
     ending.cancel();
     lifeline.done();
   }
@@ -169,17 +182,22 @@ function endInTime(
   command: Command,
   signal: AbortSignal,
   { name, graceMs, onLost, maxRunMs }: RunSettings,
-  voice: Voice,
+  { voice, onEnding }: { readonly voice: Voice; readonly onEnding: () => void },
 ): EndInTime {
   let stopped: Promise<void> | undefined;
   let overtime = false;
+  const stop = (): void => {
+    if (stopped !== undefined) return;
+    onEnding();
+    stopped = command.stop(graceMs);
+  };
   const lost = (): void => {
     const { reason } = signal as { reason: unknown };
     // A signal that was sent to us is the command's, and not for us to act on.
     if (!(reason instanceof LeaseLostError)) return;
     const next = onLost === 'warn' ? 'The command runs on without the lock (--on-lost warn).' : 'Ending the command.';
     voice.error(`${plain(reason.message)} ${next}`);
-    if (onLost === 'kill') stopped ??= command.stop(graceMs);
+    if (onLost === 'kill') stop();
   };
   signal.addEventListener('abort', lost, { once: true });
   if (signal.aborted) lost();
@@ -187,9 +205,10 @@ function endInTime(
     maxRunMs === undefined
       ? undefined
       : setTimeout(() => {
-          overtime = stopped === undefined;
+          if (stopped !== undefined) return;
+          overtime = true;
           voice.error(`${named(name)} has run for ${duration(maxRunMs)} (--max-run). Ending the command.`);
-          stopped ??= command.stop(graceMs);
+          stop();
         }, maxRunMs);
   return {
     stopped: async () => stopped,

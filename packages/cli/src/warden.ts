@@ -39,6 +39,7 @@ function heard(line: string): void {
   if (word === 'done') process.exit(0);
   if (word === 'child') tree = { pid: Number(first), ownGroup: second === 'group', nonce };
   if (word === 'until') watch(Number(first));
+  if (word === 'ending') end();
 }
 
 /** The clock counts the same for all processes of this machine. */
@@ -53,12 +54,19 @@ function watch(until: number): void {
   if (!Number.isFinite(until)) return;
   timer = setTimeout(
     () => {
-      ending = true;
       signalTree(tree, 'SIGTERM');
-      timer = setTimeout(() => signalTree(tree, 'SIGKILL'), graceMs);
+      end();
     },
     Math.max(0, until - now()),
   );
+}
+
+/** It has been asked to. */
+function end(): void {
+  if (ending) return;
+  ending = true;
+  clearTimeout(timer);
+  timer = setTimeout(() => signalTree(tree, 'SIGKILL'), graceMs);
 }
 
 function orphaned(looks = LOOKS): void {

@@ -215,11 +215,13 @@ describe('signals', () => {
   );
 
   it('reach all of its process group', async () => {
-    const running = solorun(['run', 'x', '--store', newStore(), '--', 'sh', '-c', `sh -c 'echo pid $$; ${SLEEP}'; exit 3`]);
-    const [, pid] = await running.prints(/pid (\d+)/);
+    const inner = `trap "echo inner; exit 0" TERM; echo ready; while :; do sleep 0.02; done`;
+    const outer = `trap 'echo outer' TERM; sh -c '${inner}' & while ! wait; do :; done; wait; exit 3`;
+    const running = solorun(['run', 'x', '--store', newStore(), '--', 'sh', '-c', outer]);
+    await running.prints(/ready/);
     running.kill('SIGTERM');
-    expect(await running.ended).toMatchObject({ status: 143 });
-    expect(isAlive(Number(pid))).toBe(false);
+    const { status, stdout } = await running.ended;
+    expect({ status, said: stdout.trim().split('\n').toSorted() }).toEqual({ status: 3, said: ['inner', 'outer', 'ready'] });
   });
 
   it('end a wait for the lock', async () => {
