@@ -39,7 +39,7 @@ function heard(line: string): void {
   if (word === 'done') process.exit(0);
   if (word === 'child') tree = { pid: Number(first), ownGroup: second === 'group', nonce };
   if (word === 'until') watch(Number(first));
-  if (word === 'ending') end();
+  if (word === 'ending') killLater();
 }
 
 /** The clock counts the same for all processes of this machine. */
@@ -55,14 +55,14 @@ function watch(until: number): void {
   timer = setTimeout(
     () => {
       signalTree(tree, 'SIGTERM');
-      end();
+      killLater();
     },
     Math.max(0, until - now()),
   );
 }
 
 /** It has been asked to. */
-function end(): void {
+function killLater(): void {
   if (ending) return;
   ending = true;
   clearTimeout(timer);

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach } from 'vitest';
@@ -129,4 +129,24 @@ export function isAlive(pid: number): boolean {
 /** Resolves when the process has ended; it may be nobody's child by then. */
 export async function gone(pid: number): Promise<void> {
   while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** The process that a `solorun` has started beside its command. */
+export async function wardenOf(pid: number): Promise<number> {
+  for (;;) {
+    const found = readdirSync('/proc').find((entry) => /^\d+$/.test(entry) && isWardenOf(pid, entry));
+    if (found !== undefined) return Number(found);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+function isWardenOf(pid: number, entry: string): boolean {
+  try {
+    const stat = readFileSync(`/proc/${entry}/stat`, 'latin1');
+    const [, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return Number(parent) === pid && readFileSync(`/proc/${entry}/cmdline`, 'latin1').includes('warden');
+  } catch {
+    // It has ended since it was listed.
+    return false;
+  }
 }

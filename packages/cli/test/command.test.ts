@@ -1,8 +1,9 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ends, gone, isAlive, newDirectory, newStore, solorun, start } from './cli.ts';
+import { ends, gone, isAlive, newDirectory, newStore, solorun, start, wardenOf } from './cli.ts';
 
+const bin = join(import.meta.dirname, '../bin/solorun.js');
 const SLEEP = 'while :; do sleep 60; done';
 
 describe('the exit status', () => {
@@ -158,7 +159,7 @@ describe('the command', () => {
     const directory = newDirectory();
     mkdirSync(directory);
     writeFileSync(join(directory, 'big'), Buffer.alloc(3_000_000, 'x'));
-    const script = line.replace('solorun', `"${process.execPath}" "${join(import.meta.dirname, '../bin/solorun.js')}" `);
+    const script = line.replace('solorun', `"${process.execPath}" "${bin}" `);
     const { stdout } = await start('sh', ['-c', script], { cwd: directory, env: { SOLORUN_STORE: newStore() } }).ended;
     const [piped, direct] = stdout.trim().split('\n');
     expect(piped).toBe(direct);
@@ -206,8 +207,8 @@ describe('signals', () => {
   it.each(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)(
     '%s to solorun reaches the command, which decides what it means',
     async (signal) => {
-      const program = `process.on('${signal}', () => { console.log('got it'); process.exit(9); }); console.log('ready'); setInterval(() => {}, 1e6)`;
-      const running = solorun(['run', 'x', '--store', newStore(), '--', process.execPath, '-e', program]);
+      const program = `trap 'echo got it; exit 9' ${signal.slice(3)}; echo ready; while :; do sleep 0.02; done`;
+      const running = solorun(['run', 'x', '--store', newStore(), '--', 'sh', '-c', program]);
       await running.prints(/ready/);
       running.kill(signal);
       expect(await running.ended).toMatchObject({ status: 9, stdout: 'ready\ngot it\n' });
@@ -282,6 +283,47 @@ describe('signals', () => {
     expect(next).toMatchObject({ status: 0, stdout: 'end\n' });
     stopped.kill('SIGCONT');
     expect(await stopped.ended).toMatchObject({ status: 76 });
+  });
+});
+
+describe('the warden', () => {
+  it('is told of when it ends, and the command goes on', async () => {
+    const running = solorun(['run', 'x', '--store', newStore(), '--', 'sh', '-c', 'echo ready; read line; echo "$line"']);
+    await running.prints(/ready/);
+    process.kill(await wardenOf(running.pid), 'SIGKILL');
+    await running.prints(/the warden ended/, 'stderr');
+    running.write('still here\n');
+    expect(await running.ended).toMatchObject({ status: 0, stdout: 'ready\nstill here\n' });
+  });
+
+  it('of a solorun within another one is no part of what that one runs, and nor is an occurrence', async () => {
+    const store = newStore();
+    const inner = [
+      process.execPath,
+      bin,
+      'run',
+      'inner',
+      '--store',
+      store,
+      '--',
+      'sh',
+      '-c',
+      'echo "${SOLORUN_OCCURRENCE-none} $SOLORUN_NAME"',
+    ];
+    const nested = await ends(['run', 'outer', '--store', store, '--interval', '1d', '--', ...inner]);
+    expect(nested).toEqual({ status: 0, stdout: 'none inner\n', stderr: '' });
+  });
+
+  it('sees to all of a solorun within another one', async () => {
+    const store = newStore();
+    const inner = [process.execPath, bin, 'run', 'inner', '--store', store, '--', 'sh', '-c', `echo pid $$; ${SLEEP}`];
+    const outer = solorun(['run', 'outer', '--store', store, '--', ...inner]);
+    const [, pid] = await outer.prints(/pid (\d+)\n/);
+    outer.kill('SIGKILL');
+    await gone(Number(pid));
+    expect(await ends(['run', 'inner', '--store', store, '--wait', '1m', '--', 'echo', 'free'])).toMatchObject({
+      stdout: 'free\n',
+    });
   });
 });
 

@@ -35,8 +35,10 @@ describe.skipIf(missing !== undefined)(
     });
 
     it('and SIGKILL after the grace', async () => {
+      // Asked once, although two see to it that it ends.
       const program = "trap 'echo terminated' TERM; echo pid $$; while :; do sleep 0.02; done";
-      const running = solorun(['run', 'stubborn', '--store', server.url, '--grace', '300ms', '--', 'sh', '-c', program]);
+      const terms = ['--store', server.url, '--lease', '3s', '--grace', '900ms'];
+      const running = solorun(['run', 'stubborn', ...terms, '--', 'sh', '-c', program]);
       const [, pid] = await running.prints(/pid (\d+)\n/);
       await terminate();
       const { status, stdout } = await running.ended;

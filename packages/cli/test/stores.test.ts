@@ -3,14 +3,11 @@ import { ends, gone, solorun } from './cli.ts';
 import { stores } from './stores.ts';
 
 const hostile = [
-  ['a path', '../../etc/passwd'],
-  ['words for a shell', '$(reboot) `id` && rm -rf / #'],
-  ['lines', 'one\ntwo\r\n\tthree'],
-  ['a terminal escape', '\u001b]0;owned\u0007\u001b[2J'],
-  ['SQL', `'; DROP TABLE job; --`],
-  ['a namespace', 'a/b/c'],
-  ['500 emoji', '👩🏽'.repeat(250)],
-] as const;
+  '../../etc/passwd',
+  `$(reboot) \`id\` && rm -rf / #'; DROP TABLE job; --`,
+  'one\ntwo\r\n\tthree\u001b]0;owned\u0007\u001b[2J',
+  '👩🏽'.repeat(250),
+];
 
 describe.each(stores())('on $kind', ({ kind, missing, url }) => {
   describe.skipIf(missing !== undefined)(`a real store${missing === undefined ? '' : `: SKIPPED: ${missing}`}`, () => {
@@ -23,18 +20,18 @@ describe.each(stores())('on $kind', ({ kind, missing, url }) => {
     let names = 0;
     const newName = (): string => `${kind} ${(names += 1)}`;
 
-    it('eight crontabs fire for one instant: one run, and the others say so with status 75', async () => {
+    it('six crontabs fire for one instant: one run, and the others say so with status 75', async () => {
       const name = newName();
       // What all of them were started for, and no other: a day's.
       const line = ['run', name, '--once-per', '0 0 * * *', '--timezone', 'UTC', ...terms(), '--', 'echo', 'ran'];
       const first = ends(line);
       const all = await Promise.all([
         first,
-        ...Array.from({ length: 5 }, () => ends(line)),
+        ...Array.from({ length: 3 }, () => ends(line)),
         first.then(() => ends(line)),
         first.then(() => ends(line)),
       ]);
-      expect(all.map(({ status }) => status).sort((a, b) => Number(a) - Number(b))).toEqual([0, 75, 75, 75, 75, 75, 75, 75]);
+      expect(all.map(({ status }) => status).sort((a, b) => Number(a) - Number(b))).toEqual([0, 75, 75, 75, 75, 75]);
       expect(all.map(({ stdout }) => stdout).join('')).toBe('ran\n');
     });
 
@@ -51,14 +48,14 @@ describe.each(stores())('on $kind', ({ kind, missing, url }) => {
 
     it('a name is a name, whatever it holds', async () => {
       const results = await Promise.all(
-        hostile.map(async ([, name]) => {
+        hostile.map(async (name) => {
           const { status, stdout } = await ends(['run', name, ...terms(), '--', 'sh', '-c', 'printf %s "$SOLORUN_NAME"']);
           return { status, same: stdout === name };
         }),
       );
       expect(results).toEqual(hostile.map(() => ({ status: 0, same: true })));
       const { stdout } = await ends(['list', '--store', url(), '--json']);
-      expect(JSON.parse(stdout)).toEqual(expect.arrayContaining(hostile.map(([, name]) => name)));
+      expect(JSON.parse(stdout)).toEqual(expect.arrayContaining(hostile));
       // What is shown to people moves no cursor and fakes no line.
       for (const shown of [await ends(['status', '--store', url()]), await ends(['list', '--store', url()])]) {
         expect(shown.status).toBe(0);
