@@ -68,7 +68,12 @@ export function startCommand({ command, env, nonce }: CommandOptions): Command {
     tree,
     ended,
     forward(signal) {
-      if (child.pid === undefined || over) return;
+      if (child.pid === undefined) return;
+      if (over) {
+        // There may be something left that is waited for.
+        signalTree(tree, signal);
+        return;
+      }
       try {
         process.kill(ownGroup ? -child.pid : child.pid, signal);
       } catch (error) {

@@ -1,6 +1,12 @@
 import { exits } from './exit.ts';
+import { createVoice } from './output.ts';
 
 /** Ends the process with the status that `tool` resolves to. What it has printed is out by then. */
 export async function end(tool: (words: readonly string[]) => Promise<number>): Promise<never> {
-  process.exit(await tool(process.argv.slice(2)).catch(() => exits.internal.status));
+  process.exit(await tool(process.argv.slice(2)).catch(mistaken));
+}
+
+function mistaken(error: unknown): number {
+  createVoice('solorun', 'normal').error(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return exits.internal.status;
 }

@@ -233,6 +233,7 @@ async function endLeftovers(command: Command, { leftovers, graceMs, name }: RunS
   }
   voice.note(`the command ended and left ${processes} behind; ending them (--leftovers wait or leave would not)`);
   await command.stop(graceMs);
+  if (command.left() > 0) voice.error(`what the command left behind could not be ended; it runs on without ${named(name)}`);
 }
 
 function tellEvents(solo: Solo, voice: Voice): void {

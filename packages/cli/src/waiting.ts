@@ -9,7 +9,9 @@ const LOOK_MS = 2_000;
 
 /** Shows who is waited for and for how long: a spinner for those who watch, one line for logs. Returns what ends it. */
 export function showWaiting(solo: Solo, name: string, loudness: Loudness, voice: Voice): () => void {
-  const watched = isatty(2) && loudness !== 'quiet';
+  // Where yocto-spinner would draw; elsewhere it would print a line each time.
+  const draws = isatty(2) && process.env['TERM'] !== 'dumb' && !('CI' in process.env);
+  const watched = draws && loudness !== 'quiet';
   let end = (): void => {};
   let ended = false;
   solo.on('busy', ({ holder, heldForMs }) => {

@@ -355,8 +355,11 @@ describe('what the command leaves behind', () => {
     const [, pid] = await running.prints(/pid (\d+)/);
     await running.prints(/is held until all have ended/, 'stderr');
     expect(await ends(['run', 'x', '--store', store, '--', 'true'])).toMatchObject({ status: 75 });
-    process.kill(Number(pid), 'SIGKILL');
+    expect(isAlive(Number(pid))).toBe(true);
+    // A signal finds what is left, too.
+    running.kill('SIGTERM');
     expect(await running.ended).toMatchObject({ status: 4 });
+    expect(isAlive(Number(pid))).toBe(false);
   });
 
   it('is left alone with --leftovers leave', async () => {
