@@ -105,16 +105,20 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
 
 /**
  * How much earlier than the store we stop trusting the lease: the grace is in it, so that a command which is asked to end because the
- * store cannot be reached, or because we were stopped, is gone before somebody else can start. The rest is for clocks, and for the
- * warden to come second.
+ * store cannot be reached, or because we were stopped, is gone before somebody else can start.
  */
 function marginOf({ leaseMs, graceMs }: Pick<RunSettings, 'leaseMs' | 'graceMs'>): number {
-  return Math.min(leaseMs * 0.45, graceMs + leaseMs / 20);
+  return Math.min(leaseMs * 0.45, graceMs + slackMs(leaseMs));
+}
+
+/** For clocks whose rates differ, for the warden to come second, and for a busy machine. */
+function slackMs(leaseMs: number): number {
+  return Math.max(leaseMs / 20, Math.min(500, leaseMs / 8));
 }
 
 /** How much later than we the warden acts: a command that is asked to end twice may take that for an order to drop everything. */
 function secondMs(leaseMs: number): number {
-  return leaseMs / 40;
+  return slackMs(leaseMs) / 4;
 }
 
 /** From the start of the command to its end, and that of all it started. Resolves to its exit status. */

@@ -39,7 +39,7 @@ function heard(line: string): void {
   if (word === 'done') process.exit(0);
   if (word === 'child') tree = { pid: Number(first), ownGroup: second === 'group', nonce };
   if (word === 'until') watch(Number(first));
-  if (word === 'ending') killLater();
+  if (word === 'ending') killAt(now() + graceMs);
 }
 
 /** The clock counts the same for all processes of this machine. */
@@ -54,19 +54,20 @@ function watch(until: number): void {
   if (!Number.isFinite(until)) return;
   timer = setTimeout(
     () => {
+      // Set first: looking for all of the tree takes time, and it must be gone before somebody else can start.
+      killAt(until + graceMs);
       signalTree(tree, 'SIGTERM');
-      killLater();
     },
     Math.max(0, until - now()),
   );
 }
 
-/** It has been asked to. */
-function killLater(): void {
+/** It has been asked to end. */
+function killAt(at: number): void {
   if (ending) return;
   ending = true;
   clearTimeout(timer);
-  timer = setTimeout(() => signalTree(tree, 'SIGKILL'), graceMs);
+  timer = setTimeout(() => signalTree(tree, 'SIGKILL'), Math.max(0, at - now()));
 }
 
 function orphaned(looks = LOOKS): void {

@@ -182,6 +182,12 @@ describe('the command', () => {
     expect(stderr).toContain('--max-run');
   });
 
+  it('can act on being asked to end even when it is stopped', async () => {
+    const program = "trap 'echo bye; exit 0' TERM; kill -STOP $$; while :; do sleep 0.02; done";
+    const ended = await ends(['run', 'x', '--store', newStore(), '--max-run', '500ms', '--', 'sh', '-c', program]);
+    expect(ended).toMatchObject({ status: 124, stdout: 'bye\n' });
+  });
+
   it('is killed after the grace if it will not end', async () => {
     const running = solorun([
       'run',
@@ -264,7 +270,7 @@ describe('signals', () => {
 
   it('SIGSTOP to solorun: the command is gone before anybody else can run it', async () => {
     const store = newStore();
-    const terms = ['--store', store, '--lease', '3s', '--grace', '300ms'];
+    const terms = ['--store', store, '--lease', '4s', '--grace', '300ms'];
     // It will not end by itself, either.
     const stopped = solorun(['run', 'x', ...terms, '--', 'sh', '-c', `trap '' TERM; echo pid $$; ${SLEEP}`]);
     const [, pid] = await stopped.prints(/pid (\d+)/);
@@ -312,6 +318,18 @@ describe('the warden', () => {
     ];
     const nested = await ends(['run', 'outer', '--store', store, '--interval', '1d', '--', ...inner]);
     expect(nested).toEqual({ status: 0, stdout: 'none inner\n', stderr: '' });
+  });
+
+  it('knows what a solorun within another one left behind', async () => {
+    const store = newStore();
+    const cwd = newDirectory();
+    mkdirSync(cwd);
+    const daemon =
+      "setsid sh -c 'echo pid $$; exec sleep 1000' > out 2>&1 < /dev/null & until grep -qs pid out; do sleep 0.02; done; cat out";
+    const inner = [process.execPath, bin, 'run', 'inner', '--leftovers', 'leave', '--store', store, '--', 'sh', '-c', daemon];
+    const { status, stdout } = await ends(['run', 'outer', '--store', store, '--', ...inner], { cwd });
+    expect(status).toBe(0);
+    expect(isAlive(Number(/\d+/.exec(stdout)![0]))).toBe(false);
   });
 
   it('sees to all of a solorun within another one', async () => {

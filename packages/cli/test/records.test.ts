@@ -22,7 +22,7 @@ describe('status', () => {
     expect(rows).toEqual([
       expect.stringMatching(/^done +idle +\S+ ago +\S+ +1$/),
       expect.stringMatching(/^failed +failed +never +\S+$/),
-      expect.stringMatching(new RegExp(`^held +running +web-1@${hostname()} \\(pid ${holder.pid}\\) +\\S+ +never +in \\d+s$`)),
+      expect.stringMatching(new RegExp(`^held +running +web-1@${hostname()} \\(pid ${holder.pid}\\) +\\S+ +never +in \\d+[sm]$`)),
     ]);
     holder.write('\n');
     expect(await holder.ended).toMatchObject({ status: 0 });
