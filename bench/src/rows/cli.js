@@ -3,8 +3,8 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { inTurn } from '../interleaved.js';
 import { unpin } from '../pin.js';
 import { withDirectory } from '../stage.js';
@@ -13,7 +13,7 @@ import { median } from '../statistics.js';
 /** @import { Identity } from '../result.js' */
 /** @import { Row } from '../rows.js' */
 
-const solorun = join(dirname(createRequire(import.meta.url).resolve('@solorun/cli/package.json')), 'bin/solorun.js');
+const solorun = fileURLToPath(new URL('bin/solorun.js', import.meta.resolve('@solorun/cli/package.json')));
 
 /** @type {readonly (Identity & { readonly words: readonly string[], readonly until: 'end' | 'first word' })[]} */
 const commands = [
