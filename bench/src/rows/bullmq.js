@@ -157,7 +157,7 @@ async function work(contenders, url, { jobRounds, jobs }) {
           fail = reject;
         });
         const began = performance.now();
-        worker.resume();
+        void worker.resume();
         await over;
         return count / ((performance.now() - began) / 1000);
       },
@@ -168,16 +168,16 @@ async function work(contenders, url, { jobRounds, jobs }) {
     };
   });
   try {
-    for (const { round } of lines) await round(Math.min(jobs, 200));
+    for (const line of lines) await line.round(Math.min(jobs, 200));
     const all = contenders.map(() => /** @type {number[]} */ ([]));
     for (let at = 0; at < jobRounds; at += 1) {
-      for (const [index, { round }] of inTurn(lines, at)) all[index]?.push(await round(jobs));
+      for (const [index, line] of inTurn(lines, at)) all[index]?.push(await line.round(jobs));
     }
     return contenders.map(({ id, name, role }, index) => {
       const perSecond = all[index] ?? [];
       return { id, name, role, value: median(perSecond), segments: perSecond, count: jobRounds * jobs };
     });
   } finally {
-    for (const { close } of lines) await close();
+    for (const line of lines) await line.close();
   }
 }

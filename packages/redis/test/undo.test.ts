@@ -34,7 +34,7 @@ it('keeps nothing of a try whose caller goes away at whatever moment', async () 
   const { proxy, url } = await proxied();
   const provider = stage.open(redis({ url, settleMs: 0 }));
   const other = stage.open(redis({ url: stage.server.url, settleMs: 0 }));
-  await acquired(provider, 'warm too');
+  await acquired(provider, 'warm too', { leaseMs: 60_000 });
   proxy.delay(15);
   for (let round = 0; round < 12; round += 1) {
     const name = `away ${round}`;
@@ -45,6 +45,7 @@ it('keeps nothing of a try whose caller goes away at whatever moment', async () 
     if (end.status === 'fulfilled' && end.value.acquired) await provider.release(end.value.grant, { result: 'done' }, never);
     await until('it is free', async () => (await other.tryAcquire(asked(name), never)).acquired);
   }
+  expect(await other.tryAcquire(asked('warm too'), never)).toMatchObject({ reason: 'held' });
 });
 
 it('gives back the occurrences of runs that a shutdown cut off before they began', async () => {
@@ -87,5 +88,7 @@ it('leaves no connection behind when it is closed at whatever moment', async () 
     await provider.close();
     await trying;
   }
-  await until('no connection is left', async () => !String(await stage.ask('CLIENT', 'LIST')).includes('name=solorun'));
+  const left = async (): Promise<string> => String(await stage.ask('CLIENT', 'LIST'));
+  await until('no connection is left', async () => !(await left()).includes('name=solorun'));
+  expect(await left()).not.toContain('name=solorun');
 });
