@@ -4,10 +4,21 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresMissing, startPostgres } from '@solorun/servers/postgres';
+import { redisMissing, startRedis } from '@solorun/servers/redis';
 import { node, npm, tsc } from './programs.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const published = ['@solorun/core', '@solorun/lockfile', '@solorun/node-cron', '@solorun/postgres'];
+const published = [
+  '@solorun/bullmq',
+  '@solorun/cli',
+  '@solorun/core',
+  '@solorun/lockfile',
+  '@solorun/node-cron',
+  '@solorun/postgres',
+  '@solorun/redis',
+];
+/** What users have themselves, and which of our packages tells the version that is tested. */
+const peersOf = { bullmq: 'bullmq', ioredis: 'redis', 'node-cron': 'node-cron', pg: 'postgres' };
 
 interface Tarball {
   readonly name: string;
@@ -38,7 +49,7 @@ describe('the packages as they are published', () => {
     tarballs = Object.values(JSON.parse(packed.stdout) as Record<string, Tarball>);
     await writeFile(join(directory, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
     const peers = await Promise.all(
-      Object.entries({ 'node-cron': 'node-cron', pg: 'postgres' }).map(async ([peer, directoryOfUser]) => {
+      Object.entries(peersOf).map(async ([peer, directoryOfUser]) => {
         const { devDependencies } = await json<Manifest>(root, 'packages', directoryOfUser, 'package.json');
         return `${peer}@${devDependencies[peer]}`;
       }),
@@ -53,15 +64,17 @@ describe('the packages as they are published', () => {
     expect(tarballs.map(({ name }) => name).sort()).toEqual(published);
     for (const { name, files } of tarballs) {
       const paths = files.map(({ path }) => path);
+      const entry = name === '@solorun/cli' ? 'main' : 'index';
       expect(paths, name).toEqual(
-        expect.arrayContaining(['LICENSE', 'package.json', 'dist/index.js', 'dist/index.d.ts', 'src/index.ts']),
+        expect.arrayContaining(['LICENSE', 'package.json', `dist/${entry}.js`, `dist/${entry}.d.ts`, `src/${entry}.ts`]),
       );
       const sources = paths.filter((path) => path.startsWith('src/')).map((path) => path.slice('src/'.length).replace(/\.ts$/, ''));
       const expected = sources.flatMap((path) => [
         `src/${path}.ts`,
         ...['js', 'js.map', 'd.ts', 'd.ts.map'].map((end) => `dist/${path}.${end}`),
       ]);
-      const others = ['LICENSE', 'README.md', 'CHANGELOG.md', 'package.json'];
+      const commands = ['bin/solorun.js', 'bin/withlock.js', 'man/solorun.1', 'man/withlock.1'];
+      const others = ['LICENSE', 'README.md', 'CHANGELOG.md', 'package.json', ...(name === '@solorun/cli' ? commands : [])];
       const leftovers = paths.filter((path) => ![...expected, ...others].includes(path) || path.includes('.test.'));
       expect(leftovers, name).toEqual([]);
     }
@@ -71,7 +84,9 @@ describe('the packages as they are published', () => {
     const installed = Object.entries((await json<Lock>(directory, 'package-lock.json')).packages);
     const paths = installed.map(([path]) => path);
     expect(paths.filter((path) => path.endsWith('@solorun/core'))).toEqual(['node_modules/@solorun/core']);
-    expect(installed.filter(([, { hasInstallScript }]) => hasInstallScript).map(([path]) => path)).toEqual([]);
+    const withScript = installed.filter(([, { hasInstallScript }]) => hasInstallScript).map(([path]) => path);
+    // An optional part of BullMQ's, for those who use BullMQ.
+    expect(withScript.filter((path) => path !== 'node_modules/msgpackr-extract')).toEqual([]);
     for (const name of published) {
       const { scripts = {} } = await json<{ scripts?: object }>(directory, 'node_modules', name, 'package.json');
       const atInstall = Object.keys(scripts).filter((script) => /install|prepare/.test(script));
@@ -88,22 +103,32 @@ import * as suite from '@solorun/core/testing';
 import { lockfile } from '@solorun/lockfile';
 import { schedule, soloCoordinator } from '@solorun/node-cron';
 import { postgresAdvisory, postgresLease } from '@solorun/postgres';
-const connectionString = process.argv[2];
+import { redis } from '@solorun/redis';
+import { attachWorker, singletonProcessor } from '@solorun/bullmq';
+const [, , connectionString, url] = process.argv;
 const onPostgres = connectionString ? [postgresAdvisory({ connectionString }), postgresLease({ connectionString })] : [];
+const onRedis = url ? [redis({ url, settleMs: 0 })] : [];
 const fences = [];
-for (const provider of [memory(), lockfile({ directory: 'locks' }), ...onPostgres]) {
+for (const provider of [memory(), lockfile({ directory: 'locks' }), ...onPostgres, ...onRedis]) {
   const solo = createSolo({ provider });
   fences.push((await solo.run('job', ({ fence }) => String(fence))).value);
   await solo.close();
 }
-console.log(JSON.stringify([fences, typeof schedule, typeof soloCoordinator, Object.keys(suite).length > 0]));
+console.log(JSON.stringify([fences, typeof schedule, typeof soloCoordinator, typeof attachWorker, typeof singletonProcessor, Object.keys(suite).length > 0]));
 `,
     );
     await using server = postgresMissing() === undefined ? await startPostgres() : undefined;
-    const { stdout } = await node(['consumer.mjs', ...(server === undefined ? [] : [server.url])], directory);
+    await using redisServer = redisMissing() === undefined ? await startRedis() : undefined;
+    const { stdout } = await node(['consumer.mjs', server?.url ?? '', redisServer?.url ?? ''], directory);
     const [fences, ...rest] = JSON.parse(stdout) as [fences: unknown[], ...unknown[]];
-    expect(fences.map((fence) => typeof fence)).toEqual(Array.from({ length: server === undefined ? 2 : 4 }, () => 'string'));
-    expect(rest).toEqual(['function', 'function', true]);
+    const providers = 2 + (server === undefined ? 0 : 2) + (redisServer === undefined ? 0 : 1);
+    expect(fences.map((fence) => typeof fence)).toEqual(Array.from({ length: providers }, () => 'string'));
+    expect(rest).toEqual(['function', 'function', 'function', 'function', true]);
+  });
+
+  it('bring a command line that runs a command', async () => {
+    const child = ['run', 'job', '--store', 'file:locks-cli', '--', process.execPath, '-p', 'process.env.SOLORUN_FENCE'];
+    expect((await node([join('node_modules/.bin/solorun'), ...child], directory)).stdout).toBe('1\n');
   });
 
   it.runIf(process.features.require_module)('run a job when required', async () => {
@@ -114,6 +139,8 @@ const { memory } = require('@solorun/core/memory');
 const { lockfile } = require('@solorun/lockfile');
 const { schedule, soloCoordinator } = require('@solorun/node-cron');
 const { postgresAdvisory, postgresLease } = require('@solorun/postgres');
+const { redis } = require('@solorun/redis');
+const { singletonProcessor } = require('@solorun/bullmq');
 (async () => {
   const statuses = [];
   for (const provider of [memory(), lockfile({ directory: 'locks-cjs' })]) {
@@ -121,11 +148,11 @@ const { postgresAdvisory, postgresLease } = require('@solorun/postgres');
     statuses.push((await solo.run('job', () => {})).status);
     await solo.close();
   }
-  console.log(JSON.stringify([statuses, typeof schedule, typeof soloCoordinator, typeof postgresAdvisory, typeof postgresLease]));
+  console.log(JSON.stringify([statuses, typeof schedule, typeof soloCoordinator, typeof postgresAdvisory, typeof postgresLease, typeof redis, typeof singletonProcessor]));
 })();
 `,
     );
-    const functions = ['function', 'function', 'function', 'function'];
+    const functions = Array.from({ length: 6 }, () => 'function');
     expect(JSON.parse((await node(['consumer.cjs'], directory)).stdout)).toEqual([['ran', 'ran'], ...functions]);
   });
 
@@ -137,6 +164,10 @@ import { memory } from '@solorun/core/memory';
 import { lockfile } from '@solorun/lockfile';
 import { schedule, soloCoordinator } from '@solorun/node-cron';
 import { guard, postgresAdvisory, postgresLease, schemaSql, type PostgresPool } from '@solorun/postgres';
+import { attachWorker, isSkipped, singletonProcessor } from '@solorun/bullmq';
+import { redis } from '@solorun/redis';
+import { Worker, type Job } from 'bullmq';
+import { Redis } from 'ioredis';
 import { setRunCoordinator, type RunCoordinator } from 'node-cron';
 
 declare const pool: PostgresPool;
@@ -146,6 +177,8 @@ const providers: LockProvider[] = [
   lockfile({ directory: './locks' }),
   postgresAdvisory({ connectionString: 'postgres://localhost/app', onWarning: (message: string) => console.warn(message, sql) }),
   postgresLease({ pool, notify: false }),
+  redis({ url: 'redis://localhost' }),
+  redis({ client: new Redis({ lazyConnect: true }), prefix: 'app' }),
 ];
 for (const provider of providers) {
   const solo = createSolo({ provider, leaseMs: 5_000 });
@@ -161,6 +194,14 @@ for (const provider of providers) {
     console.log(signal.aborted, fence + 1n, occurrence, attempt + 1, recovering);
   }, { name: 'job' });
   await task.stop();
+  const processor = singletonProcessor<{ step: string }, number>(solo, { name: (job) => job.data.step }, (job, _token, signal, run) => {
+    signal.throwIfAborted();
+    run.checkpoint();
+    return job.data.step.length;
+  });
+  const worker = new Worker<{ step: string }>('etl', processor, { connection: {} });
+  attachWorker(worker)();
+  worker.on('completed', (job: Job) => isSkipped(job.returnvalue) && job.returnvalue.reason);
   // @ts-expect-error: a lease is a number of milliseconds, or null
   createSolo({ provider, leaseMs: '5s' });
 }

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import * as bullmq from '@solorun/bullmq';
 import * as core from '@solorun/core';
 import * as memory from '@solorun/core/memory';
 import * as parts from '@solorun/core/parts';
@@ -11,6 +12,7 @@ import * as postgres from '@solorun/postgres';
 
 /** What users may import, and we may therefore not take away. Types are not seen here: `packed.test.ts` uses the principal ones. */
 const entryPoints: Record<string, { module: object; names: readonly string[] }> = {
+  '@solorun/bullmq': { module: bullmq, names: ['JobStoppedError', 'attachWorker', 'isSkipped', 'singletonProcessor'] },
   '@solorun/core': {
     module: core,
     names: [
