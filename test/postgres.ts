@@ -3,6 +3,8 @@ import { afterAll, afterEach, beforeAll } from 'vitest';
 import pg from 'pg';
 import { killAll } from './json-process.ts';
 
+export { until } from '@solorun/servers/witness';
+
 /** The two ways to hold locks on Postgres. */
 export const kinds = ['advisory', 'lease'] as const;
 export type Kind = (typeof kinds)[number];
@@ -44,12 +46,4 @@ export function onPostgres(settings: Readonly<Record<string, string | number>> =
       }
     },
   };
-}
-
-/** Looks until it is so. */
-export async function until(what: string, look: () => Promise<boolean> | boolean, ms = 60_000): Promise<void> {
-  for (const end = performance.now() + ms; !(await look());) {
-    if (performance.now() > end) throw new Error(`it never came to pass that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

@@ -5,6 +5,8 @@ import { redisMissing, startRedis, type Redis as RedisServer } from '@solorun/se
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 
+export { failureOf, shown, until } from '@solorun/servers/witness';
+
 export interface Stage {
   readonly server: RedisServer;
   /** Closed at the end of the test. */
@@ -75,29 +77,4 @@ export async function acquired(provider: LockProvider, name: string, more: Parti
   expect(result).toMatchObject({ acquired: true });
   if (!result.acquired) throw new Error(result.reason);
   return result.grant;
-}
-
-/** The error that something ends with. */
-export async function failureOf(work: unknown): Promise<Error> {
-  try {
-    await work;
-  } catch (error) {
-    return error as Error;
-  }
-  throw new Error('it did not fail');
-}
-
-/** Everything that a person or a log could see of an error. */
-export function shown(error: unknown, depth = 0): string {
-  if (depth > 5 || typeof error !== 'object' || error === null) return String(error);
-  const own = Object.getOwnPropertyNames(error).map((key) => `${key}=${shown((error as Record<string, unknown>)[key], depth + 1)}`);
-  return own.join(' ');
-}
-
-/** Looks until it is so. */
-export async function until(what: string, look: () => Promise<boolean> | boolean, ms = 15_000): Promise<void> {
-  for (const end = performance.now() + ms; !(await look());) {
-    if (performance.now() > end) throw new Error(`it never came to pass that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
