@@ -78,7 +78,7 @@ export interface Settings<Data, Name extends string> {
 const AS_OFTEN_AS_HANDED_OUT = 2 ** 31 - 1;
 const actions: readonly unknown[] = ['skip', 'retry', 'wait', 'fail'] satisfies BusyAction[];
 
-export function isAction(value: unknown): value is BusyAction {
+function isAction(value: unknown): value is BusyAction {
   return actions.includes(value);
 }
 

@@ -96,6 +96,8 @@ export async function openStage({ url: given, tell }) {
       },
       freeze: () => void child.kill('SIGSTOP'),
       wake: () => void child.kill('SIGCONT'),
+      /** @param {NodeJS.Signals} signal */
+      signal: (signal) => void child.kill(signal),
       async stop() {
         child.kill('SIGTERM');
         await ended;
