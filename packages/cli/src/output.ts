@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { Ending } from './exit.ts';
 
 /*
  * Written to the file descriptors themselves. `process.stdout` and `process.stderr` would make a pipe non-blocking for everybody who
@@ -21,9 +22,13 @@ function write(fd: 1 | 2, text: string): void {
   }
 }
 
-/** What was asked for. */
+/** What was asked for. @throws Ending */
 export function print(text: string): void {
-  write(1, text.endsWith('\n') ? text : `${text}\n`);
+  try {
+    write(1, text.endsWith('\n') ? text : `${text}\n`);
+  } catch (error) {
+    throw new Ending('unsafe', `cannot write to stdout: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 export type Loudness = 'quiet' | 'normal' | 'verbose';
@@ -36,7 +41,13 @@ export interface Voice {
 }
 
 export function createVoice(tool: string, loudness: Loudness): Voice {
-  const say = (message: string): void => write(2, `${tool}: ${message}\n`);
+  const say = (message: string): void => {
+    try {
+      write(2, `${tool}: ${message}\n`);
+    } catch {
+      // A log on a full disk. There is no other place to tell it, and no reason to let go of a command that runs.
+    }
+  };
   return {
     error: say,
     note: (message) => void (loudness === 'quiet' || say(message)),
