@@ -64,6 +64,16 @@ describe('the lock directory', () => {
     expect(() => open()).toThrow(/chmod o-w/);
   });
 
+  it.runIf(process.platform === 'linux')('is refused when nothing can be written there', () => {
+    // Also by root, and however it is mounted.
+    for (const unwritable of process.getuid?.() === 0 ? ['/sys'] : ['/sys', '/etc']) {
+      expect(() => lockfile({ directory: unwritable })).toThrow(OptionError);
+      expect(() => lockfile({ directory: unwritable })).toThrow(
+        /Nothing can be written into the lock directory \/\w+: (?:EACCES|EPERM|EROFS)/,
+      );
+    }
+  });
+
   it('is refused when it is a file, and when it is not named', () => {
     writeFileSync(directory, '');
     expect(() => open()).toThrow(/EEXIST|not a directory/);

@@ -15,6 +15,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
+import { OptionError } from '@solorun/core';
 import { processProof } from '../holder.ts';
 import type { FileStore, Proof, StoredFile } from '../store.ts';
 import { createBreather } from './breather.ts';
@@ -425,11 +426,23 @@ function unlinkQuietly(path: string): void {
 /** The device that files in this directory lie on, if its file system takes locks. */
 function lockingDevice(directory: string, locks: KernelLocks): string | undefined {
   const path = join(directory, temporaryName());
-  const fd = openSync(path, CREATE, 0o600);
+  const fd = openFirst(directory, path);
   try {
     return isUnlocked(locks, fd) === true && locks.tryLock(fd) ? String(fstatSync(fd).dev) : undefined;
   } finally {
     closeSync(fd);
     unlinkQuietly(path);
+  }
+}
+
+/** The first thing that is written here shows whether we may. */
+function openFirst(directory: string, path: string): number {
+  try {
+    return openSync(path, CREATE, 0o600);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    // Another user's, a read-only mount, a full disk; what this process lacks (EMFILE) is no fault of the directory.
+    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS' && code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+    throw new OptionError(`Nothing can be written into the lock directory ${directory}: ${message.split(',', 1)[0]}.`);
   }
 }
