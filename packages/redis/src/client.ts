@@ -93,6 +93,14 @@ export function checkConnection({ url, client }: ConnectionOptions): void {
         'characters of the password percent-encoded.',
     );
   }
+  // ioredis would ask for the database NaN, and end the process when the server declines.
+  const { pathname, searchParams } = new URL(url);
+  const databases = [pathname.slice(1), ...searchParams.getAll('db')].filter((database) => database !== '');
+  if (!databases.every((database) => /^\d{1,9}$/.test(database))) {
+    throw new OptionError(
+      'The url for redis() names a database that is not a number: Redis has 0 to 15, as in redis://host:6379/0.',
+    );
+  }
 }
 
 /** What the user's client puts before its keys; ours go on with it. */

@@ -167,6 +167,8 @@ describe('what is refused at the door', () => {
     [{ url: '' }, /environment variable/],
     [{ url: 'redis://x', client: new Redis({ lazyConnect: true }) }, /one of them/],
     [{ client: 'redis://x' }, /ioredis/],
+    [{ url: 'redis://x/locks' }, /not a number/],
+    [{ url: 'redis://x/0?db=one' }, /not a number/],
     [{ uri: 'redis://x' }, /no option "uri". What there is: url/],
     [{ url: 'redis://x', prefix: '' }, /prefix/],
     [{ url: 'redis://x', settleMs: -1 }, /settleMs/],
