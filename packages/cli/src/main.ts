@@ -50,7 +50,7 @@ function parse(own: readonly string[], rest: readonly string[] | undefined): Ask
       getOutHelpWidth: () => 100,
     });
   }
-  const isRun = own.includes('run');
+  const isRun = own[0] === 'run';
   // What follows the dashes is the command's, and a name that looks like an option for all others.
   const words = isRun || rest === undefined ? own : [...own, '--', ...rest];
   try {
@@ -58,17 +58,19 @@ function parse(own: readonly string[], rest: readonly string[] | undefined): Ask
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return undefined;
-    throw usage(mistakes, own[0]);
+    // The command's own words were taken for ours.
+    const dashes = isRun && rest === undefined ? '\nThe command comes after two dashes: solorun run NAME [options] -- command' : '';
+    throw usage(mistakes, own[0], dashes);
   }
   return asked;
 }
 
-function usage(mistakes: string, verb: string | undefined): Ending {
+function usage(mistakes: string, verb: string | undefined, hint: string): Ending {
   const known = ['run', 'status', 'list', 'inspect', 'release', 'doctor', 'explain'];
   const of = verb !== undefined && known.includes(verb) ? ` ${verb}` : '';
   const [first = ''] = mistakes.replace(/^error: /, '').split('\nUsage:');
   const what = mistakes.startsWith('error:') ? first.trim() : 'say what to do';
-  return new Ending('usage', `${what}\nTry: solorun${of} --help`);
+  return new Ending('usage', `${what}${hint}\nTry: solorun${of} --help`);
 }
 
 async function perform(

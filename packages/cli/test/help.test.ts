@@ -35,6 +35,13 @@ describe('--help', () => {
     });
     expect(await ends(['run', 'x', '--retry', '1', '--', 'true'])).toMatchObject({ stderr: expect.stringContaining('--retries') });
   });
+
+  it.each([[['true']], [['sh', '-c', 'true']], [[]]])('whoever leaves out the two dashes learns of them: %j', async (command) => {
+    expect(await ends(['run', 'x', ...command])).toMatchObject({
+      status: 64,
+      stderr: expect.stringMatching(/two dashes: solorun run \w+ .*-- command/),
+    });
+  });
 });
 
 describe('the version', () => {
