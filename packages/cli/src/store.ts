@@ -41,7 +41,8 @@ export function parseStore(url: string | undefined, env: NodeJS.ProcessEnv): Sto
     case 'memory':
       return memoryStore();
     case undefined: {
-      const path = url.startsWith('/') || url.startsWith('.');
+      // What has an @ may be the rest of a URL, with a password.
+      const path = /^[./][^@]*$/.test(url);
       throw wrong(path ? `A store is a URL: write file:${plain(url)}` : `A store is a URL, such as ${EXAMPLES}`);
     }
     default: {

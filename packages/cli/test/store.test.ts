@@ -22,6 +22,7 @@ describe('a store', () => {
     ['locks', 'A store is a URL'],
     ['/var/locks', 'write file:/var/locks'],
     ['./locks', 'write file:./locks'],
+    ['//u:secret@host/db', 'A store is a URL, such as'],
     ['file:', 'needs a directory'],
     ['file://host/locks', 'no directory of this machine'],
     ['s3://bucket/prefix', 'no store for s3: yet'],
