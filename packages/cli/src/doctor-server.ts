@@ -2,9 +2,15 @@ import { statfsSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Client } from 'pg';
 import type { Redis } from 'ioredis';
-import type { Finding } from './doctor.ts';
 import { plain } from './show.ts';
 import type { Store } from './store.ts';
+
+/** What was looked at, and what it means for those who trust it. */
+export interface Finding {
+  readonly check: string;
+  readonly state: 'ok' | 'note' | 'unsafe';
+  readonly says: string;
+}
 
 /** How long a server may take to answer. */
 const TIMEOUT_MS = 5_000;

@@ -3,17 +3,10 @@ import { SolorunError, type Lease, type LockProvider, type Solo } from '@solorun
 import { withStore, type Opened } from './asked-store.ts';
 import { duration, parseDuration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
-import { lookAtServer } from './doctor-server.ts';
+import { lookAtServer, type Finding } from './doctor-server.ts';
 import { print, type Voice } from './output.ts';
 import type { Asked } from './program.ts';
 import { holderOf, plain } from './show.ts';
-
-/** What was looked at, and what it means for those who trust it. */
-export interface Finding {
-  readonly check: string;
-  readonly state: 'ok' | 'note' | 'unsafe';
-  readonly says: string;
-}
 
 /** Of the lock that is tried. A name of its own, and always the same: records are kept. */
 const PROBE = 'solorun doctor';
