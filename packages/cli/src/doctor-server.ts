@@ -81,7 +81,7 @@ async function lookAtPostgres({ scheme, connectionString }: Store): Promise<read
         ? {
             check: 'pooler',
             state: 'note',
-            says: `one stands between${scheme === 'postgres' ? '; session locks need its session mode' : ''}`,
+            says: `one stands between${scheme === 'postgres' ? '; session locks need its session mode, postgres+lease:// needs none' : ''}`,
           }
         : { check: 'pooler', state: 'ok', says: 'none' },
     ];

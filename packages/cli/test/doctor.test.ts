@@ -1,3 +1,4 @@
+import { pgbouncerMissing, startPgbouncer } from '@solorun/servers/pgbouncer';
 import { postgresMissing, startPostgres, type Postgres } from '@solorun/servers/postgres';
 import { redisMissing, startRedis } from '@solorun/servers/redis';
 import pg from 'pg';
@@ -87,6 +88,25 @@ describe.skipIf(noPostgres !== undefined)(`doctor on Postgres${noPostgres === un
     const standby = await server.standby();
     const { status, states } = await examine(standby.url);
     expect({ status, states }).toMatchObject({ status: 1, states: { role: 'unsafe' } });
+  });
+
+  const noPooler = inCi ? undefined : pgbouncerMissing();
+  describe.skipIf(noPooler !== undefined)(`behind a pooler${noPooler === undefined ? '' : `: SKIPPED: ${noPooler}`}`, () => {
+    // Where it matters, the way out is a store that can be written down here.
+    it.each([
+      ['postgres', 'transaction', 1, { pooler: 'note', lock: 'unsafe' }, /postgres\+lease:/],
+      ['postgres', 'session', 0, { pooler: 'note', lock: 'ok' }, /postgres\+lease:/],
+      ['postgres+lease', 'transaction', 0, { pooler: 'note', lock: 'ok' }, /^one stands between$/],
+    ] as const)('says of %s:// in %s mode whether it is safe', async (scheme, mode, status, states, words) => {
+      await using pooler = await startPgbouncer({ postgres: server, mode });
+      const examined = await examine(pooler.url.replace(/^postgres(?:ql)?/, scheme));
+      expect(examined).toMatchObject({ status, states });
+      expect(examined.report.findings).toContainEqual({
+        check: 'pooler',
+        state: 'note',
+        says: expect.stringMatching(words) as string,
+      });
+    });
   });
 });
 
