@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   createSolo,
   LeaseLostError,
@@ -66,7 +67,7 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
 
   let status: number | undefined;
   try {
-    const result = await solo.run(
+    const running = solo.run(
       name,
       async (context) => {
         stopWaiting();
@@ -79,6 +80,10 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
         signal: signals.interrupted,
       },
     );
+    // What a provider warns of, such as why nothing is granted, comes with the next turn, and explains what we say.
+    await Promise.allSettled([running]);
+    await nextTurn();
+    const result = await running;
     stopWaiting();
     if (result.status === 'skipped') {
       voice.note(skipWords(name, result, slot));

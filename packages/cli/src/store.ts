@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OptionError, type LockProvider } from '@solorun/core';
+import { parseDuration } from './duration.ts';
 import { Ending } from './exit.ts';
 import { plain } from './show.ts';
 
@@ -109,16 +110,27 @@ export function postgresStore(
   };
 }
 
-function redisStore(url: string): Store {
+function redisStore(asked: string): Store {
+  const { url, settleMs } = takeSettle(asked);
   return {
     scheme: 'redis',
     shown: withoutCredentials(url, 'redis'),
     connectionString: url,
     async open() {
       const { redis } = await load('@solorun/redis', 'ioredis', () => import('@solorun/redis'));
-      return opened(() => redis({ url }));
+      return opened(() => redis({ url, settleMs }));
     },
   };
+}
+
+/** `?settle=0s` is ours; all else there is the driver's. It belongs to the server, and so to its URL. */
+function takeSettle(url: string): { readonly url: string; readonly settleMs: number | undefined } {
+  if (!URL.canParse(url)) return { url, settleMs: undefined };
+  const parsed = new URL(url);
+  const settle = parsed.searchParams.get('settle');
+  if (settle === null) return { url, settleMs: undefined };
+  parsed.searchParams.delete('settle');
+  return { url: parsed.href, settleMs: parseDuration(settle, 'settle= of the store') };
 }
 
 function memoryStore(): Store {

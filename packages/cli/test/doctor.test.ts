@@ -114,8 +114,7 @@ const noRedis = inCi ? undefined : redisMissing();
 describe.skipIf(noRedis !== undefined)(`doctor on Redis${noRedis === undefined ? '' : `: SKIPPED: ${noRedis}`}`, () => {
   it('finds a server safe, and one unsafe that throws keys away', async () => {
     await using server = await startRedis();
-    // One that has just been started grants nothing for the length of a lease.
-    const { status, states } = await examine(server.url, ['--lease', '1s']);
+    const { status, states } = await examine(`${server.url}?settle=0s`);
     expect({ status, states }).toMatchObject({
       status: 0,
       states: { server: 'ok', role: 'ok', memory: 'ok', lock: 'ok', fence: 'ok' },

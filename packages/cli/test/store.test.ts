@@ -12,6 +12,7 @@ describe('a store', () => {
     ['postgresql+lease://u:secret@db/app', 'postgres+lease://db/app', 'postgres+lease'],
     ['redis://:secret@cache:6379/2', 'redis://cache:6379/2', 'redis'],
     ['rediss://u:secret@cache', 'redis://cache', 'redis'],
+    ['redis://cache/2?settle=90s', 'redis://cache/2', 'redis'],
     ['memory:', 'memory:', 'memory'],
   ])('%s is understood, and shown without its secrets', (url, shown, scheme) => {
     expect(parseStore(url, {})).toMatchObject({ shown, scheme });
@@ -25,6 +26,7 @@ describe('a store', () => {
     ['//u:secret@host/db', 'A store is a URL, such as'],
     ['file:', 'needs a directory'],
     ['file://host/locks', 'no directory of this machine'],
+    ['redis://:secret@cache?settle=soon', 'settle= of the store "soon": that is no time'],
     ['s3://bucket/prefix', 'no store for s3: yet'],
     ['ftp://u:secret@host', 'no store for ftp:'],
   ])('%j is refused in a word that helps', (url, words) => {

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { ends, gone, solorun } from './cli.ts';
 import { stores } from './stores.ts';
 
@@ -11,11 +11,7 @@ const hostile = [
 
 describe.each(stores())('on $kind', ({ kind, missing, url }) => {
   describe.skipIf(missing !== undefined)(`a real store${missing === undefined ? '' : `: SKIPPED: ${missing}`}`, () => {
-    // A Redis that has just been started grants nothing for the length of a lease.
     const terms = (): string[] => ['--store', url(), '--lease', '5s', '--grace', '100ms'];
-    beforeAll(async () => {
-      if (kind === 'redis://') await ends(['run', 'settled', ...terms(), '--wait', '1m', '--', 'true']);
-    });
 
     let names = 0;
     const newName = (): string => `${kind} ${(names += 1)}`;
