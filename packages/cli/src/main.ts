@@ -8,8 +8,6 @@ import { named } from './show.ts';
 
 /** What `solorun` does with these words. Resolves to the exit status. */
 export async function solorun(words: readonly string[]): Promise<number> {
-  // The command line is there for all users of the machine to read, and it may hold a password.
-  process.title = 'solorun';
   const dashes = words.indexOf('--');
   const own = dashes === -1 ? words : words.slice(0, dashes);
   const rest = dashes === -1 ? undefined : words.slice(dashes + 1);
@@ -22,6 +20,7 @@ export async function solorun(words: readonly string[]): Promise<number> {
     voice = createVoice('solorun', loudness);
     takeWarnings(voice);
     const { name = asked.options['name'] } = asked;
+    // The command line is there for all users of the machine to read, and it may hold a password.
     process.title = `solorun ${asked.verb}${typeof name === 'string' ? ` ${named(name)}` : ''}`;
     return await perform(asked, rest, loudness, voice);
   } catch (error) {

@@ -26,7 +26,6 @@ Examples:
 
 /** What `withlock` does with these words. Resolves to the exit status. */
 export async function withlock(words: readonly string[]): Promise<number> {
-  process.title = 'withlock';
   const voice = createVoice('withlock', 'normal');
   takeWarnings(voice);
   try {
@@ -35,6 +34,7 @@ export async function withlock(words: readonly string[]): Promise<number> {
       print(help);
       return 0;
     }
+    // The command line, which all users of the machine can read, may hold a password.
     process.title = `withlock ${named(asked.name)}`;
     const { connectionString, ...rest } = asked;
     return await run(

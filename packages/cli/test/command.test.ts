@@ -302,6 +302,16 @@ describe('the warden', () => {
     expect(await running.ended).toMatchObject({ status: 0, stdout: 'ready\nstill here\n' });
   });
 
+  it('is not needed to end a command that will not end', async () => {
+    const terms = ['--store', newStore(), '--max-run', '1s', '--grace', '100ms'];
+    const running = solorun(['run', 'x', ...terms, '--', 'sh', '-c', `trap '' TERM; echo pid $$; ${SLEEP}`]);
+    const [, pid] = await running.prints(/pid (\d+)/);
+    process.kill(await wardenOf(running.pid), 'SIGKILL');
+    await running.prints(/the warden ended[^]*--max-run/, 'stderr');
+    expect(await running.ended).toMatchObject({ status: 124 });
+    expect(isAlive(Number(pid))).toBe(false);
+  });
+
   it('of a solorun within another one is no part of what that one runs, and nor is an occurrence', async () => {
     const store = newStore();
     const inner = [

@@ -53,6 +53,12 @@ describe.skipIf(missing !== undefined)(`withlock${missing === undefined ? '' : `
     expect(await withlock(['x', '--', 'no-such-command'], { env }).ended).toMatchObject({ status: 127 });
   });
 
+  it('takes a password out of the command line, which others can read', async () => {
+    const url = server.urlFor({ user: 'secretive', password: 'secret' });
+    const { status, stdout } = await withlock(['hush', '--db', url, '--', 'sh', '-c', 'tr "\\0" " " < /proc/$PPID/cmdline']).ended;
+    expect({ status, stdout: stdout.trim() }).toEqual({ status: 0, stdout: 'withlock "hush"' });
+  });
+
   it('the command goes when withlock is told to', async () => {
     const running = withlock([
       'x',
