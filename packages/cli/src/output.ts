@@ -55,8 +55,11 @@ export function createVoice(tool: string, loudness: Loudness): Voice {
   };
 }
 
-/** What libraries warn of in this process, in our words and as loud as we are. Node would print it with an id that means nothing here. */
+/**
+ * What libraries warn of in this process, in our words and as loud as we are. Node would print it with an id that means nothing here.
+ * What will not work any more one day is for those who write programs.
+ */
 export function takeWarnings(voice: Voice): void {
   process.removeAllListeners('warning');
-  process.on('warning', ({ message }) => voice.note(message));
+  process.on('warning', ({ name, message }) => (name === 'DeprecationWarning' ? voice.detail(message) : voice.note(message)));
 }
