@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createSolo, type LockProvider, type Solo } from '@solorun/core';
 import type { Voice } from './output.ts';
 import type { Asked } from './program.ts';
@@ -24,5 +25,7 @@ export async function withStore<T>(
     return await use({ store, provider, solo });
   } finally {
     await solo.close({ graceMs: 0 });
+    // What the provider warned of is told before the answer, and before the process ends.
+    await nextTurn();
   }
 }

@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { ends, newStore, solorun } from './cli.ts';
@@ -52,6 +54,20 @@ describe('status', () => {
       status: 0,
       stdout: 'Nothing has been locked here yet.\n',
     });
+  });
+
+  it('tells of a lock that a newer version has written', async () => {
+    const store = newStore();
+    expect(await ends(['run', 'newer', '--store', store, '--', 'true'])).toMatchObject({ status: 0 });
+    const file = join(store.slice('file:'.length), 'newer.1.lock');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"solorun": 1', '"solorun": 2'));
+    for (const verb of ['status', 'list']) {
+      expect(await ends([verb, '--json', '--store', store])).toEqual({
+        status: 0,
+        stdout: '[]\n',
+        stderr: expect.stringMatching(/^solorun: .*newer.* cannot be listed: .*upgrade/) as string,
+      });
+    }
   });
 });
 
