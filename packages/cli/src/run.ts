@@ -62,6 +62,11 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
   voice.detail(`store ${store.shown}${slot === undefined ? '' : `, occurrence ${slot.at.toISOString()}`}`);
   const stopWaiting = showWaiting(solo, name, settings.loudness, voice);
   tellEvents(solo, voice);
+  let released = false;
+  solo.on('released', () => (released = true));
+  const tellUnlessReleased = (): void => {
+    if (!released) voice.error(`the store could not be told that ${named(name)} is over; it comes free when its lease ends`);
+  };
   let lost: LeaseLostError | undefined;
   solo.on('lost', ({ error }) => (lost = error));
 
@@ -89,7 +94,7 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
       voice.note(skipWords(name, result, slot));
       return settings.busyExitCode;
     }
-    if (!result.released) voice.error(`the store could not be told that ${named(name)} is over; it comes free when its lease ends`);
+    tellUnlessReleased();
     return 0;
   } catch (error) {
     stopWaiting();
@@ -97,7 +102,10 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
       // Told when it happened.
       return settings.onLost === 'warn' && status !== 0 ? status : exits.lost.status;
     }
-    if (error instanceof CommandFailed) return status!;
+    if (error instanceof CommandFailed) {
+      tellUnlessReleased();
+      return status!;
+    }
     if (error instanceof LockBusyError || error instanceof LockTimeoutError) {
       voice.error(busyWords(name, error));
       return settings.busyExitCode;

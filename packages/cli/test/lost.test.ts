@@ -1,4 +1,5 @@
 import { postgresMissing, startPostgres, type Postgres } from '@solorun/servers/postgres';
+import { redisMissing, startRedis } from '@solorun/servers/redis';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ends, isAlive, solorun } from './cli.ts';
@@ -94,6 +95,25 @@ describe.skipIf(missing !== undefined)(
       expect(await ends(asked, { env: { PGPASSFILE: `${directory}/pgpass` } })).toEqual(silent);
       expect(await ends(asked, { env: { PGPASSWORD: 'secret' } })).toMatchObject({ status: 0, stdout: 'ran\n' });
       expect(await ends(asked, { env: { HOME: directory } })).toMatchObject({ status: 69, stdout: '' });
+    });
+  },
+);
+
+const noRedis = process.env['CI'] === 'true' ? undefined : redisMissing();
+describe.skipIf(noRedis !== undefined)(
+  `when the store is gone by the time the command ends${noRedis === undefined ? '' : `: SKIPPED: ${noRedis}`}`,
+  () => {
+    it.each([0, 3])('the status is still its own, %s, and that the lock could not be given back is told', async (status) => {
+      await using server = await startRedis();
+      const store = ['--store', `${server.url}?settle=0s`];
+      const running = solorun(['run', 'x', ...store, '--', 'sh', '-c', 'echo ready; read line; exit "$line"']);
+      await running.prints(/ready/);
+      await server.kill();
+      running.write(`${status}\n`);
+      expect(await running.ended).toMatchObject({
+        status,
+        stderr: 'solorun: the store could not be told that "x" is over; it comes free when its lease ends\n',
+      });
     });
   },
 );
