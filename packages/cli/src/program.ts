@@ -125,7 +125,10 @@ export function createProgram(version: string, asked: (what: Asked) => void): Co
         'how long the store keeps the lock without news from us: after that, others take over from a machine that is gone',
       ).default('60s'),
       new Option('--max-run <time>', `end the command after this long, with exit status ${exits.overtime.status}`),
-      new Option('--grace <time>', 'how long the command has between SIGTERM and SIGKILL when it must end').default('10s'),
+      new Option(
+        '--grace <time>',
+        'how long the command has between SIGTERM and SIGKILL when it must end (default: 10s, or a third of --lease where that is less)',
+      ),
       new Option(
         '--on-lost <action>',
         'when the lock is lost while the command runs: kill it (SIGTERM, then SIGKILL after the grace), or warn',

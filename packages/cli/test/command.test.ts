@@ -270,8 +270,9 @@ describe('signals', () => {
 
   it('SIGSTOP to solorun: the command is gone before anybody else can run it', async () => {
     const store = newStore();
-    const terms = ['--store', store, '--lease', '4s', '--grace', '300ms'];
-    // It will not end by itself, either.
+    // The grace fits into the lease by itself.
+    const terms = ['--store', store, '--lease', '4s'];
+    // The command will not end by itself, either.
     const stopped = solorun(['run', 'x', ...terms, '--', 'sh', '-c', `trap '' TERM; echo pid $$; ${SLEEP}`]);
     const [, pid] = await stopped.prints(/pid (\d+)/);
     stopped.kill('SIGSTOP');
