@@ -1,6 +1,7 @@
 import { pgbouncerMissing, startPgbouncer } from '@solorun/servers/pgbouncer';
 import { postgresMissing, startPostgres, type Postgres } from '@solorun/servers/postgres';
 import { redisMissing, startRedis } from '@solorun/servers/redis';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ends, newStore } from './cli.ts';
@@ -121,5 +122,23 @@ describe.skipIf(noRedis !== undefined)(`doctor on Redis${noRedis === undefined ?
     });
     await using evicting = await startRedis({ settings: { maxmemory: '10mb', 'maxmemory-policy': 'allkeys-lru' } });
     expect(await examine(evicting.url)).toMatchObject({ status: 1, states: { memory: 'unsafe' } });
+  });
+
+  it('tells a wrong password from a role that may not ask for everything', async () => {
+    await using server = await startRedis();
+    const client = new Redis(server.url);
+    await client.call('ACL', 'SETUSER', 'modest', 'on', '>s3cret', '~solorun:*', '&solorun:*', '+@all', '-info');
+    client.disconnect();
+    const urlFor = (password: string): string => server.url.replace('redis://', `redis://modest:${password}@`);
+    const modest = await examine(`${urlFor('s3cret')}?settle=0s`);
+    expect(modest).toMatchObject({ status: 0, states: { server: 'note', lock: 'ok' } });
+    const refused = await examine(urlFor('wr0ng'));
+    expect(refused.status).toBe(1);
+    expect(refused.report.findings).toContainEqual({
+      check: 'server',
+      state: 'unsafe',
+      says: expect.stringContaining('WRONGPASS') as string,
+    });
+    expect(JSON.stringify(refused)).not.toContain('wr0ng');
   });
 });
