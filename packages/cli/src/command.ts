@@ -43,15 +43,14 @@ export function startCommand({ command, env, nonce }: CommandOptions): Command {
     stdio: 'inherit',
     env: { ...env, [RUN_VARIABLE]: inherited === undefined ? nonce : `${inherited} ${nonce}` },
   });
-  const tree: Tree = { pid: child.pid, ownGroup, nonce };
-  let over = false;
+  const tree = { pid: child.pid, ownGroup, over: false, nonce };
   const ended = new Promise<number>((resolve, reject) => {
     child.on('error', (error: NodeJS.ErrnoException) => {
       // Only what keeps it from starting; a signal that cannot be sent is told by forward().
       if (child.pid === undefined) reject(cannotStart(file, error));
     });
     child.on('exit', (status, signal) => {
-      over = true;
+      tree.over = true;
       resolve(status ?? statusOfSignal(constants.signals[signal!]));
     });
   });
@@ -69,7 +68,7 @@ export function startCommand({ command, env, nonce }: CommandOptions): Command {
     ended,
     forward(signal) {
       if (child.pid === undefined) return;
-      if (over) {
+      if (tree.over) {
         // There may be something left that is waited for.
         signalTree(tree, signal);
         return;

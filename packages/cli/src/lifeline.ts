@@ -4,7 +4,7 @@ import type { Tree } from './tree.ts';
 
 /** Our end of the pipe to the warden. */
 export interface Lifeline {
-  /** Whom to end when this process cannot. */
+  /** Whom to end when this process cannot. Told again when the command itself is over. */
   watches(tree: Tree): void;
   /** How long the lock is sure to be ours, in ms. Heard of less often than that, the warden ends the command. */
   trusted(remainingMs: number): void;
@@ -47,7 +47,7 @@ export function startLifeline({ nonce, graceMs, onLost, onBroken }: LifelineOpti
 
   const write = (line: string): void => void (over || pipe.write(`${line}\n`));
   return {
-    watches: ({ pid, ownGroup }) => write(`child ${pid} ${ownGroup ? 'group' : 'alone'}`),
+    watches: (tree) => write(`child ${tree.pid} ${tree.ownGroup ? 'group' : 'alone'} ${tree.over ? 'over' : 'runs'}`),
     trusted(remainingMs) {
       const now = Number(process.hrtime.bigint() / 1_000n) / 1_000;
       write(`until ${now + remainingMs}`);

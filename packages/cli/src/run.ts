@@ -166,6 +166,7 @@ async function underLock(context: RunContext, settings: RunSettings, signals: Si
   });
   try {
     const status = await command.ended;
+    lifeline.watches(command.tree);
     await ending.stopped();
     await endLeftovers(command, settings, voice);
     return ending.overtime() ? exits.overtime.status : status;

@@ -9,6 +9,8 @@ export interface Tree {
   readonly pid: number | undefined;
   /** The command leads a process group of its own, which the kernel can signal as a whole. */
   readonly ownGroup: boolean;
+  /** The command itself has ended and was collected: what has its number now is somebody else's. */
+  readonly over: boolean;
   /** What `SOLORUN_RUN` of this run ends with. */
   readonly nonce: string;
 }
@@ -27,9 +29,10 @@ interface Stat {
  * started a session of its own). Elsewhere it is the group, or only the command.
  */
 export function alive(tree: Tree): readonly number[] {
-  const { pid: root, ownGroup } = tree;
-  if (!readable) return root !== undefined && send(ownGroup ? -root : root, 0) ? [root] : [];
+  const { ownGroup } = tree;
+  if (!readable) return tree.pid !== undefined && send(ownGroup ? -tree.pid : tree.pid, 0) ? [tree.pid] : [];
   const all = readAll();
+  const root = rootOf(tree, (pid) => all.some((each) => each.pid === pid));
   const members = new Set<number>();
   for (const { pid, group } of all) {
     if (pid === root || (ownGroup && group === root)) members.add(pid);
@@ -47,11 +50,17 @@ export function alive(tree: Tree): readonly number[] {
 /** Sends a signal to all of it. False: nothing was there. */
 export function signalTree(tree: Tree, signal: NodeJS.Signals): boolean {
   const members = alive(tree);
-  const { pid: root, ownGroup } = tree;
+  const { ownGroup } = tree;
+  const root = rootOf(tree, (pid) => readable && readStat(pid) !== undefined);
   // The group as a whole, so that nobody who forks meanwhile is left out.
   if (ownGroup && root !== undefined) send(-root, signal);
   for (const pid of members) if (!ownGroup || (readable && groupOf(pid) !== root)) send(pid, signal);
   return members.length > 0;
+}
+
+/** Numbers come round again. While something is left in a group, its number is not given to a new process, but no longer than that. */
+function rootOf({ pid, over }: Tree, exists: (pid: number) => boolean): number | undefined {
+  return pid !== undefined && over && exists(pid) ? undefined : pid;
 }
 
 /** False: it is not there. What may not be signalled (it became another user's) is. */
@@ -83,9 +92,8 @@ function groupOf(pid: number): number | undefined {
 }
 
 function carries(pid: number, nonce: string): boolean {
-  const environment = readQuietly(`/proc/${pid}/environ`);
-  const start = environment?.indexOf(`${RUN_VARIABLE}=`) ?? -1;
-  return start !== -1 && environment!.slice(start).split('\0', 1)[0]!.includes(nonce);
+  const variables = readQuietly(`/proc/${pid}/environ`)?.split('\0') ?? [];
+  return variables.some((variable) => variable.startsWith(`${RUN_VARIABLE}=`) && variable.includes(nonce));
 }
 
 /** Undefined for a process that has ended meanwhile, or is another user's. */

@@ -14,7 +14,7 @@ const LOOKS = 50;
 const [nonce, graceText, onLost] = process.argv.slice(2) as [string, string, string];
 const graceMs = Number(graceText);
 // On Linux the nonce alone will do, should solorun be killed before it could tell more.
-let tree: Tree = { pid: undefined, ownGroup: false, nonce };
+let tree: Tree = { pid: undefined, ownGroup: false, over: false, nonce };
 let timer: NodeJS.Timeout | undefined;
 let ending = false;
 let buffered = '';
@@ -35,9 +35,9 @@ process.stdin.on('error', () => orphaned());
 process.stdin.on('end', () => orphaned());
 
 function heard(line: string): void {
-  const [word, first, second] = line.split(' ');
+  const [word, first, second, third] = line.split(' ');
   if (word === 'done') process.exit(0);
-  if (word === 'child') tree = { pid: Number(first), ownGroup: second === 'group', nonce };
+  if (word === 'child') tree = { pid: Number(first), ownGroup: second === 'group', over: third === 'over', nonce };
   if (word === 'until') watch(Number(first));
   if (word === 'ending') killAt(now() + graceMs);
 }
