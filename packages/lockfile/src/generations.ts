@@ -1,7 +1,7 @@
 import type { AcquireRequest, AcquireResult, Grant, JobRecord, OccurrenceState, OccurrenceVerdict, Outcome } from '@solorun/core';
 import { judgeOccurrence } from '@solorun/core';
 import { isKnownDead } from './holder.ts';
-import { generationKey, generationsOf, keysAmong } from './key.ts';
+import { generationKey, generationsOf, locksAmong } from './key.ts';
 import { jobRecord, readRecord, writeRecord, type LockRecord } from './record.ts';
 import type { Care, FileStore, StoredFile } from './store.ts';
 
@@ -88,6 +88,11 @@ interface Top {
   readonly over: boolean;
   /** The store's clock when it was read. */
   readonly readAt: number;
+}
+
+interface Listed {
+  readonly generations: readonly bigint[];
+  readonly now: number;
 }
 
 export function createGenerations({ store, keyOf, durable, onStale, lost }: GenerationsOptions): Generations {
@@ -350,11 +355,14 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
     return record?.owner === grant.owner ? record : undefined;
   }
 
-  async function inspectKey(key: string): Promise<JobRecord | undefined> {
+  /** @param listed what a list of all has shown, and the store's clock before it: good enough to look at each without a list of its own. */
+  async function inspectKey(key: string, listed?: Listed): Promise<JobRecord | undefined> {
+    let known = listed;
     for (let round = 0; round < ROUNDS; round += 1) {
-      const now = await store.now();
-      const top = await readTop(key, await generations(key), now);
+      const now = known?.now ?? (await store.now());
+      const top = await readTop(key, known?.generations ?? (await generations(key)), now);
       if (top !== 'moved') return recordOf(top);
+      known = undefined;
     }
     throw new Error('the lock changes hands too fast to be read');
   }
@@ -365,8 +373,9 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
     release,
     inspect: (name) => inspectKey(keyOf(name)),
     async *list(prefix) {
-      for (const key of keysAmong(await store.list(''))) {
-        const record = await inspectKey(key).catch((error: unknown) => {
+      const now = await store.now();
+      for (const [key, known] of locksAmong(await store.list(''))) {
+        const record = await inspectKey(key, { generations: known, now }).catch((error: unknown) => {
           // One file that cannot be read must not hide the others.
           process.emitWarning(`The lock ${key} cannot be listed: ${String(error)}`, { code: 'SOLORUN_UNREADABLE' });
         });

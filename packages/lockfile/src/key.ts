@@ -17,7 +17,7 @@ export function keyOf(name: string): string {
   return `${readable}~${createHash('sha256').update(name).digest('hex').slice(0, 32)}`;
 }
 
-const GENERATION = /^([1-9][0-9]{0,17})\.lock$/;
+const LOCK = /^(.+)\.([1-9][0-9]{0,17})\.lock$/;
 
 export function generationKey(key: string, generation: bigint): string {
   return `${key}.${generation}.lock`;
@@ -25,20 +25,19 @@ export function generationKey(key: string, generation: bigint): string {
 
 /** The generations of one lock among listed keys, in rising order. Files that are not ours are passed over. */
 export function generationsOf(key: string, listed: readonly string[]): bigint[] {
-  const found: bigint[] = [];
-  for (const file of listed) {
-    const match = file.startsWith(`${key}.`) ? GENERATION.exec(file.slice(key.length + 1)) : null;
-    if (match?.[1] !== undefined) found.push(BigInt(match[1]));
-  }
-  return found.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  return locksAmong(listed).get(key) ?? [];
 }
 
-/** The keys of all locks among listed files. */
-export function keysAmong(listed: readonly string[]): Set<string> {
-  const keys = new Set<string>();
+/** The keys of all locks among listed files, and the generations of each, in rising order. */
+export function locksAmong(listed: readonly string[]): Map<string, bigint[]> {
+  const locks = new Map<string, bigint[]>();
   for (const file of listed) {
-    const match = /^(.+)\.[1-9][0-9]{0,17}\.lock$/.exec(file);
-    if (match?.[1] !== undefined) keys.add(match[1]);
+    const [, key, generation] = LOCK.exec(file) ?? [];
+    if (key === undefined || generation === undefined) continue;
+    const known = locks.get(key);
+    if (known === undefined) locks.set(key, [BigInt(generation)]);
+    else known.push(BigInt(generation));
   }
-  return keys;
+  for (const known of locks.values()) known.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  return locks;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { generationKey, generationsOf, keyOf, keysAmong } from '../src/key.ts';
+import { generationKey, generationsOf, keyOf, locksAmong } from '../src/key.ts';
 
 const names = fc.string({ unit: 'binary', minLength: 1, maxLength: 500 });
 
@@ -47,6 +47,6 @@ describe('the generations of a lock', () => {
       'job.4.lock~',
     ];
     expect(generationsOf('job', listed)).toEqual([2n, 9n, 10n]);
-    expect([...keysAmong(listed)].sort()).toEqual(['job', 'jobs']);
+    expect([...locksAmong(listed).keys()].sort()).toEqual(['job', 'jobs']);
   });
 });
