@@ -8,23 +8,24 @@ export interface Lifeline {
   watches(tree: Tree): void;
   /** How long the lock is sure to be ours, in ms. Heard of less often than that, the warden ends the command. */
   trusted(remainingMs: number): void;
-  /** The command has been asked to end; the warden sees to it that it does. */
-  ending(): void;
+  /** The command has been asked to end; the warden sees to it that it does, in so many ms. */
+  ending(graceMs: number): void;
   /** The command has ended. */
   done(): void;
 }
 
 export interface LifelineOptions {
   readonly nonce: string;
-  readonly graceMs: number;
+  /** Between SIGTERM and SIGKILL when the lock is not sure any more, in ms. */
+  readonly lostGraceMs: number;
   readonly onLost: 'kill' | 'warn';
   readonly onBroken: () => void;
 }
 
 /** Starts the warden, and does not wait for it: what is written before it listens it finds in the pipe. */
-export function startLifeline({ nonce, graceMs, onLost, onBroken }: LifelineOptions): Lifeline {
+export function startLifeline({ nonce, lostGraceMs, onLost, onBroken }: LifelineOptions): Lifeline {
   const program = fileURLToPath(new URL('warden.js', import.meta.url));
-  const warden = spawn(process.execPath, [program, nonce, String(graceMs), onLost], {
+  const warden = spawn(process.execPath, [program, nonce, String(lostGraceMs), onLost], {
     // Out of reach of what the terminal or a supervisor sends to our group.
     detached: process.platform !== 'win32',
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -52,7 +53,7 @@ export function startLifeline({ nonce, graceMs, onLost, onBroken }: LifelineOpti
       const now = Number(process.hrtime.bigint() / 1_000n) / 1_000;
       write(`until ${now + remainingMs}`);
     },
-    ending: () => write('ending'),
+    ending: (graceMs) => write(`ending ${graceMs}`),
     done() {
       write('done');
       over = true;

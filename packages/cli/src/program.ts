@@ -127,8 +127,8 @@ export function createProgram(version: string, asked: (what: Asked) => void): Co
       new Option('--max-run <time>', `end the command after this long, with exit status ${exits.overtime.status}`),
       new Option(
         '--grace <time>',
-        'how long the command has between SIGTERM and SIGKILL when it must end (default: 10s, or a third of --lease where that is less)',
-      ),
+        'how long the command has between SIGTERM and SIGKILL when it must end; when the lock is lost, a third of --lease at most',
+      ).default('10s'),
       new Option(
         '--on-lost <action>',
         'when the lock is lost while the command runs: kill it (SIGTERM, then SIGKILL after the grace), or warn',

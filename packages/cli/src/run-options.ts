@@ -7,8 +7,6 @@ import type { Leftovers, RunSettings } from './run.ts';
 import { cronSlot, intervalSlot, type Slot } from './schedule.ts';
 import { parseStore } from './store.ts';
 
-const GRACE_MS = 10_000;
-
 type Words = Readonly<Record<string, string | undefined>>;
 
 /** What `solorun run` was asked for, checked before anything is opened. @throws Ending */
@@ -28,7 +26,6 @@ export async function settleRun(asked: Asked, command: readonly string[] | undef
   if (attempts !== undefined && slot === undefined) throw wrong('--attempts needs --once-per or --interval: attempts at what?');
   const busyExitCode = count('--busy-exit-code', words['busyExitCode'], 0) ?? exits.busy.status;
   if (busyExitCode > 255) throw wrong('--busy-exit-code is at most 255');
-  const leaseMs = parseDuration(words['lease']!, '--lease');
   return {
     name,
     command,
@@ -36,10 +33,9 @@ export async function settleRun(asked: Asked, command: readonly string[] | undef
     namespace: words['namespace'],
     label: words['label'],
     policy: policyOf(words, slot),
-    leaseMs,
+    leaseMs: parseDuration(words['lease']!, '--lease'),
     maxRunMs: time('--max-run', words['maxRun']),
-    // With a longer one the command could still be there when the store gives the lock to somebody else.
-    graceMs: time('--grace', words['grace']) ?? Math.min(GRACE_MS, leaseMs / 3),
+    graceMs: parseDuration(words['grace']!, '--grace'),
     slot,
     attempts,
     onLost: words['onLost'] as 'kill' | 'warn',

@@ -34,6 +34,7 @@ export interface RunSettings {
   readonly policy: BusyPolicy;
   readonly leaseMs: number;
   readonly maxRunMs: number | undefined;
+  /** Between SIGTERM and SIGKILL, in ms; less when the lock is lost and the lease leaves less. */
   readonly graceMs: number;
   readonly slot: Slot | undefined;
   readonly attempts: number | undefined;
@@ -120,8 +121,13 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
  * How much earlier than the store we stop trusting the lease: the grace is in it, so that a command which is asked to end because the
  * store cannot be reached, or because we were stopped, is gone before somebody else can start.
  */
-function marginOf({ leaseMs, graceMs }: Pick<RunSettings, 'leaseMs' | 'graceMs'>): number {
-  return Math.min(leaseMs * 0.45, graceMs + slackMs(leaseMs));
+function marginOf(settings: RunSettings): number {
+  return lostGraceOf(settings) + slackMs(settings.leaseMs);
+}
+
+/** The grace when the lock is lost. A longer one does not fit into the lease: somebody else could start while the command goes on. */
+function lostGraceOf({ leaseMs, graceMs }: RunSettings): number {
+  return Math.min(graceMs, leaseMs * 0.45 - slackMs(leaseMs));
 }
 
 /** For clocks whose rates differ, for the warden to come second, and for a busy machine. */
@@ -136,11 +142,11 @@ function secondMs(leaseMs: number): number {
 
 /** From the start of the command to its end, and that of all it started. Resolves to its exit status. */
 async function underLock(context: RunContext, settings: RunSettings, signals: Signals, voice: Voice): Promise<number> {
-  const { graceMs, onLost, leaseMs } = settings;
+  const { onLost, leaseMs } = settings;
   const nonce = randomUUID();
   const lifeline = startLifeline({
     nonce,
-    graceMs,
+    lostGraceMs: lostGraceOf(settings),
     onLost,
     onBroken: () => voice.error('the warden ended: should solorun be killed now, the command would run on without the lock'),
   });
@@ -159,9 +165,9 @@ async function underLock(context: RunContext, settings: RunSettings, signals: Si
   const beats = setInterval(beat, Math.min(1_000, leaseMs / 10));
   const ending = endInTime(command, context.signal, settings, {
     voice,
-    onEnding() {
+    onEnding(graceMs) {
       clearInterval(beats);
-      lifeline.ending();
+      lifeline.ending(graceMs);
     },
   });
   try {
@@ -199,14 +205,15 @@ interface EndInTime {
 function endInTime(
   command: Command,
   signal: AbortSignal,
-  { name, graceMs, onLost, maxRunMs }: RunSettings,
-  { voice, onEnding }: { readonly voice: Voice; readonly onEnding: () => void },
+  settings: RunSettings,
+  { voice, onEnding }: { readonly voice: Voice; readonly onEnding: (graceMs: number) => void },
 ): EndInTime {
+  const { name, onLost, maxRunMs } = settings;
   let stopped: Promise<void> | undefined;
   let overtime = false;
-  const stop = (): void => {
+  const stop = (graceMs: number): void => {
     if (stopped !== undefined) return;
-    onEnding();
+    onEnding(graceMs);
     stopped = command.stop(graceMs);
   };
   const lost = (): void => {
@@ -215,7 +222,7 @@ function endInTime(
     if (!(reason instanceof LeaseLostError)) return;
     const next = onLost === 'warn' ? 'The command runs on without the lock (--on-lost warn).' : 'Ending the command.';
     voice.error(`${plain(reason.message)} ${next}`);
-    if (onLost === 'kill') stop();
+    if (onLost === 'kill') stop(lostGraceOf(settings));
   };
   signal.addEventListener('abort', lost, { once: true });
   if (signal.aborted) lost();
@@ -226,7 +233,7 @@ function endInTime(
           if (stopped !== undefined) return;
           overtime = true;
           voice.error(`${named(name)} has run for ${duration(maxRunMs)} (--max-run). Ending the command.`);
-          stop();
+          stop(settings.graceMs);
         }, maxRunMs);
   return {
     stopped: async () => stopped,

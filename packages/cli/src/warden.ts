@@ -11,8 +11,8 @@ import { signalTree, type Tree } from './tree.ts';
 const LOOK_AGAIN_MS = 20;
 const LOOKS = 50;
 
-const [nonce, graceText, onLost] = process.argv.slice(2) as [string, string, string];
-const graceMs = Number(graceText);
+const [nonce, lostGrace, onLost] = process.argv.slice(2) as [string, string, string];
+const lostGraceMs = Number(lostGrace);
 // On Linux the nonce alone will do, should solorun be killed before it could tell more.
 let tree: Tree = { pid: undefined, ownGroup: false, over: false, nonce };
 let timer: NodeJS.Timeout | undefined;
@@ -39,7 +39,7 @@ function heard(line: string): void {
   if (word === 'done') process.exit(0);
   if (word === 'child') tree = { pid: Number(first), ownGroup: second === 'group', over: third === 'over', nonce };
   if (word === 'until') watch(Number(first));
-  if (word === 'ending') killAt(now() + graceMs);
+  if (word === 'ending') killAt(now() + Number(first));
 }
 
 /** The clock counts the same for all processes of this machine. */
@@ -55,7 +55,7 @@ function watch(until: number): void {
   timer = setTimeout(
     () => {
       // Set first: looking for all of the tree takes time, and it must be gone before somebody else can start.
-      killAt(until + graceMs);
+      killAt(until + lostGraceMs);
       signalTree(tree, 'SIGTERM');
     },
     Math.max(0, until - now()),

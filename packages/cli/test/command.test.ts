@@ -270,8 +270,8 @@ describe('signals', () => {
 
   it('SIGSTOP to solorun: the command is gone before anybody else can run it', async () => {
     const store = newStore();
-    // The grace fits into the lease by itself.
-    const terms = ['--store', store, '--lease', '4s'];
+    // A grace that would not fit into the lease is cut.
+    const terms = ['--store', store, '--lease', '4s', '--grace', '1m'];
     // The command will not end by itself, either.
     const stopped = solorun(['run', 'x', ...terms, '--', 'sh', '-c', `trap '' TERM; echo pid $$; ${SLEEP}`]);
     const [, pid] = await stopped.prints(/pid (\d+)/);
