@@ -202,6 +202,9 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
         (error: unknown) => {
           over();
           const said = plain(error);
+          // It follows another one now. Where it is looked for (a name, sentinels) there may be the new one; and should it lead again,
+          // it must be looked at again.
+          if (said.answered && said.message.startsWith('READONLY')) end(said);
           throw loss.signal.aborted && !said.answered ? loss.signal.reason : said;
         },
       );

@@ -175,6 +175,22 @@ it.concurrent('grants nothing on a replica that took over, until leases that it 
   scene.handedOn.catch(() => {});
 });
 
+it.concurrent('looks for its server anew when that has become a replica, and once more before it grants anything there again', async (context) => {
+  const { server, soloOn } = await open(context, LEASE_MS);
+  const solo = soloOn();
+  expect((await solo.run('moved', () => 1)).status).toBe('ran');
+  const replica = await server.replica();
+  await askOf(replica.port, 'REPLICAOF', 'NO', 'ONE');
+  await askOf(server.port, 'REPLICAOF', '127.0.0.1', replica.port);
+  await expect(solo.run('moved', () => 1)).rejects.toThrow(/READONLY/);
+  await expect(solo.run('moved', () => 1)).rejects.toThrow(/read-only replica: connect to the primary|still loading/);
+  // It leads again, and never heard of what was granted meanwhile.
+  await askOf(server.port, 'REPLICAOF', 'NO', 'ONE');
+  let answer: unknown;
+  await until('it answers', async () => (answer = await solo.run('moved', () => 1).catch(() => undefined)) !== undefined);
+  expect(answer).toMatchObject({ status: 'skipped', reason: 'held', holder: undefined });
+});
+
 it.concurrent('renews and releases on a server whose memory is full, and refuses new locks with its words', async (context) => {
   const { server, soloOn } = await open(context, LONG_MS);
   const solo = soloOn();
