@@ -174,7 +174,7 @@ onEachBackend('singletonProcessor', (stage) => {
       other.worker(singletonProcessor(solo, { name: 'x', backoff: { ...hour, maxAgeMs: 5_000 } }, () => 'ran'));
       const old = await other.queue.add('step', {}, { timestamp: Date.now() - 10_000 });
       expect((await reaches(other.queue, old.id, 'failed')).failedReason).toContain('"x"');
-      const delayed = await other.queue.add('step', {}, { timestamp: Date.now() - 10_000, delay: 9_990 });
+      const delayed = await other.queue.add('step', {}, { timestamp: Date.now() - 10_000, delay: 15_000 });
       await delayed.promote();
       expect(await reaches(other.queue, delayed.id, 'delayed')).toMatchObject({ attemptsMade: 0 });
     });
