@@ -130,7 +130,8 @@ async function handle<Data, Result, Name extends string>(
   }
 
   function notRun({ reason, holder }: Skipped): SkippedJob | Promise<never> {
-    if (reason === 'closed') return putOff(settings.putOff, out, 'The solo of its worker is closed', new ClosedError());
+    if (reason === 'closed')
+      return putOff({ ...settings.putOff, ...withoutEnd }, out, 'The solo of its worker is closed', new ClosedError());
     if (reason !== 'exhausted') return skippedJob(name, reason, holder);
     throw new UnrecoverableError(
       `All attempts of this occurrence of ${JSON.stringify(name)} were started, and none was completed.`,
@@ -173,7 +174,8 @@ async function handle<Data, Result, Name extends string>(
   } catch (error) {
     if (settlesTheJob(error)) throw error;
     const lost = error instanceof LeaseLostError;
-    const closing = solo.signal.aborted || out.stoppedFor() === 'closing';
+    // What fails before its run under a solo that is closed would fail again at once: its worker may go on, and fetch what is given back.
+    const closing = (started && solo.signal.aborted) || out.stoppedFor() === 'closing';
     if (closing && !(started && lost)) return giveBack(out);
     // A lease that is lost before its run began is like a provider that cannot be asked: nothing ran.
     const outage = !started && (lost || error instanceof ProviderError);
@@ -181,6 +183,9 @@ async function handle<Data, Result, Name extends string>(
     throw error;
   }
 }
+
+/** A solo that is closed is no fault of the job's. */
+const withoutEnd = { maxTries: Number.POSITIVE_INFINITY, maxAgeMs: Number.POSITIVE_INFINITY };
 
 function occurrenceOf<Data, Name extends string>(
   { occurrence, attempts }: Settings<Data, Name>,

@@ -459,6 +459,21 @@ onEachBackend('singletonProcessor', (stage) => {
       await reaches(queue, other.id, 'delayed');
       expect(await queue.getFailedCount()).toBe(0);
     });
+
+    it('by the end of the solo is not handed out again and again, however old it is and whatever is wrong with it', async () => {
+      const ended = soloOn(memory());
+      await ended.close();
+      const processor = singletonProcessor(
+        ended,
+        { name: (job: Job) => (job.name === 'nameless' ? '' : 'x'), backoff: hour },
+        () => 1,
+      );
+      line.worker(processor);
+      const old = await queue.add('step', {}, { timestamp: Date.now() - 2 * 86_400_000 });
+      expect(await reaches(queue, old.id, 'delayed')).toMatchObject({ attemptsMade: 0, attemptsStarted: 1 });
+      const nameless = await queue.add('nameless', {});
+      expect((await reaches(queue, nameless.id, 'failed')).failedReason).toMatch(/needs a name/);
+    });
   });
 });
 
