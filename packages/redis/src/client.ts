@@ -21,9 +21,13 @@ interface Wire {
   subscribe(...channels: string[]): Promise<unknown>;
   unsubscribe(...channels: string[]): Promise<unknown>;
   nodes?(role: 'master' | 'all'): Wire[];
+  /** A cluster's own connection for messages, made by the first `subscribe`. Not public, but the same in ioredis 5 and 6. */
+  readonly subscriber?: { getInstance?(): Pick<Wire, 'stream'> | null };
+  on(event: '+node', listener: (node: Wire) => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'ready', listener: () => void): unknown;
   on(event: 'message', listener: (channel: string) => void): unknown;
-  once(event: 'end' | 'close', listener: () => void): unknown;
+  once(event: 'end', listener: () => void): unknown;
 }
 
 interface Socket {
@@ -121,6 +125,8 @@ export async function connect({ url, client }: ConnectionOptions, timeoutMs: num
     wire.disconnect();
     loss.abort(reason);
   });
+  // A cluster connects to a node when it is first asked something, and again after that has been away.
+  wire.on('+node', (node) => node.on('ready', () => node.stream?.unref()));
   wire.once('end', () => loss.abort(reason ?? new Error('the connection ended')));
   const late = new AbortController();
   try {
@@ -192,7 +198,9 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
       alarm.at(one.dueAt);
       const over = (): void => {
         pending.delete(one);
-        if (pending.size === 0) alarm.keepAlive(false);
+        if (pending.size > 0) return;
+        alarm.keepAlive(false);
+        wire.subscriber?.getInstance?.()?.stream?.unref();
       };
       return command(wire).then(
         (answer) => {

@@ -1,5 +1,8 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { createSolo, type Solo } from '@solorun/core';
 import { startProxy, type Proxy } from '@solorun/servers/network';
+import { startRedisCluster } from '@solorun/servers/redis';
 import { expect, it, onTestFinished } from 'vitest';
 import { redis } from '../src/index.ts';
 import { acquired, never, onRedis, until } from './server.ts';
@@ -102,12 +105,18 @@ it('renews 1,000 leases with one script', { timeout: 40_000 }, async () => {
   expect(leases.every(({ signal }) => !signal.aborted)).toBe(true);
 });
 
-it('does not keep a process alive that has a lease, and ends without a word', async () => {
-  const { status, stderr } = await import('node:child_process').then(({ spawnSync }) =>
-    spawnSync(process.execPath, [new URL('programs/forgets-to-close.js', import.meta.url).pathname, stage.server.url], {
-      encoding: 'utf8',
-      timeout: 15_000,
-    }),
-  );
-  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+it('does not keep a process alive that has a lease, and ends without a word', () => {
+  expect(forgetToClose(stage.server.url)).toEqual({ status: 0, stderr: '' });
 });
+
+it('does not keep one alive that has leases on the nodes of a cluster', { timeout: 60_000 }, async () => {
+  const { nodes, stop } = await startRedisCluster();
+  onTestFinished(stop);
+  expect(forgetToClose(nodes[0]!.url, 'cluster')).toEqual({ status: 0, stderr: '' });
+});
+
+function forgetToClose(...args: string[]): { readonly status: number | null; readonly stderr: string } {
+  const program = fileURLToPath(new URL('programs/forgets-to-close.js', import.meta.url));
+  const { status, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8', timeout: 15_000 });
+  return { status, stderr };
+}
