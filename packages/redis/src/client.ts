@@ -91,7 +91,7 @@ export function checkConnection({ url, client }: ConnectionOptions): void {
   if (typeof url !== 'string' || url === '') {
     throw new OptionError('The url for redis() is empty: is the environment variable it comes from set?');
   }
-  if (!/^rediss?:\/\//i.test(url) || !URL.canParse(url)) {
+  if (!/^rediss?:\/\//i.test(url) || !URL.canParse(url) || !isUnderstood(new URL(url))) {
     throw new OptionError(
       'The url for redis() cannot be understood. It looks like redis://user:password@host:6379/0 (rediss:// for TLS), with special ' +
         'characters of the password percent-encoded.',
@@ -105,6 +105,17 @@ export function checkConnection({ url, client }: ConnectionOptions): void {
       'The url for redis() names a database that is not a number: Redis has 0 to 15, as in redis://host:6379/0.',
     );
   }
+}
+
+/** Of a database that is no number ioredis makes another one, and an error that ends the process. */
+function isUnderstood({ username, password, pathname, searchParams }: URL): boolean {
+  try {
+    decodeURIComponent(username + password);
+  } catch (error) {
+    if (error instanceof URIError) return false;
+    throw error;
+  }
+  return /^\/?\d*$/.test(pathname) && /^\d*$/.test(searchParams.get('db') ?? '');
 }
 
 /** What the user's client puts before its keys; ours go on with it. */

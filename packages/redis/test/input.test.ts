@@ -149,6 +149,9 @@ describe('what is refused at the door', () => {
     [`redis://user:${SECRET}@host:port:port`],
     [`postgres://user:${SECRET}@host/db`],
     [`127.0.0.1:6379 password=${SECRET}`],
+    [`redis://user:${SECRET}%zz@host`],
+    [`redis://user:${SECRET}@host/billing`],
+    [`redis://user:${SECRET}@host?db=billing`],
   ])('is what is no URL: %#', (target) => {
     let error: unknown;
     try {
