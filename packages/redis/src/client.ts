@@ -69,6 +69,7 @@ const own = {
   // Each answer has a time-out of ours.
   commandTimeout: undefined,
   blockingTimeout: undefined,
+  socketTimeout: undefined,
   keyPrefix: '',
   readOnly: false,
   monitor: false,
@@ -127,7 +128,7 @@ export function keyPrefixOf({ client }: ConnectionOptions): string {
 
 export async function connect({ url, client }: ConnectionOptions, timeoutMs: number): Promise<Connection> {
   const options = { ...own, connectTimeout: timeoutMs };
-  const wire = url === undefined ? duplicate(client!, options) : (new Redis(withoutOurs(url), options) as unknown as Wire);
+  const wire = url === undefined ? duplicate(client!, options) : (new Redis(withoutOurs(url, options), options) as unknown as Wire);
   const loss = new AbortController();
   let reason: Error | undefined;
   // A client goes on after some errors, such as a database that there is not: it would lock in another one.
@@ -157,10 +158,10 @@ export async function connect({ url, client }: ConnectionOptions, timeoutMs: num
   return connectionOn(wire, loss);
 }
 
-/** ioredis takes options out of a URL, before those that it is given. */
-function withoutOurs(url: string): string {
+/** ioredis takes options out of a URL, before those that it is given, and as text: a time-out that is text is thrown at the process. */
+function withoutOurs(url: string, ours: object): string {
   const parsed = new URL(url);
-  for (const option of Object.keys(own)) parsed.searchParams.delete(option);
+  for (const option of Object.keys(ours)) parsed.searchParams.delete(option);
   return parsed.href;
 }
 

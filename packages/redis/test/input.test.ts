@@ -47,8 +47,10 @@ describe('what reaches a server', () => {
     }
   });
 
-  it('heeds what a URL says of the way, and not what it says of queues and prefixes', async () => {
-    const solo = soloOn({ url: `${url()}/3?family=4&keyPrefix=odd&enableOfflineQueue=true&autoResendUnfulfilledCommands=true` });
+  it('heeds what a URL says of the way, and not what it says of queues, prefixes and time-outs', async () => {
+    const others =
+      'keyPrefix=odd&enableOfflineQueue=true&autoResendUnfulfilledCommands=true&connectTimeout=1000&socketTimeout=1000';
+    const solo = soloOn({ url: `${url()}/3?family=4&${others}` });
     await solo.run('in the third', () => 1);
     const client = new Redis(`${url()}/3`);
     expect(await client.keys('*')).toEqual(['solorun:lock:in the third']);
