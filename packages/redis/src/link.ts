@@ -36,10 +36,14 @@ const SCAN_COUNT = '1000';
 export async function openLink({ kind, connection: options, servingKey, allowEviction, timeoutMs }: LinkTerms): Promise<Link> {
   const connection = await connect(options, timeoutMs);
   try {
-    const infos = await Promise.all(connection.servers().map((wire) => connection.ask(() => wire.info(), timeoutMs).catch(untold)));
+    const infos = await Promise.allSettled(
+      connection.servers().map((wire) => connection.ask(() => wire.info(), timeoutMs).catch(untold)),
+    );
     // What went wrong with the first words (a password, a database) is known once something has been answered.
     connection.lost.throwIfAborted();
-    const servers = infos.map(parseInfo);
+    // A node of a cluster that is away keeps nobody from locks on the others.
+    const servers = infos.flatMap((info) => (info.status === 'fulfilled' ? [parseInfo(info.value)] : []));
+    for (const info of infos) if (info.status === 'rejected' && servers.length === 0) throw info.reason;
     for (const server of servers) checkServer(kind, server, allowEviction);
     const [server] = servers;
     if (server === undefined) throw new ProviderError(kind, 'connect', 'the cluster has no primary');

@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { createSolo, type LeaseLostError, type Solo } from '@solorun/core';
 import { startProxy } from '@solorun/servers/network';
-import { startRedis, type Redis } from '@solorun/servers/redis';
+import { startRedis, startRedisCluster, type Redis } from '@solorun/servers/redis';
+import { Cluster } from 'ioredis';
 import { beforeEach, expect, it, vi, type TestContext } from 'vitest';
 import { redis } from '../src/index.ts';
 import { askOf, missingHere, until } from './server.ts';
@@ -173,6 +174,23 @@ it.concurrent('grants nothing on a replica that took over, until leases that it 
   expect((await soloOn(replica.url).run('later', () => 1)).status).toBe('ran');
   scene.letGo();
   scene.handedOn.catch(() => {});
+});
+
+it.concurrent('locks on the nodes of a cluster that are there, also in a program that starts while one is away', async ({
+  onTestFinished,
+}) => {
+  const { nodes, stop } = await startRedisCluster();
+  onTestFinished(stop);
+  for (const { port } of nodes) await askOf(port, 'CONFIG', 'SET', 'cluster-require-full-coverage', 'no');
+  await nodes[2]!.kill();
+  const noticed = async (): Promise<boolean> => String(await askOf(nodes[0]!.port, 'CLUSTER', 'NODES')).includes('fail ');
+  await until('the others know', noticed);
+  const client = new Cluster([nodes[0]!.url], { lazyConnect: true });
+  const solo = createSolo({ provider: redis({ client }) });
+  onTestFinished(() => solo.close());
+  const results = await Promise.allSettled(NAMES.map((name) => solo.run(name, () => 1)));
+  const ran = results.filter(({ status }) => status === 'fulfilled').length;
+  expect([ran > 0, ran < NAMES.length]).toEqual([true, true]);
 });
 
 it.concurrent('looks for its server anew when that has become a replica, and once more before it grants anything there again', async (context) => {
