@@ -70,6 +70,8 @@ const own = {
   commandTimeout: undefined,
   blockingTimeout: undefined,
   socketTimeout: undefined,
+  // Kept even when the socket has closed already, and with it the process: 2 s by default.
+  disconnectTimeout: 0,
   keyPrefix: '',
   readOnly: false,
   monitor: false,

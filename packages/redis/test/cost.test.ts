@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { createSolo, type Solo } from '@solorun/core';
 import { startProxy, type Proxy } from '@solorun/servers/network';
@@ -115,8 +115,17 @@ it('does not keep one alive that has leases on the nodes of a cluster', { timeou
   expect(forgetToClose(nodes[0]!.url, 'cluster')).toEqual({ status: 0, stderr: '' });
 });
 
+it('leaves no timer behind that would keep a process alive when it could not connect', () => {
+  const { stdout } = run('cannot-connect', 'redis://127.0.0.1:1');
+  expect(JSON.parse(stdout)).toEqual({ error: expect.stringContaining('ECONNREFUSED') as string, timers: [] });
+});
+
 function forgetToClose(...args: string[]): { readonly status: number | null; readonly stderr: string } {
-  const program = fileURLToPath(new URL('programs/forgets-to-close.js', import.meta.url));
-  const { status, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8', timeout: 15_000 });
+  const { status, stderr } = run('forgets-to-close', ...args);
   return { status, stderr };
+}
+
+function run(program: string, ...args: string[]): SpawnSyncReturns<string> {
+  const file = fileURLToPath(new URL(`programs/${program}.js`, import.meta.url));
+  return spawnSync(process.execPath, [file, ...args], { encoding: 'utf8', timeout: 15_000 });
 }
