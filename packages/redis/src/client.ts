@@ -6,6 +6,8 @@ import { Redis } from 'ioredis';
 /** What is needed of a client of yours: that of ioredis 5 or 6, for one server, for sentinels or for a cluster. It is not used itself. */
 export interface RedisClient {
   duplicate(...overrides: never[]): unknown;
+  /** Tells it from the package redis's, which has a `duplicate` too. */
+  evalsha(...words: never[]): unknown;
 }
 
 /** One client of ioredis that is ours alone, as far as it is used. Both `Redis` and `Cluster` have this. */
@@ -86,8 +88,10 @@ export function checkConnection({ url, client }: ConnectionOptions): void {
     throw new OptionError('redis() takes { url: process.env.REDIS_URL } or { client }, a client of ioredis; one of them.');
   }
   if (client !== undefined) {
-    if (typeof client?.duplicate !== 'function') {
-      throw new OptionError("The client for redis() is one of ioredis's, a Redis or a Cluster; for a URL there is { url }.");
+    if (typeof client?.duplicate !== 'function' || typeof client.evalsha !== 'function') {
+      throw new OptionError(
+        "The client for redis() is one of ioredis's, a Redis or a Cluster, and of no other package; for a URL there is { url }.",
+      );
     }
     return;
   }

@@ -174,6 +174,8 @@ describe('what is refused at the door', () => {
     [{ client: 'redis://x' }, /ioredis/],
     [{ url: 'redis://x/locks' }, /not a number/],
     [{ url: 'redis://x/0?db=one' }, /not a number/],
+    // As the package redis has it.
+    [{ client: { duplicate() {}, connect() {}, evalSha() {} } }, /ioredis's.*no other package/],
     [{ uri: 'redis://x' }, /no option "uri". What there is: url/],
     [{ url: 'redis://x', prefix: '' }, /prefix/],
     [{ url: 'redis://x', settleMs: -1 }, /settleMs/],
