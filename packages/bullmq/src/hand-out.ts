@@ -54,5 +54,5 @@ export const stopWord = (cause: StopCause): string => `solorun: ${cause}`;
 function errorFor(id: string | undefined, reason: unknown): JobStoppedError {
   const cause = (['lock lost', 'closing'] as const).find((each) => reason === stopWord(each));
   if (cause !== undefined) return new JobStoppedError(id, cause);
-  return new JobStoppedError(id, 'cancelled', typeof reason === 'string' ? reason : undefined);
+  return new JobStoppedError(id, 'cancelled', typeof reason === 'string' && reason !== '' ? reason : undefined);
 }

@@ -1,7 +1,16 @@
 import { LeaseLostError } from '@solorun/core';
 import { describe, expect, it } from 'vitest';
 import { sendable } from '../src/errors.ts';
+import { handOut } from '../src/hand-out.ts';
 import { scheduledInstant } from '../src/scheduled.ts';
+
+it.each([undefined, '', { odd: true }])('a job that is cancelled is told so where no words are given: %o', (words) => {
+  const controller = new AbortController();
+  const out = handOut({ id: '7' }, 'token', controller.signal);
+  controller.abort(words);
+  expect((out.signal.reason as Error).message).toBe('Job 7 was asked to stop: it was cancelled.');
+  out.end();
+});
 
 describe('an error on its way out of the process of a sandboxed processor', () => {
   it('loses what JSON cannot hold, and keeps its name, message and code', () => {
