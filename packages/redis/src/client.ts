@@ -98,7 +98,7 @@ export function checkConnection({ url, client }: ConnectionOptions): void {
   if (typeof url !== 'string' || url === '') {
     throw new OptionError('The url for redis() is empty: is the environment variable it comes from set?');
   }
-  if (!/^rediss?:\/\//i.test(url) || !URL.canParse(url) || !isUnderstood(new URL(url))) {
+  if (!/^rediss?:\/\//i.test(url) || !URL.canParse(url) || !isDecodable(new URL(url))) {
     throw new OptionError(
       'The url for redis() cannot be understood. It looks like redis://user:password@host:6379/0 (rediss:// for TLS), with special ' +
         'characters of the password percent-encoded.',
@@ -114,15 +114,14 @@ export function checkConnection({ url, client }: ConnectionOptions): void {
   }
 }
 
-/** Of a database that is no number ioredis makes another one, and an error that ends the process. */
-function isUnderstood({ username, password, pathname, searchParams }: URL): boolean {
+function isDecodable({ username, password }: URL): boolean {
   try {
     decodeURIComponent(username + password);
+    return true;
   } catch (error) {
     if (error instanceof URIError) return false;
     throw error;
   }
-  return /^\/?\d*$/.test(pathname) && /^\d*$/.test(searchParams.get('db') ?? '');
 }
 
 /** What the user's client puts before its keys; ours go on with it. */
