@@ -129,9 +129,14 @@ async function handle<Data, Result, Name extends string>(
     return result.status === 'ran' ? result.value : notRun(result);
   }
 
-  function notRun({ reason, holder }: Skipped): SkippedJob | Promise<never> {
+  function later(busy: LockBusyError): Promise<never> {
+    return putOff(settings.putOff, out, busy.settling ? SETTLING : heldBy(name, busy.holder), busy);
+  }
+
+  function notRun({ reason, holder, settling }: Skipped): SkippedJob | Promise<never> {
     if (reason === 'closed')
       return putOff({ ...settings.putOff, ...withoutEnd }, out, 'The solo of its worker is closed', new ClosedError());
+    if (settling === true) return later(new LockBusyError(name, holder, undefined, true));
     if (reason !== 'exhausted') return skippedJob(name, reason, holder);
     throw new UnrecoverableError(
       `All attempts of this occurrence of ${JSON.stringify(name)} were started, and none was completed.`,
@@ -141,9 +146,10 @@ async function handle<Data, Result, Name extends string>(
   async function decided(action: BusyAction, busy: LockBusyError): Promise<Result | SkippedJob> {
     switch (action) {
       case 'skip':
-        return skippedJob(name, 'held', busy.holder);
+        // Nobody may have run it, and this is over when the longest lease would be.
+        return busy.settling ? later(busy) : skippedJob(name, 'held', busy.holder);
       case 'retry':
-        return putOff(settings.putOff, out, heldBy(name, busy.holder), busy);
+        return later(busy);
       case 'wait':
         return run({ onBusy: 'wait', waitMs: settings.waitMs });
       case 'fail':
@@ -194,6 +200,8 @@ function occurrenceOf<Data, Name extends string>(
   const at = typeof occurrence === 'function' ? occurrence(job) : occurrence === 'scheduled' ? scheduledInstant(job) : undefined;
   return at === undefined ? {} : { occurrence: at, attempts };
 }
+
+const SETTLING = "the locks' provider has just come back, and waits until leases that it may have forgotten are over";
 
 function skippedJob(lock: string, reason: SkippedJob['reason'], holder: Holder | undefined): SkippedJob {
   if (holder === undefined) return { skipped: true, lock, reason };

@@ -199,6 +199,25 @@ onEachBackend('singletonProcessor', (stage) => {
       expect([null, 'ran', { skipped: true }, { skipped: false, lock: 'x', reason: 'held' }].filter(isSkipped)).toEqual([]);
     });
 
+    it('is not skipped while a provider that has just come back grants nothing: nobody may have run it', async () => {
+      const provider = memory();
+      let settling = true;
+      const settles: LockProvider = {
+        ...provider,
+        tryAcquire: (request, signal) =>
+          settling
+            ? Promise.resolve({ acquired: false, reason: 'held', expiresInMs: 10_000, settling })
+            : provider.tryAcquire(request, signal),
+      };
+      line.worker(singletonProcessor(soloOn(settles), { name: 'x', backoff: hour }, () => 'ran'));
+      const job = await tick(queue);
+      expect(await reaches(queue, job.id, 'delayed')).toMatchObject({ attemptsMade: 0 });
+      expect((await log(queue, job))[0]).toMatch(/has just come back.*: try 1/);
+      settling = false;
+      await (await queue.getJob(job.id!))!.promote();
+      expect(await reaches(queue, job.id, 'completed')).toMatchObject({ returnvalue: 'ran' });
+    });
+
     it('is not skipped when it has stalled: who holds the lock may be its own run', async () => {
       const held = await solo.acquire('x', { waitMs: 0 });
       const job = await tick(queue);

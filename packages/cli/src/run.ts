@@ -6,6 +6,7 @@ import {
   LockBusyError,
   LockTimeoutError,
   type BusyPolicy,
+  type Holder,
   type RunContext,
   type Skipped,
   type Solo,
@@ -275,11 +276,11 @@ function tellEvents(solo: Solo, voice: Voice): void {
   );
 }
 
-function skipWords(name: string, { reason, holder }: Skipped, slot: Slot | undefined): string {
+function skipWords(name: string, { reason, holder, settling }: Skipped, slot: Slot | undefined): string {
   const occurrence = slot === undefined ? 'this occurrence' : `the occurrence of ${slot.at.toISOString()}`;
   switch (reason) {
     case 'held':
-      return `skipped: ${named(name)} is held by ${holderOf(holder)}`;
+      return `skipped: ${heldWords(name, holder, settling)}`;
     case 'done':
       return `skipped: ${occurrence} of ${named(name)} has run`;
     case 'superseded':
@@ -294,7 +295,13 @@ function skipWords(name: string, { reason, holder }: Skipped, slot: Slot | undef
 
 function busyWords(name: string, error: LockBusyError | LockTimeoutError): string {
   const waited = error instanceof LockTimeoutError ? `; gave up after ${duration(error.waitedMs)}` : '';
-  return `${named(name)} is held by ${holderOf(error.holder)}${waited}`;
+  return `${heldWords(name, error.holder, 'settling' in error && error.settling)}${waited}`;
+}
+
+function heldWords(name: string, holder: Holder | undefined, settling = false): string {
+  return settling
+    ? `${named(name)} may be held by somebody whom the store has forgotten`
+    : `${named(name)} is held by ${holderOf(holder)}`;
 }
 
 /** The run has been told already; a store that will not say goodbye changes nothing of it. */

@@ -16,8 +16,8 @@ describe.skipIf(missing !== undefined)(
     afterAll(() => server.stop());
 
     it.each([
-      ['a skip', [], /skipped: "x" is held/],
-      ['a failure', ['--on-busy', 'fail'], /"x" is held/],
+      ['a skip', [], /skipped: "x" may be held/],
+      ['a failure', ['--on-busy', 'fail'], /"x" may be held/],
       ['a wait', ['--wait', '50ms'], /gave up after/],
     ])('%s is told with its reason, and when that is over', async (_, policy, words) => {
       const { status, stdout, stderr } = await ends(['run', 'x', '--store', server.url, ...lease, ...policy, '--', 'echo', 'ran']);

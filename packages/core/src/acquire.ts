@@ -31,7 +31,7 @@ export function acquireBy(core: Core, terms: Terms, policy: SettledPolicy): Prom
 async function orThrow(terms: Terms, pending: Promise<Attempt>): Promise<Attempt> {
   const attempt = await pending;
   if (attempt.acquired || attempt.reason !== 'held') return attempt;
-  throw new LockBusyError(terms.name, attempt.holder, attempt.heldForMs);
+  throw new LockBusyError(terms.name, attempt.holder, attempt.heldForMs, attempt.settling);
 }
 
 async function withRetries(core: Core, terms: Terms, backoff: Backoff): Promise<Attempt> {

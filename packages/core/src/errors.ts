@@ -34,15 +34,21 @@ export class UnsupportedError extends SolorunError {
 export class LockBusyError extends SolorunError {
   readonly lock: string;
   readonly holder: Holder | undefined;
+  /** Nobody is seen to hold it: the provider has just come back, and grants nothing until leases that it may have forgotten are over. */
+  readonly settling: boolean;
 
-  constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined) {
+  constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined, settling = false) {
+    const why = settling
+      ? 'its provider has just come back, and grants nothing until leases that it may have forgotten are over'
+      : `held by ${describeHolder(holder, heldForMs)}`;
     super(
       'SOLORUN_BUSY',
-      `Cannot acquire ${quote(lock)}: held by ${describeHolder(holder, heldForMs)}. ` +
+      `Cannot acquire ${quote(lock)}: ${why}. ` +
         `Wait for it (onBusy: 'wait'), skip this run (onBusy: 'skip'), or look with inspect(${quote(lock)}).`,
     );
     this.lock = lock;
     this.holder = holder;
+    this.settling = settling;
   }
 }
 

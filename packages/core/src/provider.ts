@@ -145,6 +145,11 @@ export type Refusal =
       readonly heldForMs?: number | undefined;
       /** When the lease ends unless it is renewed, by the provider's clock. Undefined: it does not expire. */
       readonly expiresInMs?: number | undefined;
+      /**
+       * Somebody may hold it: the provider has just come back, and waits until leases that it may have forgotten are over.
+       * @default false
+       */
+      readonly settling?: boolean;
       readonly record?: JobRecord | undefined;
     }
   | {

@@ -54,6 +54,8 @@ export interface Skipped {
   readonly reason: SkipReason;
   /** Who held the name, for `held`. */
   readonly holder?: Holder | undefined;
+  /** For `held`: nobody is seen to hold it, but the provider has just come back, and may have forgotten leases that are still trusted. */
+  readonly settling?: boolean | undefined;
   /** When the lease in the way ends unless it is renewed, or the occurrence is due; by this machine's clock. */
   readonly retryAt?: Date | undefined;
 }
@@ -187,8 +189,8 @@ function watchRun(core: Core, terms: Terms, lease: HeldLease, watch: SettledWatc
 
 function skip(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): Skipped {
   tellSkipped(core, terms, refusal);
-  const holder = refusal.reason === 'held' ? refusal.holder : undefined;
-  return { status: 'skipped', reason: refusal.reason, holder, retryAt: retryAt(refusal) };
+  const { holder, settling } = refusal.reason === 'held' ? refusal : {};
+  return { status: 'skipped', reason: refusal.reason, holder, settling, retryAt: retryAt(refusal) };
 }
 
 function retryAt(refusal: Refusal | { readonly reason: 'closed' }): Date | undefined {

@@ -46,6 +46,9 @@ describe('an error of ours', () => {
 
 describe('a message', () => {
   it('names the lock, who holds it, for how long, and what to do', () => {
+    expect(new LockBusyError('nightly-report', undefined, undefined, true).message).toMatch(
+      /its provider has just come back, and grants nothing/,
+    );
     expect(new LockBusyError('nightly-report', holder, 41_000).message).toBe(
       'Cannot acquire "nightly-report": held by worker-3@host-a (pid 4711) for 41 s. ' +
         `Wait for it (onBusy: 'wait'), skip this run (onBusy: 'skip'), or look with inspect("nightly-report").`,

@@ -188,7 +188,7 @@ export function redis(options: RedisOptions): LockProvider {
       );
     }
     return occurrence === undefined
-      ? { acquired: false, reason: 'held', expiresInMs: settlesInMs }
+      ? { acquired: false, reason: 'held', expiresInMs: settlesInMs, settling: true }
       : { acquired: false, reason: 'early', earlyMs: settlesInMs, settling: true };
   }
 
