@@ -1,5 +1,5 @@
-/** Is the tick of a job scheduler due only in more than this, somebody promoted it. */
-const PROMOTED_MS = 5_000;
+/** Is the tick of a job scheduler due only in more than this, somebody promoted it. Clocks of workers are less apart than that. */
+const PROMOTED_MS = 60_000;
 
 interface Ticking {
   readonly id?: string | undefined;

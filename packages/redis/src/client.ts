@@ -104,8 +104,14 @@ export function checkConnection({ url, client }: ConnectionOptions): void {
         'characters of the password percent-encoded.',
     );
   }
+  const { hostname, pathname, searchParams } = new URL(url);
+  if (hostname === '') {
+    // ioredis would take the one on this machine: perhaps another one than everybody else's, if a variable was empty.
+    throw new OptionError(
+      'The url for redis() names no host: is a variable empty that it is made of? This machine is redis://localhost.',
+    );
+  }
   // ioredis would ask for the database NaN, and end the process when the server declines.
-  const { pathname, searchParams } = new URL(url);
   const databases = [pathname.slice(1), ...searchParams.getAll('db')].filter((database) => database !== '');
   if (!databases.every((database) => /^\d{1,9}$/.test(database))) {
     throw new OptionError(

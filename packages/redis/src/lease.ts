@@ -129,7 +129,14 @@ export function redis(options: RedisOptions): LockProvider {
       return replies.map((reply, index) => {
         if (reply instanceof Failure) return reply;
         const answer = reply as readonly unknown[];
-        return answer[0] === 'error' ? new Failure(refused(answer[1])) : answerOf(requests[index]!, answer);
+        if (answer[0] === 'error') return new Failure(refused(answer[1]));
+        const request = requests[index]!;
+        try {
+          return answerOf(request, answer);
+        } catch (error) {
+          // Its hash is not of our making, and the others that were asked with it are well.
+          return new Failure(refused(unreadable(request.name, error)));
+        }
       });
     },
     MOST_AT_ONCE,
@@ -234,10 +241,17 @@ export function redis(options: RedisOptions): LockProvider {
     );
   }
 
-  async function inspectAll(keys: readonly string[]): Promise<readonly (JobRecord | undefined)[]> {
+  async function inspectAll(keys: readonly string[]): Promise<readonly (JobRecord | undefined | Failure)[]> {
     const link = await open();
-    const parse = ([now, ...all]: readonly unknown[], some: readonly string[]): (JobRecord | undefined)[] =>
-      some.map((key, index) => recordOf(key.slice(lockKey('').length), all[index] as string[], Number(now)));
+    const parse = ([now, ...all]: readonly unknown[], some: readonly string[]): (JobRecord | undefined | Failure)[] =>
+      some.map((key, index) => {
+        const name = key.slice(lockKey('').length);
+        try {
+          return recordOf(name, all[index] as string[], Number(now));
+        } catch (error) {
+          return new Failure(refused(unreadable(name, error)));
+        }
+      });
     if (!link.cluster) return parse(await link.run(scripts.inspect, keys, [], callMs), keys);
     const answers = keys.map(async (key) => parse(await link.run(scripts.inspect, [key], [], callMs), [key]));
     return (await Promise.all(answers)).flat();
@@ -260,14 +274,22 @@ export function redis(options: RedisOptions): LockProvider {
       if (settlesInMs > 0) await delay(settlesInMs, signal);
       if (!signal.aborted) await watch.until(name, lockKey(name), signal);
     },
-    inspect: async (name) => (await inspectAll([lockKey(name)]))[0],
+    async inspect(name) {
+      const [record] = await inspectAll([lockKey(name)]);
+      if (record instanceof Failure) throw record.error;
+      return record;
+    },
     async *list(prefixOfNames = '') {
       const seen = new Set<string>();
       for await (const keys of (await open()).scan(`${globLiteral(lockKey(prefixOfNames))}*`, callMs)) {
         const fresh = keys.filter((key) => !seen.has(key));
         for (const key of fresh) seen.add(key);
         if (fresh.length === 0) continue;
-        for (const record of await inspectAll(fresh)) if (record !== undefined) yield record;
+        for (const record of await inspectAll(fresh)) {
+          // One that cannot be read must not hide the others.
+          if (record instanceof Failure) process.emitWarning((record.error as Error).message, { code: 'SOLORUN_UNREADABLE' });
+          else if (record !== undefined) yield record;
+        }
       }
     },
     async close() {
@@ -319,6 +341,10 @@ function yesOrNo(reply: unknown): boolean | Failure {
 /** What the server says of a key that it cannot use, of another type for instance. */
 function refused(words: unknown): Error {
   return Object.assign(new Error(String(words)), { answered: true });
+}
+
+function unreadable(name: string, error: unknown): string {
+  return `the record of ${JSON.stringify(name)} cannot be read: ${(error as Error).message}`;
 }
 
 /** Errors of connections that were never made. */

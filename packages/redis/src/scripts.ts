@@ -56,7 +56,7 @@ for i, key in ipairs(KEYS) do
     elseif at and mark and at == mark and is[4] == 'done' then
       verdict = 'done'
     elseif at and mark and at == mark then
-      attempt = is[5] + 1
+      attempt = (tonumber(is[5]) or 0) + 1
       if held then verdict = 'held' elseif attempt > tonumber(ARGV[first + 5]) then verdict = 'exhausted' end
     elseif at and at * 1000 > now then
       verdict, early = 'early', at * 1000 - now
@@ -66,7 +66,7 @@ for i, key in ipairs(KEYS) do
     if verdict == 'granted' then
       local fence = (tonumber(is[2]) or 0) + 1
       if fence < now then fence = now end
-      local before = mark and (is[3] .. ' ' .. is[4] .. ' ' .. is[5]) or ''
+      local before = mark and is[4] and is[5] and (is[3] .. ' ' .. is[4] .. ' ' .. is[5]) or ''
       redis.call('HSET', key, 'owner', ARGV[first + 1], 'by', ARGV[first + 2], 'fence', text('%.0f', fence), 'since', text('%.0f', now),
         'lease', lease, 'until', text('%.0f', math.ceil(now + lease * 1000)), 'claimed', at and 1 or 0)
       if at then
@@ -88,9 +88,9 @@ for i, key in ipairs(KEYS) do
   local is = redis.pcall('HMGET', key, 'owner', 'until', 'lease')
   if is.err then
     answers[i] = is.err
-  elseif is[1] == ARGV[i] and tonumber(is[2]) > now then
+  elseif is[1] == ARGV[i] and (tonumber(is[2]) or 0) > now then
     redis.call('HDEL', key, '')
-    redis.call('HSET', key, 'until', text('%.0f', math.ceil(now + is[3] * 1000)))
+    redis.call('HSET', key, 'until', text('%.0f', math.ceil(now + (tonumber(is[3]) or 0) * 1000)))
     answers[i] = 1
   else
     answers[i] = 0
@@ -127,7 +127,7 @@ for i, key in ipairs(KEYS) do
           if claimed then redis.call('HDEL', key, 'at', 'state', 'attempt') end
         end
       else
-        local took = text('%.0f', now - is[3])
+        local took = text('%.0f', now - (tonumber(is[3]) or now))
         local last, value = 'error', ARGV[first + 3]
         if result == 'done' then last, value = 'ok', text('%.0f', now) end
         if claimed then redis.call('HSET', key, 'until', 0, 'took', took, last, value, 'state', result)

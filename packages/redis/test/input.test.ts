@@ -104,6 +104,26 @@ describe('what reaches a server', () => {
     expect(await call('GET', 'solorun:lock:taken')).toBe('mine');
   });
 
+  it('lets a hash that somebody has changed by hand fail its own question alone', async () => {
+    await call('HSET', 'solorun:lock:changed', 'owner', 'x', 'by', '{', 'fence', '1', 'until', String(2 ** 52));
+    await call('HSET', 'solorun:lock:half', 'at', '5000', 'state', 'claimed');
+    const provider = stage.open(redis({ url: url(), settleMs: 0 }));
+    const occurrence = { at: new Date(5_000), attempts: 2 };
+    const tries = ['d', 'changed', 'half'].map(async (name) => provider.tryAcquire({ ...asked(name), occurrence }, never));
+    const settled = await Promise.allSettled(tries);
+    expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(shown(settled[1])).toContain('the record of "changed" cannot be read');
+    expect(settled[2]).toMatchObject({ value: { acquired: true, grant: { attempt: 1 } } });
+    const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
+    const names = [];
+    for await (const { name } of provider.list()) names.push(name);
+    expect(names).toEqual(expect.arrayContaining(['d', 'half']));
+    expect(names).not.toContain('changed');
+    expect((await warned).message).toContain('"changed" cannot be read');
+    await expect(provider.inspect('changed')).rejects.toThrow(/cannot be read/);
+    await call('DEL', 'solorun:lock:changed');
+  });
+
   it.each([
     ['../../etc/passwd'],
     ['$(reboot)'],
@@ -172,6 +192,8 @@ describe('what is refused at the door', () => {
     [{ url: '' }, /environment variable/],
     [{ url: 'redis://x', client: new Redis({ lazyConnect: true }) }, /one of them/],
     [{ client: 'redis://x' }, /ioredis/],
+    [{ url: 'redis://' }, /names no host/],
+    [{ url: 'redis://:secret@/0' }, /names no host|cannot be understood/],
     [{ url: 'redis://x/locks' }, /not a number/],
     [{ url: 'redis://x/0?db=one' }, /not a number/],
     // As the package redis has it.
