@@ -21,9 +21,9 @@ import {
 } from '@solorun/core/parts';
 import { checkConnection, connect, keyPrefixOf, type ConnectionOptions } from './client.ts';
 import { openLink, type Link } from './link.ts';
-import { answerOf, recordOf, writeHolder } from './record.ts';
+import { answerOf, recordOf, writeHolder, type Answer } from './record.ts';
 import * as scripts from './scripts.ts';
-import type { Script } from './scripts.ts';
+import type { Script, Word } from './scripts.ts';
 import { createWakening } from './wakening.ts';
 
 export interface RedisOptions extends ConnectionOptions {
@@ -102,7 +102,7 @@ export function redis(options: RedisOptions): LockProvider {
   }
 
   /** One reply per key; in a cluster each is asked where it lies. */
-  function ask(script: Script, keys: readonly string[], words: readonly string[], wordsEach: number): Promise<readonly unknown[]> {
+  function ask(script: Script, keys: readonly string[], words: readonly Word[], wordsEach: number): Promise<readonly unknown[]> {
     const link = connector.current;
     if (link === undefined) return open().then(() => ask(script, keys, words, wordsEach));
     if (!link.cluster) return link.run(script, keys, words, callMs);
@@ -118,21 +118,20 @@ export function redis(options: RedisOptions): LockProvider {
   const acquiring = createBatch<AcquireRequest, AcquireResult, undefined>(
     atOnce,
     async (_, requests) => {
-      const words = requests.flatMap(({ owner, holder, leaseMs, occurrence }) => [
-        ...[owner, writeHolder(holder), String(leaseMs)],
-        ...(occurrence === undefined
-          ? ['', '', '']
-          : [String(occurrence.at.getTime()), String(occurrence.attempts), occurrence.scheduleHash ?? '']),
-      ]);
+      const words: Word[] = [];
+      for (const { owner, holder, leaseMs, occurrence } of requests) {
+        words.push(owner, writeHolder(holder), leaseMs!);
+        if (occurrence === undefined) words.push(false, 0, '');
+        else words.push(occurrence.at.getTime(), occurrence.attempts, occurrence.scheduleHash ?? '');
+      }
       const keys = requests.map(({ name }) => lockKey(name));
-      const replies = await ask(scripts.acquire, keys, words, scripts.ACQUIRE_ARGS);
+      const replies = await ask(scripts.acquire, keys, words, scripts.ACQUIRE_WORDS);
       return replies.map((reply, index) => {
         if (reply instanceof Failure) return reply;
-        const answer = reply as readonly unknown[];
-        if (answer[0] === 'error') return new Failure(refused(answer[1]));
+        if (Array.isArray(reply) && reply[0] === 'error') return new Failure(refused(reply[1]));
         const request = requests[index]!;
         try {
-          return answerOf(request, answer);
+          return answerOf(request, reply as Answer);
         } catch (error) {
           // Its hash is not of our making, and the others that were asked with it are well.
           return new Failure(refused(unreadable(request.name, error)));
@@ -150,8 +149,9 @@ export function redis(options: RedisOptions): LockProvider {
     atOnce,
     async (_, asks) => {
       const keys = asks.map(({ name }) => lockKey(name));
-      const words = asks.flatMap(({ owner, result, error }) => [owner, result, error]);
-      return (await ask(scripts.release, keys, words, scripts.RELEASE_ARGS)).map(yesOrNo);
+      const words: Word[] = [];
+      for (const { owner, result, error } of asks) words.push(owner, result, error.toWellFormed());
+      return (await ask(scripts.release, keys, words, scripts.RELEASE_WORDS)).map(yesOrNo);
     },
     MOST_AT_ONCE,
   );

@@ -1,6 +1,6 @@
 import { ProviderError } from '@solorun/core';
 import { connect, type Connection, type ConnectionOptions } from './client.ts';
-import { serving, type Script } from './scripts.ts';
+import { serving, type Script, type Word } from './scripts.ts';
 import { checkServer, parseInfo, type Server } from './server.ts';
 
 /** A connection whose server has been looked at. */
@@ -15,7 +15,7 @@ export interface Link {
    */
   settlesInMs(leaseMs: number): number;
   /** Answers one reply per key, in their order. */
-  run(script: Script, keys: readonly string[], words: readonly string[], timeoutMs: number): Promise<readonly unknown[]>;
+  run(script: Script, keys: readonly string[], words: readonly Word[], timeoutMs: number): Promise<readonly unknown[]>;
   /** The keys that match, some at a time, perhaps twice. */
   scan(pattern: string, timeoutMs: number): AsyncIterable<readonly string[]>;
   end(): Promise<void>;
@@ -54,7 +54,8 @@ export async function openLink({ kind, connection: options, servingKey, allowEvi
       cluster: connection.cluster,
       server,
       settlesInMs: (leaseMs) => (ageMs === undefined ? 0 : Math.max(0, leaseMs - ageMs - (performance.now() - askedAt))),
-      run: (script, keys, words, ms) => evaluate(connection, script, keys, words, ms) as Promise<readonly unknown[]>,
+      run: (script, keys, words, ms) =>
+        evaluate(connection, script, keys, JSON.stringify(words), ms) as Promise<readonly unknown[]>,
       scan: (pattern, ms) => scan(connection, pattern, ms),
       end: () => connection.end(),
     };
@@ -74,7 +75,7 @@ function untold(error: unknown): string {
 async function ageOf(connection: Connection, server: Server, key: string, timeoutMs: number): Promise<number | undefined> {
   const { promoted, uptimeMs, replicationId } = server;
   if (!promoted || replicationId === undefined) return uptimeMs;
-  return Number(await evaluate(connection, serving, [key], [replicationId], timeoutMs));
+  return Number(await evaluate(connection, serving, [key], replicationId, timeoutMs));
 }
 
 /** By its digest; with its text where the server does not know it (yet, or after a flush). */
@@ -82,14 +83,14 @@ function evaluate(
   connection: Connection,
   { lua, sha }: Script,
   keys: readonly string[],
-  words: readonly string[],
+  words: string,
   timeoutMs: number,
 ): Promise<unknown> {
   return connection
-    .ask((wire) => wire.evalsha(sha, keys.length, ...keys, ...words), timeoutMs)
+    .ask((wire) => wire.evalsha(sha, keys.length, ...keys, words), timeoutMs)
     .catch((error: unknown) => {
       if (!(error as Error).message.startsWith('NOSCRIPT')) throw error;
-      return connection.ask((wire) => wire.eval(lua, keys.length, ...keys, ...words), timeoutMs);
+      return connection.ask((wire) => wire.eval(lua, keys.length, ...keys, words), timeoutMs);
     });
 }
 

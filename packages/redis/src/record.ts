@@ -1,4 +1,4 @@
-import type { AcquireRequest, AcquireResult, Grant, Holder, Identity, JobRecord, OccurrenceState, Refusal } from '@solorun/core';
+import type { AcquireRequest, AcquireResult, Holder, Identity, JobRecord, OccurrenceState, Refusal } from '@solorun/core';
 
 const written = new WeakMap<Identity, string>();
 
@@ -7,33 +7,35 @@ export function writeHolder(holder: Identity): string {
   let text = written.get(holder);
   if (text === undefined) {
     const { host, pid, label } = holder;
-    text = JSON.stringify({ host, pid, label });
+    text = JSON.stringify({ host, pid, label: label?.toWellFormed() });
     written.set(holder, text);
   }
   return text;
 }
 
-/** What `acquire` answers for one name. */
-export function answerOf(request: AcquireRequest, answer: readonly unknown[]): AcquireResult {
-  const [verdict, ...rest] = answer;
-  if (verdict === 'granted') return { acquired: true, grant: grantOf(request, rest) };
-  const nowUs = Number(rest[1]);
-  const record = recordOf(request.name, rest[2] as string[], nowUs);
-  if (verdict === 'held') return heldBy(record, nowUs);
-  if (verdict === 'early') return { acquired: false, reason: 'early', earlyMs: Number(rest[0]) / 1_000, record };
-  return { acquired: false, reason: verdict as 'done' | 'superseded' | 'exhausted', record };
-}
+/** What `acquire` answers for one name: the fence; the fence, the attempt and the claim; or a verdict, and what it was found by. */
+export type Answer =
+  | number
+  | readonly [fence: number, attempt: number, claim: string]
+  | readonly [
+      verdict: 'held' | 'early' | 'done' | 'superseded' | 'exhausted',
+      earlyUs: number,
+      nowUs: number,
+      fields: readonly string[],
+    ];
 
-function grantOf({ name, owner, occurrence }: AcquireRequest, [fence, attempt, before]: readonly unknown[]): Grant {
-  if (occurrence === undefined) return { name, owner, fence: BigInt(fence as string), attempt: 1 };
-  const [at, state, tries] = String(before).split(' ');
-  return {
-    name,
-    owner,
-    fence: BigInt(fence as string),
-    attempt: Number(attempt),
-    previous: occurrenceOf(at === '' ? undefined : at, state, tries),
-  };
+export function answerOf(request: AcquireRequest, answer: Answer): AcquireResult {
+  const { name, owner } = request;
+  if (typeof answer === 'number') return { acquired: true, grant: { name, owner, fence: BigInt(answer), attempt: 1 } };
+  if (answer.length === 3) {
+    const [fence, attempt, claim] = answer;
+    return { acquired: true, grant: { name, owner, fence: BigInt(fence), attempt, previous: occurrenceOf(claim) } };
+  }
+  const [verdict, earlyUs, nowUs, fields] = answer;
+  const record = recordOf(name, fields, nowUs);
+  if (verdict === 'held') return heldBy(record, nowUs);
+  if (verdict === 'early') return { acquired: false, reason: 'early', earlyMs: earlyUs / 1_000, record };
+  return { acquired: false, reason: verdict, record };
 }
 
 function heldBy(record: JobRecord | undefined, nowUs: number): Refusal {
@@ -53,10 +55,10 @@ function heldBy(record: JobRecord | undefined, nowUs: number): Refusal {
 export function recordOf(name: string, fields: readonly string[], nowUs: number): JobRecord | undefined {
   const of: Record<string, string | undefined> = Object.create(null) as Record<string, string>;
   for (let index = 0; index + 1 < fields.length; index += 2) of[fields[index]!] = fields[index + 1];
-  const { owner, by, fence, since, until, at, state, attempt, ok, took, error, schedule } = of;
+  const { owner, by, fence, since, until, mark, ok, took, error, schedule } = of;
   if (owner === undefined || by === undefined || fence === undefined) return undefined;
   const acquiredAt = dateOf(Number(since));
-  const held = Number(until) > nowUs;
+  const held = Number(until ?? 0) > nowUs;
   return {
     readAt: dateOf(nowUs),
     name,
@@ -66,7 +68,7 @@ export function recordOf(name: string, fields: readonly string[], nowUs: number)
     fence: BigInt(fence),
     acquiredAt,
     expiresAt: held ? dateOf(Number(until)) : undefined,
-    occurrence: occurrenceOf(at, state, attempt),
+    occurrence: occurrenceOf(mark),
     lastStartedAt: acquiredAt,
     lastSuccessAt: ok === undefined ? undefined : dateOf(Number(ok)),
     lastDurationMs: took === undefined ? undefined : Number(took) / 1_000,
@@ -75,8 +77,9 @@ export function recordOf(name: string, fields: readonly string[], nowUs: number)
   };
 }
 
-function occurrenceOf(at: string | undefined, state: string | undefined, attempt: string | undefined): OccurrenceState | undefined {
-  if (at === undefined || state === undefined) return undefined;
+function occurrenceOf(mark = ''): OccurrenceState | undefined {
+  const [at, state, attempt] = mark.split(' ');
+  if (state === undefined) return undefined;
   return { at: new Date(Number(at)), state: state as OccurrenceState['state'], attempt: Number(attempt) };
 }
 

@@ -106,7 +106,7 @@ describe('what reaches a server', () => {
 
   it('lets a hash that somebody has changed by hand fail its own question alone', async () => {
     await call('HSET', 'solorun:lock:changed', 'owner', 'x', 'by', '{', 'fence', '1', 'until', String(2 ** 52));
-    await call('HSET', 'solorun:lock:half', 'at', '5000', 'state', 'claimed');
+    await call('HSET', 'solorun:lock:half', 'mark', '5000 claimed');
     const provider = stage.open(redis({ url: url(), settleMs: 0 }));
     const occurrence = { at: new Date(5_000), attempts: 2 };
     const tries = ['d', 'changed', 'half'].map(async (name) => provider.tryAcquire({ ...asked(name), occurrence }, never));
