@@ -150,12 +150,13 @@ async function work(contenders, url, { jobRounds, jobs }) {
       /** @param {number} count */
       async round(count) {
         await worker.pause(true);
-        await queue.addBulk(Array.from({ length: count }, (_, lock) => ({ name: 'job', data: { lock } })));
+        // Before there are jobs: a worker that waited for one takes it, paused or not.
         left = count;
         const over = new Promise((resolve, reject) => {
           done = () => resolve(undefined);
           fail = reject;
         });
+        await queue.addBulk(Array.from({ length: count }, (_, lock) => ({ name: 'job', data: { lock } })));
         const began = performance.now();
         void worker.resume();
         await over;
