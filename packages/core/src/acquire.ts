@@ -56,7 +56,7 @@ export async function tryOnce(core: Core, terms: Terms, options?: TryOptions): P
 }
 
 function ask(core: Core, terms: Terms): Promise<Attempt> {
-  return untilClosed(core, terms, (signal) => core.attempt(terms, core.request(terms), signal));
+  return core.attempt(terms, core.request(terms), terms.signal, core.closing.signal);
 }
 
 async function refused(core: Core, terms: Terms, first: Refusal, options: TryOptions = {}): Promise<Attempt> {

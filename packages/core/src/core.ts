@@ -25,8 +25,8 @@ export interface Core {
   /** Aborts with a `ClosedError` when the solo closes. */
   readonly closing: AbortController;
   request(terms: Terms): AcquireRequest;
-  /** Asks the provider once. Rejects if it could not be asked, if its answer came too late to be trusted, or if `signal` aborts. */
-  attempt(terms: Terms, request: AcquireRequest, signal?: AbortSignal): Promise<Attempt>;
+  /** Asks the provider once. Rejects if it could not be asked, if its answer came too late to be trusted, or if one of the signals aborts. */
+  attempt(terms: Terms, request: AcquireRequest, ...signals: (AbortSignal | undefined)[]): Promise<Attempt>;
 }
 
 /** Tries of a release after the first one, while the lease is still ours. */
@@ -106,18 +106,19 @@ export function createCore(settings: SoloSettings): Core {
     }
   }
 
-  async function attempt(terms: Terms, request: AcquireRequest, signal?: AbortSignal): Promise<Attempt> {
+  async function attempt(terms: Terms, request: AcquireRequest, ...signals: (AbortSignal | undefined)[]): Promise<Attempt> {
     const sentAt = clock.now();
     let result;
     try {
       result = await calls.bounded((bound) => provider.tryAcquire(request, bound), {
         timeoutMs: terms.callTimeoutMs,
-        signal,
+        signals,
         timeoutError: () => unanswered(terms, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
         late: (answer) => void (answer.acquired && giveUp(terms, answer.grant)),
       });
     } catch (error) {
-      if (error instanceof SolorunError || (signal?.aborted === true && error === signal.reason)) throw error;
+      if (error instanceof SolorunError || signals.some((signal) => signal?.aborted === true && error === signal.reason))
+        throw error;
       throw unanswered(terms, messageOf(error), error);
     }
     return result.acquired ? hold(terms, result.grant, sentAt) : result;
