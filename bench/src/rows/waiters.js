@@ -58,36 +58,32 @@ export const waitersRedis = {
     withRedis(async ({ url, port }) => {
       unpin();
       const lines = [];
-      // What the server was sent is what it counts itself: packages send several commands at once.
-      for (const { queue, ...identity } of onRedis) {
-        lines.push({ ...identity, ...(await wait(queue, { url, port }, effort, commandsOf(url))) });
+      const monitor = await (await connectRedis(url)).monitor();
+      let sent = 0;
+      // Packages send several commands at once, so round trips would not do. What a script does inside the server was sent by nobody.
+      monitor.on('monitor', (_time, _command, source) => {
+        if (source !== 'lua') sent += 1;
+      });
+      try {
+        for (const { queue, ...identity } of onRedis) {
+          lines.push({ ...identity, ...(await wait(queue, { url, port }, effort, () => sent)) });
+        }
+      } finally {
+        monitor.disconnect();
       }
       return {
         ...{ heading: 'sent', unit: 'commands/s' },
-        how: `Another process holds the lock all the time. Counted by the server, for ${effort.windowMs / 1000} s; commands inside scripts count, too.`,
+        how: `Another process holds the lock all the time. Counted by the server, for ${effort.windowMs / 1000} s.`,
         lines,
       };
     }),
 };
 
-/** @param {string} url @returns {() => Promise<number>} */
-function commandsOf(url) {
-  return async () => {
-    const client = await connectRedis(url);
-    const stats = await client.info('commandstats');
-    client.disconnect();
-    const counted = [...stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)];
-    // Our own looking on.
-    const ours = /^(?:info|client|hello|select)/;
-    return counted.filter(([, name = '']) => !ours.test(name)).reduce((sum, [, , calls]) => sum + Number(calls), 0);
-  };
-}
-
 /**
  * @param {string} queue
  * @param {{ url: string, port: number }} server
  * @param {Effort} effort
- * @param {() => Promise<number>} [counter] of what was sent; otherwise what went through the wire
+ * @param {() => number} [counter] of what was sent; otherwise what went through the wire
  * @returns {Promise<Omit<Line, keyof Identity>>}
  */
 async function wait(queue, { url, port }, { waiters: count, windowMs }, counter) {
@@ -104,11 +100,11 @@ async function wait(queue, { url, port }, { waiters: count, windowMs }, counter)
     // Connections are opened, and the first looks taken.
     await sleep(Math.min(3_000, windowMs));
     const sent = counter ?? (() => proxy.roundTrips);
-    const before = { statements: await sent(), cpuMs: await crowd.cpu(), at: performance.now() };
+    const before = { statements: sent(), cpuMs: await crowd.cpu(), at: performance.now() };
     await sleep(windowMs);
     const ms = performance.now() - before.at;
     // No statement here is sent before the last one of its connection has been answered, so round trips are statements.
-    const perSecond = (((await sent()) - before.statements) / ms) * 1000;
+    const perSecond = ((sent() - before.statements) / ms) * 1000;
     const cpuMs = (await crowd.cpu()) - before.cpuMs;
     return {
       ...{ value: perSecond, segments: [perSecond], count },
