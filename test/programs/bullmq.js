@@ -21,6 +21,9 @@ import { openStore } from './store.js';
  * @property {string} [until] The file whose being there ends that.
  */
 
+/** In which a job that stood still is told so, if it ever is. */
+const TOLD_MS = 3_000;
+
 const [label = '', backend = '', store = ''] = process.argv.slice(2);
 const solo = createSolo({ provider: await openStore(store), label });
 solo.on('busy', ({ name }) => say({ busy: name }));
@@ -44,6 +47,9 @@ async function act(job, _token, signal, run) {
       for (const wake of awake.splice(0)) wake();
     }
     await woken;
+    // With the first renewal that fails. BullMQ alone does not tell.
+    const told = new Promise((resolve) => signal?.addEventListener('abort', () => resolve(undefined)));
+    if (signal?.aborted !== true) await Promise.race([told, sleep(TOLD_MS)]);
   }
   await sleep(ms);
   say({ ran: lock, job: job.id, from, to: now(), fence: String(run?.fence ?? ''), aborted: signal?.reason?.reason });

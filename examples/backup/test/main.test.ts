@@ -115,8 +115,12 @@ it('says so when there is no Postgres to start, and what to do', async () => {
   expect({ status, stdout }).toEqual({ status: 69, stdout: '' });
 });
 
-it.each(['postgres', 'postgres+lease', 'redis'])('says so when the server cannot be reached: %s', async (kind) => {
-  const { status, stdout, stderr } = await main([], { SOLORUN_STORE: `${kind}://me:open-sesame@127.0.0.1:1/app` });
+it.each([
+  ['postgres', 'app'],
+  ['postgres+lease', 'app'],
+  ['redis', '0'],
+])('says so when the server cannot be reached: %s', async (kind, database) => {
+  const { status, stdout, stderr } = await main([], { SOLORUN_STORE: `${kind}://me:open-sesame@127.0.0.1:1/${database}` });
   expect(stderr).toMatch(/: cannot inspect "example-backup": .*ECONNREFUSED/);
   expect(stderr).not.toContain('open-sesame');
   expect({ status, stdout }).toEqual({ status: 69, stdout: '' });

@@ -98,8 +98,22 @@ async function onPostgres(server: Postgres): Promise<Server> {
       await client.query(`UPDATE bullmq.job SET lock_token = 'thief' WHERE queue = $1 AND id = $2`, [queue.name, id]);
       await client.end();
     },
-    stop: () => server.stop(),
+    async stop() {
+      // A connection that BullMQ is still closing has nobody who would hear how it ends.
+      for (let looks = 0; looks < 100 && (await others()) > 0; looks += 1) await new Promise((next) => setTimeout(next, 50));
+      await server.stop();
+    },
   };
+
+  async function others(): Promise<number> {
+    const client = new pg.Client({ connectionString: server.url });
+    await client.connect();
+    const { rows } = await client.query(
+      `SELECT count(*)::int AS n FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`,
+    );
+    await client.end();
+    return (rows as { n: number }[])[0]!.n;
+  }
 }
 
 /** The job once it is in this state. */
