@@ -3,11 +3,10 @@
 // Plays the example: three workers, what befalls them, and the count at the end.
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openStage } from '@solorun/example-postgres/demo/stage';
-import { report } from '@solorun/example-postgres/demo/verdict';
+import { show } from '@solorun/example-postgres/demo/show';
 import { postgresMissing } from '@solorun/servers/postgres';
 import { redisMissing, startRedis } from '@solorun/servers/redis';
 import { play } from './play.js';
@@ -34,34 +33,14 @@ if (missing !== undefined) {
 
 const directory = mkdtempSync(join(tmpdir(), 'solorun-etl-'));
 process.on('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
-const startedAt = performance.now();
-const stage = await openStage({
-  url,
-  tell: (text) => console.log(`${((performance.now() - startedAt) / 1000).toFixed(1).padStart(5)} s  ${text}`),
+await show(url, async (stage) => {
+  const server = redis ? await startRedis() : undefined;
+  try {
+    return await play(stage, { directory, queueUrl: server?.url ?? stage.url });
+  } finally {
+    await server?.stop();
+  }
 });
-const server = redis ? await startRedis() : undefined;
-const close = async () => {
-  await stage.close();
-  await server?.stop();
-};
-let interrupted = false;
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  process.on(signal, () => {
-    interrupted = true;
-    void close().finally(() => process.exit(128 + constants.signals[signal]));
-  });
-}
-try {
-  const counts = await play(stage, { directory, queueUrl: server?.url ?? stage.url });
-  console.log(`\n${report(counts)}`);
-  process.exitCode = counts.every(({ kept }) => kept) ? 0 : 1;
-} catch (error) {
-  // What it was doing cannot succeed then.
-  if (!interrupted) console.error(`\nThe demo did not get to its end: ${error instanceof Error ? error.message : String(error)}`);
-  process.exitCode = 1;
-} finally {
-  await close();
-}
 
 function readOptions() {
   try {

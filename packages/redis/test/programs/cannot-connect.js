@@ -13,6 +13,7 @@ try {
   said = String(error instanceof Error && error.message);
 }
 await solo.close();
+// Timers that are ending anyway do so; the one that this is about lasted for 2 s.
 await sleep(100);
 const timers = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout');
 process.stdout.write(JSON.stringify({ error: said, timers }));
