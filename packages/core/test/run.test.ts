@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it, vi } from 'vitest';
-import { LeaseLostError, RunTimeoutError, type RunContext } from '../src/index.ts';
+import { LeaseLostError, RunTimeoutError, type LockProvider, type RunContext } from '../src/index.ts';
 import {
   at,
   createStage,
@@ -96,6 +96,17 @@ describe('a run', () => {
       solo.run('job', () => Promise.reject(new Error('broke')), { signal: caller.signal, onBusy: 'wait', waitMs: 1 }),
     );
     expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0);
+  });
+
+  it('leaves none there, nor on that of its solo, by a try that took a while', async () => {
+    const caller = new AbortController();
+    const { provider, replica } = createStage();
+    const tryAcquire: LockProvider['tryAcquire'] = async (request, signal) => provider.tryAcquire(request, signal);
+    const solo = replica({ provider: { ...provider, tryAcquire } });
+    const before = getEventListeners(solo.signal, 'abort').length;
+    expect(await solo.run('job', () => {}, { signal: caller.signal })).toMatchObject({ status: 'ran' });
+    expect(getEventListeners(caller.signal, 'abort')).toHaveLength(0);
+    expect(getEventListeners(solo.signal, 'abort')).toHaveLength(before);
   });
 
   it('is one of many on one solo, and nobody warns of too many listeners', async () => {
