@@ -97,6 +97,20 @@ describe('the lock directory', () => {
     expect(names).toEqual(['job']);
   });
 
+  it('lists a lock as it is now that has changed hands since the directory was read', async () => {
+    const solo = open();
+    const listed = ['a', 'b', 'c'];
+    for (const name of listed) await solo.run(name, nothing);
+    const fences = new Map<string, bigint>();
+    for await (const { name, fence } of solo.list()) {
+      fences.set(name, fence);
+      if (fences.size > 1) continue;
+      for (const each of listed) for (let run = 0; run < 3; run += 1) await solo.run(each, nothing);
+    }
+    expect([...fences.keys()].sort()).toEqual(listed);
+    expect([...fences.values()].map(String).sort()).toEqual(['1', '4', '4']);
+  });
+
   it('loses temporary files that a crash left behind long ago', async () => {
     mkdirSync(directory, { mode: 0o700 });
     const old = join(directory, '.solorun-0b0ae5b0-0000-4000-8000-000000000000.tmp');
