@@ -36,7 +36,7 @@ describe('the generations algorithm, under random interleavings, pauses and cras
     ['a store whose times are coarse', coarseStore],
   ];
   for (const [says, place] of places) {
-    it(`keeps its promises on ${says}`, { timeout: 120_000 + RUNS * 100 }, async ({ annotate }) => {
+    it(`keeps its promises on ${says}`, { timeout: 300_000 + RUNS * 100 }, async ({ annotate }) => {
       const seen = await explore(createGenerations, place, RUNS);
       await annotate(`${says}: ${seen.grants} acquisitions, ${seen.takeovers} of them takeovers`);
       expect(seen.failed, String(seen.errorInstance)).toBe(false);
@@ -51,7 +51,7 @@ describe('the generations algorithm, under random interleavings, pauses and cras
     'renews-whatever-stands-above': { ...objectStore, trust: 'extends after the deadline' },
   };
   for (const [name, { says }] of Object.entries(mutants)) {
-    it(`catches a mutant that ${says}`, { timeout: 120_000 }, async () => {
+    it(`catches a mutant that ${says}`, { timeout: 300_000 }, async () => {
       const path = `../src/generations.ts?mutant=${name}`;
       const mutant = (await import(/* @vite-ignore */ path)) as { createGenerations: typeof createGenerations };
       const seen = await explore(mutant.createGenerations, suitable[name] ?? disk, MUTANT_RUNS);
@@ -59,7 +59,7 @@ describe('the generations algorithm, under random interleavings, pauses and cras
     });
   }
 
-  it("catches a holder that counts its trust from the provider's answer", { timeout: 120_000 }, async () => {
+  it("catches a holder that counts its trust from the provider's answer", { timeout: 300_000 }, async () => {
     const seen = await explore(createGenerations, { ...disk, trust: 'from the response' }, MUTANT_RUNS);
     expect(seen.errorInstance).toBeInstanceOf(Violation);
   });
