@@ -180,9 +180,10 @@ function duplicate(client: RedisClient, options: typeof own): Wire {
   const copy = (...overrides: unknown[]): Wire => client.duplicate(...(overrides as never[])) as Wire;
   if ((client as { isCluster?: boolean }).isCluster !== true) return copy(options);
   const { redisOptions } = (client as { options?: { redisOptions?: object } }).options ?? {};
-  const { lazyConnect, enableOfflineQueue, keyPrefix } = options;
+  const { lazyConnect, enableOfflineQueue, enableReadyCheck, keyPrefix } = options;
   return copy([], {
-    ...{ lazyConnect, enableOfflineQueue, keyPrefix, clusterRetryStrategy: null, enableAutoPipelining: false },
+    // Its ready check asks any one node, and when that is the one that is away, `connect()` never comes to an end.
+    ...{ lazyConnect, enableOfflineQueue, enableReadyCheck, keyPrefix, clusterRetryStrategy: null, enableAutoPipelining: false },
     redisOptions: { ...redisOptions, ...options },
   });
 }

@@ -101,18 +101,15 @@ export function redis(options: RedisOptions): LockProvider {
     return last;
   }
 
-  /** One reply per key; in a cluster each is asked where it lies. */
-  function ask(script: Script, keys: readonly string[], words: readonly Word[], wordsEach: number): Promise<readonly unknown[]> {
+  /** One reply per key; in a cluster each is asked where it lies, and none waits for another one's node. */
+  function ask(script: Script, keys: readonly string[], words: readonly Word[], wordsEach: number): Replies | Promise<Replies> {
     const link = connector.current;
     if (link === undefined) return open().then(() => ask(script, keys, words, wordsEach));
     if (!link.cluster) return link.run(script, keys, words, callMs);
-    const replies = keys.map((key, index) =>
-      link.run(script, [key], words.slice(index * wordsEach, (index + 1) * wordsEach), callMs).then(
-        ([reply]) => reply,
-        (error: unknown) => new Failure(error),
-      ),
-    );
-    return Promise.all(replies);
+    return keys.map((key, index) => {
+      const own = words.slice(index * wordsEach, (index + 1) * wordsEach);
+      return link.run(script, [key], own, callMs).then(([reply]) => reply);
+    });
   }
 
   const acquiring = createBatch<AcquireRequest, AcquireResult, undefined>(
@@ -126,8 +123,7 @@ export function redis(options: RedisOptions): LockProvider {
       }
       const keys = requests.map(({ name }) => lockKey(name));
       const replies = await ask(scripts.acquire, keys, words, scripts.ACQUIRE_WORDS);
-      return replies.map((reply, index) => {
-        if (reply instanceof Failure) return reply;
+      return readAll(replies, (reply, index) => {
         if (Array.isArray(reply) && reply[0] === 'error') return new Failure(refused(reply[1]));
         const request = requests[index]!;
         try {
@@ -143,7 +139,7 @@ export function redis(options: RedisOptions): LockProvider {
   const renewing = createBatch<Owned, boolean, undefined>(atOnce, async (_, asks) => {
     const keys = asks.map(({ name }) => lockKey(name));
     const owners = asks.map(({ owner }) => owner);
-    return (await ask(scripts.renew, keys, owners, 1)).map(yesOrNo);
+    return readAll(await ask(scripts.renew, keys, owners, 1), yesOrNo);
   });
   const releasing = createBatch<Ending, boolean, undefined>(
     atOnce,
@@ -151,7 +147,7 @@ export function redis(options: RedisOptions): LockProvider {
       const keys = asks.map(({ name }) => lockKey(name));
       const words: Word[] = [];
       for (const { owner, result, error } of asks) words.push(owner, result, error.toWellFormed());
-      return (await ask(scripts.release, keys, words, scripts.RELEASE_WORDS)).map(yesOrNo);
+      return readAll(await ask(scripts.release, keys, words, scripts.RELEASE_WORDS), yesOrNo);
     },
     MOST_AT_ONCE,
   );
@@ -174,7 +170,8 @@ export function redis(options: RedisOptions): LockProvider {
           listens = false;
         },
       );
-      const free = await ask(scripts.look, keys, [], 0);
+      // One whose node is away is not free.
+      const free = await Promise.all((await ask(scripts.look, keys, [], 0)).map(orUndefined));
       return waiting.filter((_, index) => free[index] === 1).map(({ name }) => name);
     },
   });
@@ -333,9 +330,26 @@ function checkOptions(options: RedisOptions): void {
   }
 }
 
+/** A reply that comes by itself is a promise. */
+type Replies = readonly unknown[];
+
+function readAll<A>(replies: Replies, read: (reply: unknown, index: number) => A | Failure): readonly (A | Failure | Promise<A>)[] {
+  return replies.map((reply, index) => {
+    if (!(reply instanceof Promise)) return read(reply, index);
+    return reply.then((late: unknown) => {
+      const answer = read(late, index);
+      if (answer instanceof Failure) throw answer.error;
+      return answer;
+    });
+  });
+}
+
 function yesOrNo(reply: unknown): boolean | Failure {
-  if (reply instanceof Failure) return reply;
   return typeof reply === 'number' ? reply === 1 : new Failure(refused(reply));
+}
+
+function orUndefined(reply: unknown): unknown {
+  return reply instanceof Promise ? reply.catch(() => undefined) : reply;
 }
 
 /** What the server says of a key that it cannot use, of another type for instance. */

@@ -16,7 +16,7 @@ export class Failure {
 interface Asked<Q, A> {
   readonly question: Q;
   readonly signal: AbortSignal | undefined;
-  readonly resolve: (answer: A) => void;
+  readonly resolve: (answer: A | PromiseLike<A>) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -25,12 +25,12 @@ const MOST = 1_000;
 
 /**
  * @param turn calls its job, with the means to ask, when the connection is free
- * @param send one statement; the answers in the order of the questions
+ * @param send one statement; the answers in the order of the questions, a promise where one comes by itself
  * @param most in one statement
  */
 export function createBatch<Q, A, Means>(
   turn: (job: (means: Means) => Promise<void>) => Promise<void>,
-  send: (means: Means, questions: readonly Q[]) => Promise<readonly (A | Failure)[]>,
+  send: (means: Means, questions: readonly Q[]) => Promise<readonly (A | Failure | Promise<A>)[]>,
   most: number = MOST,
 ): Batch<Q, A> {
   let waiting: Asked<Q, A>[] = [];
