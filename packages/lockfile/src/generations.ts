@@ -18,7 +18,9 @@ import type { Care, FileStore, StoredFile } from './store.ts';
  *     to try; a refusal comes from a list.
  *  2. If g is released, expired by that clock, or its holder is known to be dead, create g+1 exclusively, with its whole content.
  *  3. Look again: if a higher generation exists, if g is gone, or if an expired g has changed, somebody was faster or alive.
- *     Withdraw: remove g+1, which nobody was told of.
+ *     Withdraw, for nobody was told of g+1: remove it if something stands above it, else release it with what g says by now. Removed
+ *     while it is the highest, its number would be given again, and whoever had seen it expired and was paused in step 2 would put
+ *     g+2 above a g+1 that it has never seen, whose holder may be well.
  *  4. Remove what lies below g, lowest first. g itself stays until g+2 is taken, so whoever was paused in step 2 with an older
  *     list finds its own g gone, even from a listing that is not atomic. Who made g−1 itself, and finds nothing below it, may turn it
  *     into g+1 instead (write, link, unlink): a file that has one name more for a moment costs less than a new one and a removed one.
@@ -257,16 +259,30 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
     const care = careFor(grant.record);
     const spare = below !== undefined && care === 'loose' ? generationKey(key, below) : undefined;
     if (!(await store.createExclusive(own, grant.body, care === 'durable', spare))) return undefined;
+    let after: bigint[] = [];
     let standing: bigint[] | undefined;
     try {
-      const after = await generations(key);
+      after = await generations(key);
       if ((await isNext(key, after, grant.fence, top)) && !signal.aborted) standing = after;
     } finally {
       // Also when looking failed: a generation that nobody was told of must not stand.
-      if (standing === undefined) await store.remove(own);
+      if (standing === undefined) await withdraw(key, grant, after.at(-1) === grant.fence);
     }
     signal.throwIfAborted();
     return standing;
+  }
+
+  /** What step 3 does with a generation of ours that it was too late for. */
+  async function withdraw(key: string, { fence, record }: GenerationGrant, highest: boolean): Promise<void> {
+    const own = generationKey(key, fence);
+    if (!highest) return store.remove(own);
+    // As it is now: its holder may have come back, and have told how its run ended.
+    const file = await store.read(generationKey(key, fence - 1n));
+    const below = file && readRecord(file.body);
+    const left: LockRecord =
+      below === undefined ? releasedRecord(record, { result: 'abandoned' }, 0) : { ...below, state: 'released' };
+    const occurrence = (record.occurrence ?? left.occurrence) !== undefined;
+    await store.write(own, writeRecord(left), durable(occurrence) ? 'durable' : 'whole');
   }
 
   async function isNext(key: string, after: readonly bigint[], generation: bigint, top: Top | undefined): Promise<boolean> {
@@ -303,7 +319,7 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
     const { body } = grant as Partial<GenerationGrant>;
     const key = keyOf(grant.name);
     const own = generationKey(key, grant.fence);
-    const record = await ownRecord(key, grant);
+    const record = recordIn(await store.read(own), grant);
     // Only who acquired it renews it, as it was acquired.
     const renewed =
       body !== undefined &&
@@ -316,21 +332,32 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
 
   async function release(grant: Grant, outcome: Outcome): Promise<boolean> {
     const key = keyOf(grant.name);
+    const own = generationKey(key, grant.fence);
     const now = await store.now();
-    const record = await ownRecord(key, grant);
+    const file = await store.read(own);
+    const record = recordIn(file, grant);
     // Looked up before the write: a generation that comes after it is the next holder's, in due form.
-    if (record === undefined || (await generations(key)).at(-1) !== grant.fence) {
+    if (file === undefined || record === undefined || (await generations(key)).at(-1) !== grant.fence) {
       const { body } = grant as Partial<GenerationGrant>;
-      if (body !== undefined) await store.letGo(generationKey(key, grant.fence), body);
+      if (body !== undefined) await store.letGo(own, body);
       return false;
     }
     // The first release counts, and a second one is quiet.
     if (record.state === 'released') return true;
     const after = releasedRecord(record, outcome, now);
     const body = writeRecord(after);
-    if (!(await store.write(generationKey(key, grant.fence), body, careFor(record)))) return false;
+    if (!(await store.write(own, body, careFor(record)))) return false;
+    // Whoever took over before it was written goes by what stood there.
+    if (mayBeOver(file, record, await store.now()) && (await generations(key)).at(-1) !== grant.fence) {
+      throw new Error('the lease ended before the release was written, and somebody who may not have seen it has followed');
+    }
     remember(key, { generation: grant.fence, below: (grant as Partial<GenerationGrant>).below, body, record: after });
     return true;
+  }
+
+  /** Whether others may have found the lease over since its file was read. */
+  function mayBeOver({ modifiedAt }: StoredFile, { leaseMs }: LockRecord, now: number): boolean {
+    return leaseMs !== null && (now >= modifiedAt + leaseMs + store.granularityMs || modifiedAt > now + store.granularityMs);
   }
 
   function remember(key: string, free: Free): void {
@@ -348,8 +375,7 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
   }
 
   /** The record of a grant, if it is still its own: compared by the nonce, where the record is kept. */
-  async function ownRecord(key: string, grant: Grant): Promise<LockRecord | undefined> {
-    const file = await store.read(generationKey(key, grant.fence));
+  function recordIn(file: StoredFile | undefined, grant: Grant): LockRecord | undefined {
     const { body, record: asWritten } = grant as Partial<GenerationGrant>;
     const record = file === undefined ? undefined : file.body === body ? asWritten : readRecord(file.body);
     return record?.owner === grant.owner ? record : undefined;

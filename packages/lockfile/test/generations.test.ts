@@ -11,6 +11,7 @@ const MUTANT_RUNS = 10_000;
 type Place = Omit<World, 'scheduler' | 'draw' | 'createGenerations'>;
 
 const disk: Place = { kernel: true, resurrects: false, tornListings: false, granularityMs: 10 };
+const unlikeLeases: Place = { ...disk, leases: [200, 60, 200] };
 const tornDisk: Place = { ...disk, tornListings: true };
 const objectStore: Place = { kernel: false, resurrects: true, tornListings: false, granularityMs: 10 };
 const coarseStore: Place = { ...objectStore, granularityMs: 200 };
@@ -31,6 +32,7 @@ async function explore(
 describe('the generations algorithm, under random interleavings, pauses and crashes', () => {
   const places: [string, Place][] = [
     ['a local disk', disk],
+    ['a local disk, with leases of different lengths', unlikeLeases],
     ['a disk whose listings are not atomic', tornDisk],
     ['an object store', objectStore],
     ['a store whose times are coarse', coarseStore],

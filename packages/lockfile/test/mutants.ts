@@ -20,12 +20,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   'release-by-deletion': {
     says: 'deletes the highest file instead of writing it as released',
-    edits: [
-      [
-        'if (!(await store.write(generationKey(key, grant.fence), body, careFor(record)))) return false;',
-        'await store.remove(generationKey(key, grant.fence));',
-      ],
-    ],
+    edits: [['if (!(await store.write(own, body, careFor(record)))) return false;', 'await store.remove(own);']],
   },
   'reads-before-now': {
     says: "asks the store's clock after reading the file, and does not look whether the file changed",
@@ -88,10 +83,6 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   'loose-occurrence': {
     says: 'writes in place also what carries an occurrence',
     edits: [["return record.occurrence === undefined ? 'loose' : 'whole';", "return 'loose';"]],
-  },
-  'uses-up-the-one-it-follows': {
-    says: 'turns the generation that was released into the next one',
-    edits: [['generationKey(key, below) : undefined', 'generationKey(key, grant.fence - 1n) : undefined']],
   },
   'dead-without-the-lock': {
     says: 'holds every holder on this machine for dead',

@@ -1,4 +1,4 @@
-import type { OccurrenceRequest } from '@solorun/core';
+import type { OccurrenceRequest, Outcome } from '@solorun/core';
 import { trustedUntil } from '@solorun/core';
 import type { Scheduler } from 'fast-check';
 import type { createGenerations as create, GenerationsOptions } from '../src/generations.ts';
@@ -13,7 +13,8 @@ import type { FileStore, StoredFile } from '../src/store.ts';
  * What is checked at every grant and at every action of a holder:
  *  - at most one process trusts its lease, by its own clock (whose setting and rate differ from the store's);
  *  - the fences of those who come to trust one grow strictly;
- *  - no occurrence is started more often than it has attempts;
+ *  - no occurrence is started more often than it has attempts, nor after its holder was told that it is recorded as done;
+ * at every release, that a holder whose time is not over is not told that its lease was lost;
  * and at the end, that a newcomer gets the lock after one lease: nobody's crash has blocked it.
  */
 
@@ -32,6 +33,8 @@ export interface World {
   readonly granularityMs: number;
   /** Mutations of the holder's side, which the core owns. */
   readonly trust?: 'from the response' | 'extends after the deadline';
+  /** What each process asks for, in ms. @default LEASE_MS */
+  readonly leases?: readonly number[];
 }
 
 const LEASE_MS = 200;
@@ -74,13 +77,19 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
   const trusting = new Set<Trust>();
   const released = new Map<bigint, boolean>();
   const starts = new Map<number, number>();
+  const done = new Set<number>();
   let time = 1_000_000;
   let lastFence = 0n;
 
   const storeTime = (): number => Math.floor(time / world.granularityMs) * world.granularityMs;
 
+  /** By process: after how many steps its caller gives the try up. */
+  const patience = new Map<number, { left: number; readonly quit: AbortController }>();
+
   /** One step of one process: time passes, others may come first, and this may be its last. */
   async function step(process: number): Promise<void> {
+    const caller = patience.get(process);
+    if (caller !== undefined && (caller.left -= 1) === 0) caller.quit.abort();
     const chance = draw();
     if (chance < 2) {
       crashed.add(process);
@@ -223,22 +232,35 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
     const generations = world.createGenerations(options(storeFor(process)));
     // Each clock has a setting of its own, and a rate within what the margin is for.
     const rate = 1 + (process - 1) * 0.01;
+    const leaseMs = world.leases?.[process] ?? LEASE_MS;
     const clock = (): number => time * rate + process * 1e7;
     let granted = 0;
     for (let n = 0; n < acquisitions * TRIES && granted < acquisitions; n += 1) {
       const occurrence: OccurrenceRequest | undefined =
         !occurrences || draw() < 300 ? undefined : { at: new Date(900_000 + n), attempts: 1 + (n % 2) };
       let sentAt = clock();
-      const result = await generations.tryAcquire(
-        { name: 'job', owner: `${process}-${n}`, leaseMs: LEASE_MS, holder: { host: 'sim', pid: process }, occurrence },
-        new AbortController().signal,
-      );
-      if (!result.acquired) continue;
+      const quit = new AbortController();
+      if (draw() < 200) patience.set(process, { left: 1 + (draw() % 40), quit });
+      const request = { name: 'job', owner: `${process}-${n}`, leaseMs, holder: { host: 'sim', pid: process }, occurrence };
+      const result = await generations.tryAcquire(request, quit.signal).catch((error: unknown) => {
+        if (error !== quit.signal.reason) throw error;
+      });
+      patience.delete(process);
+      if (result?.acquired !== true) continue;
       granted += 1;
       if (world.trust === 'from the response') sentAt = clock();
-      const trust: Trust = { process, clock, until: trustedUntil(sentAt, LEASE_MS, MARGIN_MS) };
+      const trust: Trust = { process, clock, until: trustedUntil(sentAt, leaseMs, MARGIN_MS) };
+      /** As the core does it: an answer that it does not get is asked for again while the lease is trusted. */
+      const giveBack = async (outcome: Outcome): Promise<boolean | 'unknown'> => {
+        for (let retry = 0; ; retry += 1) {
+          const answer = await generations.release(result.grant, outcome).catch(() => 'unknown' as const);
+          // After an unknown one, that it is not ours may be the echo of its success.
+          if (answer === false && retry > 0) return 'unknown';
+          if (answer !== 'unknown' || clock() >= trust.until || retry === 5) return answer;
+        }
+      };
       if (clock() >= trust.until) {
-        await generations.release(result.grant, { result: 'abandoned' });
+        await giveBack({ result: 'abandoned' });
         continue;
       }
       sightings.grants += 1;
@@ -248,6 +270,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       if (occurrence !== undefined) {
         const count = (starts.get(occurrence.at.getTime()) ?? 0) + 1;
         starts.set(occurrence.at.getTime(), count);
+        if (done.has(occurrence.at.getTime())) throw new Violation(`occurrence ${n} was started again after it was done`);
         if (count > occurrence.attempts) throw new Violation(`occurrence ${n} was started ${count} times`);
       }
       for (let renewals = draw() % 6; renewals > 0; renewals -= 1) {
@@ -256,10 +279,14 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
           checkTrust();
         }
         const renewedAt = clock();
-        const renewed = await generations.renew(result.grant);
-        if (!renewed) break;
+        // Undefined: it was not confirmed, and the clock decides.
+        const renewed = await generations.renew(result.grant).catch(() => undefined);
+        if (renewed === false && clock() < trust.until)
+          throw new Violation('a holder was told by a renewal that it had lost the lock');
+        if (renewed === false) break;
+        if (renewed === undefined) continue;
         if (clock() < trust.until || world.trust === 'extends after the deadline') {
-          trust.until = Math.max(trust.until, trustedUntil(renewedAt, LEASE_MS, MARGIN_MS));
+          trust.until = Math.max(trust.until, trustedUntil(renewedAt, leaseMs, MARGIN_MS));
         }
         checkTrust();
         if (clock() >= trust.until) break;
@@ -268,8 +295,10 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       trusting.delete(trust);
       released.set(result.grant.fence, trusted);
       const outcome = trusted ? ({ result: 'done' } as const) : ({ result: 'failed', error: 'lost' } as const);
-      const answer = await generations.release(result.grant, outcome);
-      if (!answer && clock() < trust.until) throw new Violation('a holder was told by its own release that it had lost the lock');
+      const answer = await giveBack(outcome);
+      if (answer === true && trusted && occurrence !== undefined) done.add(occurrence.at.getTime());
+      if (answer === false && clock() < trust.until)
+        throw new Violation('a holder was told by its own release that it had lost the lock');
     }
     return granted;
   }

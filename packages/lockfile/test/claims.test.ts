@@ -1,0 +1,165 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AcquireResult, Grant, OccurrenceRequest } from '@solorun/core';
+import { expect, it, onTestFinished } from 'vitest';
+import { createGenerations, type Generations } from '../src/generations.ts';
+import type { FileStore } from '../src/store.ts';
+import { localStore } from '../src/stores/local.ts';
+
+// What random interleavings come upon once in ten thousand, step by step: processes that are paused in the middle of a claim or of a
+// release while the lock goes through others' hands.
+
+const SHORT_MS = 150;
+const LONG_MS = 60_000;
+const expired = (): Promise<void> => sleep(SHORT_MS + 100);
+
+interface Gate {
+  /** Resolves when somebody stands before it. */
+  readonly reached: Promise<void>;
+  open(): void;
+  pass(): Promise<void>;
+}
+
+function gate(): Gate {
+  let reach = (): void => {};
+  let open = (): void => {};
+  const reached = new Promise<void>((resolve) => (reach = resolve));
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return {
+    reached,
+    open,
+    pass() {
+      reach();
+      return opened;
+    },
+  };
+}
+
+function directory(): () => FileStore {
+  const path = mkdtempSync(join(tmpdir(), 'solorun-claims-'));
+  const stores: FileStore[] = [];
+  onTestFinished(async () => {
+    for (const store of stores) await store.close();
+    rmSync(path, { recursive: true });
+  });
+  return () => {
+    // By time alone: whoever is told that its lease is lost lets go of the kernel's lock, and would be followed at once.
+    const store = localStore({ directory: path, own: true, kernelLocks: false, allowNetworkFileSystem: false });
+    stores.push(store);
+    return store;
+  };
+}
+
+const generationsOn = (store: FileStore): Generations => createGenerations({ store, keyOf: (name) => name, durable: () => false });
+
+function attempt(
+  by: Generations,
+  owner: string,
+  leaseMs: number,
+  occurrence?: OccurrenceRequest,
+  signal = new AbortController().signal,
+): Promise<AcquireResult> {
+  const request = { name: 'job', owner, leaseMs, holder: { host: 'here', pid: process.pid, label: owner }, occurrence };
+  return by.tryAcquire(request, signal);
+}
+
+async function acquire(...args: Parameters<typeof attempt>): Promise<Grant> {
+  const result = await attempt(...args);
+  if (!result.acquired) throw new Error(`${args[1]} was refused: ${result.reason}`);
+  return result.grant;
+}
+
+const occurrence = { at: new Date(1_000_000), attempts: 3 };
+
+/** A claim that stops when the file has been created, or before. */
+function pausedClaim(store: FileStore, when: 'before' | 'after', signal = new AbortController().signal) {
+  const paused = gate();
+  const by = generationsOn({
+    ...store,
+    async createExclusive(...args) {
+      if (when === 'before') await paused.pass();
+      const made = await store.createExclusive(...args);
+      if (when === 'after') await paused.pass();
+      return made;
+    },
+  });
+  return { paused, claim: (owner: string, of?: OccurrenceRequest) => attempt(by, owner, SHORT_MS, of, signal) };
+}
+
+it('gives the number of a claim that was withdrawn to nobody else, so that nobody can take it for another one', async () => {
+  const open = directory();
+  const quit = new AbortController();
+  const withdrawn = pausedClaim(open(), 'after', quit.signal);
+  const late = withdrawn.claim('withdrawn');
+  await withdrawn.paused.reached;
+  await expired();
+  const stale = pausedClaim(open(), 'before');
+  const claimed = stale.claim('stale');
+  await stale.paused.reached;
+  quit.abort(new Error('too late'));
+  withdrawn.paused.open();
+  await expect(late).rejects.toThrow('too late');
+
+  const holder = generationsOn(open());
+  const grant = await acquire(holder, 'holder', LONG_MS);
+  expect(grant.fence).toBe(2n);
+  stale.paused.open();
+  expect(await claimed).toMatchObject({ acquired: false, reason: 'held', holder: { label: 'holder' } });
+  expect(await holder.renew(grant)).toBe(true);
+  expect(await holder.release(grant, { result: 'done' })).toBe(true);
+});
+
+it('keeps what a holder that came back has done, also when a claim above it is withdrawn', async () => {
+  const open = directory();
+  const holder = generationsOn(open());
+  const grant = await acquire(holder, 'holder', SHORT_MS, occurrence);
+  await expired();
+  const { paused, claim } = pausedClaim(open(), 'before');
+  const claimed = claim('next', { ...occurrence, at: new Date(2_000_000) });
+  await paused.reached;
+  expect(await holder.release(grant, { result: 'done' })).toBe(true);
+  // It finds the file changed, and tries again by what that says.
+  paused.open();
+  expect(await claimed).toMatchObject({ acquired: true, grant: { previous: { at: occurrence.at, state: 'done' } } });
+});
+
+it('has no part in a run that was never started', async () => {
+  const open = directory();
+  const holder = generationsOn(open());
+  await holder.release(await acquire(holder, 'holder', SHORT_MS, occurrence), { result: 'done' });
+  const quit = new AbortController();
+  const { paused, claim } = pausedClaim(open(), 'after', quit.signal);
+  const claimed = claim('withdrawn', { ...occurrence, at: new Date(2_000_000) });
+  await paused.reached;
+  quit.abort(new Error('too late'));
+  paused.open();
+  await expect(claimed).rejects.toThrow('too late');
+  expect(await holder.inspect('job')).toMatchObject({
+    ...{ held: false, holder: { label: 'holder' } },
+    occurrence: { at: occurrence.at, state: 'done' },
+  });
+  expect(await attempt(holder, 'again', SHORT_MS, occurrence)).toMatchObject({ acquired: false, reason: 'done' });
+});
+
+it('does not report a release that was written when somebody else had taken over', async () => {
+  const open = directory();
+  const written = gate();
+  const store = open();
+  const holder = generationsOn({
+    ...store,
+    async write(...args) {
+      await written.pass();
+      return store.write(...args);
+    },
+  });
+  const grant = await acquire(holder, 'holder', SHORT_MS, occurrence);
+  const released = holder.release(grant, { result: 'done' });
+  await written.reached;
+  await expired();
+  const next = await acquire(generationsOn(open()), 'next', SHORT_MS, occurrence);
+  expect(next.attempt).toBe(2);
+  written.open();
+  await expect(released).rejects.toThrow('the lease ended before the release was written');
+});
