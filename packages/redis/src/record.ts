@@ -21,7 +21,8 @@ export type Answer =
       verdict: 'held' | 'early' | 'done' | 'superseded' | 'exhausted',
       earlyUs: number,
       nowUs: number,
-      fields: readonly string[],
+      /** Names and values in turn, as JSON: as words of their own they would cost the client more than the rest of a try. */
+      fields: string,
     ];
 
 export function answerOf(request: AcquireRequest, answer: Answer): AcquireResult {
@@ -31,31 +32,45 @@ export function answerOf(request: AcquireRequest, answer: Answer): AcquireResult
     const [fence, attempt, claim] = answer;
     return { acquired: true, grant: { name, owner, fence: BigInt(fence), attempt, previous: occurrenceOf(claim) } };
   }
-  const [verdict, earlyUs, nowUs, fields] = answer;
+  const [verdict, earlyUs, nowUs, json] = answer;
+  const fields = JSON.parse(json) as readonly string[];
+  if (verdict === 'held') return heldBy(name, fields, nowUs);
   const record = recordOf(name, fields, nowUs);
-  if (verdict === 'held') return heldBy(record, nowUs);
   if (verdict === 'early') return { acquired: false, reason: 'early', earlyMs: earlyUs / 1_000, record };
   return { acquired: false, reason: verdict, record };
 }
 
-function heldBy(record: JobRecord | undefined, nowUs: number): Refusal {
-  if (record === undefined) return { acquired: false, reason: 'held' };
-  const { holder, acquiredAt, expiresAt } = record;
+/** Few who are refused ask for the whole record. */
+function heldBy(name: string, fields: readonly string[], nowUs: number): Refusal {
+  const { by, since, until } = valuesOf(fields);
+  if (by === undefined) return { acquired: false, reason: 'held' };
+  let record: JobRecord | undefined;
   return {
     acquired: false,
     reason: 'held',
-    holder,
-    heldForMs: nowUs / 1_000 - acquiredAt.getTime(),
-    expiresInMs: expiresAt == null ? undefined : expiresAt.getTime() - nowUs / 1_000,
-    record,
+    holder: holderOf(by, since),
+    heldForMs: (nowUs - Number(since)) / 1_000,
+    expiresInMs: (Number(until) - nowUs) / 1_000,
+    get record() {
+      return (record ??= recordOf(name, fields, nowUs));
+    },
   };
+}
+
+function valuesOf(fields: readonly string[]): Record<string, string | undefined> {
+  const of: Record<string, string | undefined> = Object.create(null) as Record<string, string>;
+  for (let index = 0; index + 1 < fields.length; index += 2) of[fields[index]!] = fields[index + 1];
+  return of;
+}
+
+/** @throws SyntaxError, TypeError: not of our making */
+function holderOf(by: string, since: string | undefined): Holder {
+  return { ...(JSON.parse(by) as Identity), since: dateOf(Number(since)) };
 }
 
 /** @param fields names and values in turn, as HGETALL answers inside a script */
 export function recordOf(name: string, fields: readonly string[], nowUs: number): JobRecord | undefined {
-  const of: Record<string, string | undefined> = Object.create(null) as Record<string, string>;
-  for (let index = 0; index + 1 < fields.length; index += 2) of[fields[index]!] = fields[index + 1];
-  const { owner, by, fence, since, until, mark, ok, took, error, schedule } = of;
+  const { owner, by, fence, since, until, mark, ok, took, error, schedule } = valuesOf(fields);
   if (owner === undefined || by === undefined || fence === undefined) return undefined;
   const acquiredAt = dateOf(Number(since));
   const held = Number(until ?? 0) > nowUs;
@@ -64,7 +79,7 @@ export function recordOf(name: string, fields: readonly string[], nowUs: number)
     name,
     held,
     owner,
-    holder: { ...(JSON.parse(by) as Identity), since: acquiredAt } satisfies Holder,
+    holder: holderOf(by, since),
     fence: BigInt(fence),
     acquiredAt,
     expiresAt: held ? dateOf(Number(until)) : undefined,

@@ -90,7 +90,7 @@ for i, key in ipairs(KEYS) do
         answers[i] = fence
       end
     else
-      answers[i] = { verdict, early, now, redis.call('HGETALL', key) }
+      answers[i] = { verdict, early, now, cjson.encode(redis.call('HGETALL', key)) }
     end
   end
 end
