@@ -127,7 +127,8 @@ export async function play({ ask, holdUp, start, tell, until }, { directory, que
         jobs.filter(({ finishedOn, failedReason }) => finishedOn && !failedReason).length,
         DAYS.length * STEPS.length * TIMES,
       ),
-      exactly('of them skipped, as the step was done', skipped.length, DAYS.length * STEPS.length * (TIMES - 1)),
+      // One more for each job whose worker ran it, and was too late to tell BullMQ so.
+      atLeast('of them skipped, as the step was done', skipped.length, DAYS.length * STEPS.length * (TIMES - 1)),
       exactly('jobs failed', (await queue.getJobCounts('failed'))['failed'] ?? 0, 0),
       exactly('attempts beyond the first', jobs.filter(({ attemptsMade }) => attemptsMade > 1).length, 0),
       atLeast('jobs that were handed to a second worker', jobs.filter(({ stalledCounter }) => stalledCounter > 0).length, 3),
