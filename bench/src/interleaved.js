@@ -60,39 +60,56 @@ export async function oneByOne(contenders, { segments, turns, cycles = BLOCK, to
 }
 
 /**
- * Many locks at once, each taken and given back again and again. The figures are cycles per second.
+ * @typedef {object} Amount
+ * @property {number} ms How long to go on; what has begun by then is finished, and counts.
+ * @property {number} locks Each is taken and given back again and again, all at once.
  *
- * @param {readonly Contender[]} contenders
+ * @typedef {{ perSecond: number, cpuUs: number, cycles: number }} Slice
+ *
+ * @typedef {Identity & {
+ *   readonly slice: (amount: Amount) => Promise<Slice>,
+ *   readonly close?: () => unknown,
+ * }} Sliced
+ */
+
+/**
+ * @param {Contender} contender
+ * @param {Amount} amount
+ * @returns {Promise<Slice>}
+ */
+export async function slice({ cycle, check = ignore }, { ms, locks }) {
+  let cycles = 0;
+  const cpu = process.cpuUsage();
+  const began = performance.now();
+  await Promise.all(
+    Array.from({ length: locks }, async (_, lock) => {
+      do {
+        check(await cycle(lock));
+        cycles += 1;
+      } while (performance.now() - began < ms);
+    }),
+  );
+  const seconds = (performance.now() - began) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return { perSecond: cycles / seconds, cpuUs: (user + system) / cycles, cycles };
+}
+
+/**
+ * Many locks at once. The figures are cycles per second.
+ *
+ * @param {readonly Sliced[]} contenders
  * @param {object} amount
- * @param {number} amount.rounds Each of them is a segment.
- * @param {number} amount.sliceMs How long one contender goes on in each round; what it has begun by then is finished, and counts.
+ * @param {number} amount.rounds Each of them is a segment, of one slice per contender.
+ * @param {number} amount.sliceMs
  * @param {number} amount.locks
  * @returns {Promise<Line[]>}
  */
 export async function allAtOnce(contenders, { rounds, sliceMs, locks }) {
-  /** @param {Contender} contender @param {number} ms */
-  const slice = async ({ cycle, check = ignore }, ms) => {
-    let cycles = 0;
-    const cpu = process.cpuUsage();
-    const began = performance.now();
-    await Promise.all(
-      Array.from({ length: locks }, async (_, lock) => {
-        do {
-          check(await cycle(lock));
-          cycles += 1;
-        } while (performance.now() - began < ms);
-      }),
-    );
-    const seconds = (performance.now() - began) / 1000;
-    const { user, system } = process.cpuUsage(cpu);
-    return { perSecond: cycles / seconds, cpuUs: (user + system) / cycles, cycles };
-  };
-
-  for (const contender of contenders) await slice(contender, sliceMs);
-  /** @type {{ perSecond: number, cpuUs: number, cycles: number }[][]} */
-  const all = contenders.map(() => []);
+  const amount = { ms: sliceMs, locks };
+  for (const contender of contenders) await contender.slice(amount);
+  const all = contenders.map(() => /** @type {Slice[]} */ ([]));
   for (let round = 0; round < rounds; round += 1) {
-    for (const [index, contender] of inTurn(contenders, round)) all[index]?.push(await slice(contender, sliceMs));
+    for (const [index, contender] of inTurn(contenders, round)) all[index]?.push(await contender.slice(amount));
   }
   return contenders.map(({ id, name, role }, index) => {
     const own = all[index] ?? [];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { goals } from '../src/goals.js';
 import { headline } from '../src/headline.js';
-import { allAtOnce, inTurn, oneByOne } from '../src/interleaved.js';
+import { inTurn, oneByOne, slice } from '../src/interleaved.js';
 import { compare, type Group } from '../src/result.js';
 import { rows } from '../src/rows.js';
 import { pictures } from '../src/scale/page.js';
@@ -46,7 +46,7 @@ describe('figures', () => {
       },
     };
     await expect(oneByOne([idle], { segments: 1, turns: 1 })).rejects.toThrow('it skipped');
-    await expect(allAtOnce([idle], { rounds: 1, sliceMs: 1, locks: 1 })).rejects.toThrow('it skipped');
+    await expect(slice(idle, { ms: 1, locks: 1 })).rejects.toThrow('it skipped');
   });
 });
 

@@ -1,6 +1,8 @@
 // @ts-check
 
 import { createSolo } from '@solorun/core';
+import { postgresAdvisory, postgresLease } from '@solorun/postgres';
+import { redis } from '@solorun/redis';
 
 /** @import { LockProvider, RunContext, RunOptions, RunResult } from '@solorun/core' */
 /** @import { Contender } from '../interleaved.js' */
@@ -33,4 +35,19 @@ export function soloRun(identity, provider, handler = () => {}, options) {
     },
     close: () => solo.close(),
   };
+}
+
+/** @param {string} url */
+export function soloOnAdvisory(url) {
+  return soloRun({ id: 'ours', name: '`run()` on `postgresAdvisory`' }, postgresAdvisory({ connectionString: url }));
+}
+
+/** @param {string} url */
+export function soloOnLease(url) {
+  return soloRun({ id: 'ours', name: '`run()` on `postgresLease`' }, postgresLease({ connectionString: url }));
+}
+
+/** @param {string} url */
+export function soloOnRedis(url) {
+  return soloRun({ id: 'ours', name: '`run()` on `redis`' }, redis({ url, settleMs: 0 }));
 }

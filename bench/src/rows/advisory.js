@@ -1,9 +1,9 @@
 // @ts-check
 
-import { postgresAdvisory } from '@solorun/postgres';
+import { alone, ALONE } from '../alone.js';
 import { advisoryLockPackage } from '../contenders/advisory-lock.js';
 import { rawAdvisory, twoSelects } from '../contenders/raw.js';
-import { soloRun } from '../contenders/solo.js';
+import { soloOnAdvisory } from '../contenders/solo.js';
 import { verrou } from '../contenders/verrou.js';
 import { countPerCycle, withCounts } from '../counted.js';
 import { allAtOnce, oneByOne } from '../interleaved.js';
@@ -11,7 +11,7 @@ import { pinApart, pinTogether } from '../pin.js';
 import { withAll, withPostgres } from '../stage.js';
 
 /** @import { Row } from '../rows.js' */
-/** @import { Contender } from '../interleaved.js' */
+/** @import { Contender, Sliced } from '../interleaved.js' */
 
 /** @type {Row} */
 export const advisory = {
@@ -22,7 +22,7 @@ export const advisory = {
       const { url, pid } = server;
       /** @param {string} address */
       const open = (address) => [
-        soloRun({ id: 'ours', name: '`run()` on `postgresAdvisory`' }, postgresAdvisory({ connectionString: address })),
+        soloOnAdvisory(address),
         rawAdvisory(address),
         twoSelects(address),
         verrou(address),
@@ -48,16 +48,16 @@ export const advisoryAtOnce = {
     withPostgres(({ url, pid }) =>
       withAll(
         [
-          soloRun({ id: 'ours', name: '`run()` on `postgresAdvisory`' }, postgresAdvisory({ connectionString: url })),
-          rawAdvisory(url, { pipeline: true }),
-          verrou(url),
-          advisoryLockPackage(url),
+          alone('solo.js', 'soloOnAdvisory', url),
+          alone('raw.js', 'rawAdvisory', url, { pipeline: true }),
+          alone('verrou.js', 'verrou', url),
+          alone('advisory-lock.js', 'advisoryLockPackage', url),
         ],
-        async (/** @type {Contender[]} */ contenders) => {
+        async (/** @type {Sliced[]} */ contenders) => {
           pinApart(pid);
           return {
             ...{ heading: 'median', unit: 'cycles/s', floor: 'raw' },
-            how: 'As before, by 64 loops with a name each. The server on one processor, the client on another.',
+            how: ALONE,
             lines: await allAtOnce(contenders, { rounds, sliceMs, locks: 64 }),
           };
         },

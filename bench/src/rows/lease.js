@@ -1,8 +1,8 @@
 // @ts-check
 
-import { postgresLease } from '@solorun/postgres';
+import { alone, ALONE } from '../alone.js';
 import { rawLease } from '../contenders/raw.js';
-import { soloRun } from '../contenders/solo.js';
+import { soloOnLease } from '../contenders/solo.js';
 import { verrou } from '../contenders/verrou.js';
 import { countPerCycle, withCounts } from '../counted.js';
 import { allAtOnce, oneByOne } from '../interleaved.js';
@@ -10,7 +10,7 @@ import { pinApart, pinTogether } from '../pin.js';
 import { withAll, withPostgres } from '../stage.js';
 
 /** @import { Row } from '../rows.js' */
-/** @import { Contender } from '../interleaved.js' */
+/** @import { Contender, Sliced } from '../interleaved.js' */
 
 /** @type {Row} */
 export const lease = {
@@ -20,11 +20,7 @@ export const lease = {
     withPostgres(async (server) => {
       const { url, pid } = server;
       /** @param {string} address */
-      const open = (address) => [
-        soloRun({ id: 'ours', name: '`run()` on `postgresLease`' }, postgresLease({ connectionString: address })),
-        rawLease(address),
-        verrou(address),
-      ];
+      const open = (address) => [soloOnLease(address), rawLease(address), verrou(address)];
       const counts = await countPerCycle(server, open, 6 * turns);
       return withAll(open(url), async (/** @type {Contender[]} */ contenders) => {
         pinTogether(pid);
@@ -45,15 +41,15 @@ export const leaseAtOnce = {
     withPostgres(({ url, pid }) =>
       withAll(
         [
-          soloRun({ id: 'ours', name: '`run()` on `postgresLease`' }, postgresLease({ connectionString: url })),
-          rawLease(url, { pipeline: true }),
-          verrou(url),
+          alone('solo.js', 'soloOnLease', url),
+          alone('raw.js', 'rawLease', url, { pipeline: true }),
+          alone('verrou.js', 'verrou', url),
         ],
-        async (/** @type {Contender[]} */ contenders) => {
+        async (/** @type {Sliced[]} */ contenders) => {
           pinApart(pid);
           return {
             ...{ heading: 'median', unit: 'cycles/s', floor: 'raw' },
-            how: 'As before, by 64 loops with a name each. The server on one processor, the client on another.',
+            how: ALONE,
             lines: await allAtOnce(contenders, { rounds, sliceMs, locks: 64 }),
           };
         },

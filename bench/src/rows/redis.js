@@ -1,24 +1,19 @@
 // @ts-check
 
 import { redis as redisProvider } from '@solorun/redis';
+import { alone, ALONE } from '../alone.js';
 import { rawRedis, redisSemaphore, redlock, verrouRedis } from '../contenders/redis.js';
-import { soloRun } from '../contenders/solo.js';
+import { soloOnRedis, soloRun } from '../contenders/solo.js';
 import { countPerCycle, withCounts } from '../counted.js';
 import { allAtOnce, oneByOne } from '../interleaved.js';
 import { pinApart, pinTogether } from '../pin.js';
 import { withAll, withRedis } from '../stage.js';
 
 /** @import { Row } from '../rows.js' */
-/** @import { Contender } from '../interleaved.js' */
+/** @import { Contender, Sliced } from '../interleaved.js' */
 
 /** @param {string} url */
-const open = (url) => [
-  soloRun({ id: 'ours', name: '`run()` on `redis`' }, redisProvider({ url, settleMs: 0 })),
-  rawRedis(url),
-  redisSemaphore(url),
-  redlock(url),
-  verrouRedis(url),
-];
+const open = (url) => [soloOnRedis(url), rawRedis(url), redisSemaphore(url), redlock(url), verrouRedis(url)];
 
 let at = 0;
 
@@ -61,13 +56,21 @@ export const redisAtOnce = {
   title: 'Locks on Redis, 64 names at once in one process',
   run: ({ rounds, sliceMs }) =>
     withRedis(({ url, pid }) =>
-      withAll(open(url), async (/** @type {Contender[]} */ contenders) => {
-        pinApart(pid);
-        return {
-          ...{ heading: 'median', unit: 'cycles/s', floor: 'raw' },
-          how: 'As before, by 64 loops with a name each, on one connection. The server on one processor, the client on another.',
-          lines: await allAtOnce(contenders, { rounds, sliceMs, locks: 64 }),
-        };
-      }),
+      withAll(
+        [
+          alone('solo.js', 'soloOnRedis', url),
+          alone('redis.js', 'rawRedis', url),
+          alone('redis.js', 'redisSemaphore', url),
+          alone('redis.js', 'redlock', url),
+          alone('redis.js', 'verrouRedis', url),
+        ],
+        async (/** @type {Sliced[]} */ contenders) => {
+          pinApart(pid);
+          return {
+            ...{ heading: 'median', unit: 'cycles/s', floor: 'raw', how: ALONE },
+            lines: await allAtOnce(contenders, { rounds, sliceMs, locks: 64 }),
+          };
+        },
+      ),
     ),
 };
