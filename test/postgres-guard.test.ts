@@ -15,7 +15,7 @@ describe.runIf(hasPostgres)('the guard of a transaction, whose holder is stopped
   let pool: pg.Pool;
   beforeEach(async () => {
     await stage.sql('CREATE TABLE effect (name text, fence numeric)');
-    pool = new pg.Pool({ connectionString: stage.server.url, max: 10 });
+    pool = new pg.Pool({ connectionString: stage.server.url, max: 10 }).on('error', () => {});
   });
   afterEach(async () => {
     killAll();

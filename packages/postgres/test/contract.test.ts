@@ -1,10 +1,10 @@
 import type { LockProvider } from '@solorun/core';
 import { providerContract } from '@solorun/core/testing';
 import { installedVersions, startPostgres } from '@solorun/servers/postgres';
-import pg from 'pg';
+import type pg from 'pg';
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { postgresAdvisory, postgresLease } from '../src/index.ts';
-import { missingHere } from './server.ts';
+import { missingHere, openPool } from './server.ts';
 
 /** Another server instead of the ones that the tests bring along. */
 const elsewhere = process.env['SOLORUN_TEST_POSTGRES_URL'];
@@ -24,8 +24,7 @@ describe.runIf(missing === undefined).each(versions)('on Postgres %s', (version)
     } else {
       url = elsewhere;
     }
-    pool = new pg.Pool({ connectionString: url });
-    pool.on('error', () => {});
+    pool = openPool({ connectionString: url });
   });
   afterAll(async () => {
     await pool.end();

@@ -3,7 +3,7 @@ import { memory } from '@solorun/core/memory';
 import pg from 'pg';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { guard, postgresAdvisory, postgresLease } from '../src/index.ts';
-import { acquired, asked, failureOf, never, onPostgres, until } from './server.ts';
+import { acquired, asked, failureOf, never, onPostgres, openPool, until } from './server.ts';
 
 const stage = onPostgres();
 const clients: pg.Client[] = [];
@@ -125,7 +125,7 @@ describe.each(Object.keys(providers))('a transaction guarded by %s', (kind) => {
 
 it('is not to be had of a pool, which may run each statement elsewhere', async () => {
   const grant = await acquired(stage.open(postgresLease({ connectionString: stage.server.url })), 'pool');
-  const pool = new pg.Pool({ connectionString: stage.server.url });
+  const pool = openPool({ connectionString: stage.server.url });
   await expect(guard({ grant }, pool)).rejects.toThrow(/not a pool.*pool\.connect\(\)/);
   await pool.end();
 });

@@ -2,7 +2,7 @@ import { createSolo, OptionError, ProviderError } from '@solorun/core';
 import pg from 'pg';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { postgresAdvisory, postgresLease, schemaSql } from '../src/index.ts';
-import { acquired, asked, failureOf, never, onPostgres, shown } from './server.ts';
+import { acquired, asked, failureOf, never, onPostgres, openPool, shown } from './server.ts';
 
 const stage = onPostgres();
 const SECRET = 'h0rse-battery';
@@ -161,7 +161,7 @@ describe.each([
 it('lease rows refuse a pool whose transactions are serializable, with the remedy', async () => {
   await stage.sql('CREATE ROLE strict SUPERUSER LOGIN');
   await stage.sql("ALTER ROLE strict SET default_transaction_isolation = 'serializable'");
-  const pool = new pg.Pool({ connectionString: stage.server.urlFor({ user: 'strict' }) });
+  const pool = openPool({ connectionString: stage.server.urlFor({ user: 'strict' }) });
   onTestFinished(() => pool.end());
   const error = await failureOf(postgresLease({ pool }).tryAcquire(asked('strict'), never));
   expect(error.message).toMatch(/as serializable.*default_transaction_isolation = 'read committed'/);
@@ -171,7 +171,7 @@ it('lease rows do not mind type parsers that the user has changed', async () => 
   const types = new pg.TypeOverrides();
   for (const oid of [16, 20, 23, 25, 114, 701, 1184, 3802])
     types.setTypeParser(oid, (text: string) => (oid === 25 ? text : { odd: text }));
-  const pool = new pg.Pool({ connectionString: stage.server.url, types });
+  const pool = openPool({ connectionString: stage.server.url, types });
   onTestFinished(() => pool.end());
   const provider = postgresLease({ pool });
   const at = new Date(1_000);
@@ -185,7 +185,7 @@ it('lease rows do not mind type parsers that the user has changed', async () => 
 it('a pool is not closed, and what is no pool is refused', async () => {
   for (const none of [{}, null, undefined]) expect(() => postgresLease({ pool: none as pg.Pool })).toThrow(/query\(text, values\)/);
   expect(() => postgresLease({ pool: new pg.Pool(), host: 'x' })).toThrow(/a pool or host, not both/);
-  const pool = new pg.Pool({ connectionString: stage.server.url });
+  const pool = openPool({ connectionString: stage.server.url });
   onTestFinished(() => pool.end());
   const provider = postgresLease({ pool });
   await acquired(provider, 'pool');

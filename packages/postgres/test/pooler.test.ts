@@ -1,10 +1,10 @@
 import { createSolo, type LockProvider } from '@solorun/core';
 import { providerContract } from '@solorun/core/testing';
 import { pgbouncerMissing, startPgbouncer, type Pgbouncer } from '@solorun/servers/pgbouncer';
-import pg from 'pg';
+import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PoolerDetectedError, postgresAdvisory, postgresLease } from '../src/index.ts';
-import { acquired, asked, failureOf, never, onPostgres } from './server.ts';
+import { acquired, asked, failureOf, never, onPostgres, openPool } from './server.ts';
 
 const missing = pgbouncerMissing();
 if (missing !== undefined) process.stderr.write(`SKIPPED: tests through PgBouncer. Remedy: ${missing}\n`);
@@ -57,8 +57,7 @@ describe.runIf(missing === undefined || process.env['CI'] === 'true')('through P
     let pool: pg.Pool;
     beforeAll(async () => {
       pooler = await through('transaction');
-      pool = new pg.Pool({ connectionString: pooler.url });
-      pool.on('error', () => {});
+      pool = openPool({ connectionString: pooler.url });
     });
     afterAll(() => pool.end());
     const providers: Record<string, () => LockProvider> = {
@@ -100,7 +99,7 @@ describe('a hot standby', () => {
       const error = await failureOf(stage.open(open({ connectionString: standby.url })).tryAcquire(asked('x'), never));
       expect(error.message).toMatch(/hot standby.*Connect to the primary/);
     }
-    const pool = new pg.Pool({ connectionString: standby.url });
+    const pool = openPool({ connectionString: standby.url });
     const error = await failureOf(stage.open(postgresLease({ pool })).tryAcquire(asked('x'), never));
     expect(error.message).toMatch(/hot standby/);
     await pool.end();

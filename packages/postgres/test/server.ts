@@ -51,6 +51,11 @@ export function onPostgres(options: Parameters<typeof startPostgres>[0] = {}): S
   };
 }
 
+/** Its connections may still be closing when its `end()` has resolved, and may hear then that the server stops. */
+export function openPool(config: pg.PoolConfig): pg.Pool {
+  return new pg.Pool(config).on('error', () => {});
+}
+
 /** What is missing, said aloud; on CI nothing may be. */
 export function missingHere(version?: number): string | undefined {
   const missing = process.env['CI'] === 'true' ? undefined : postgresMissing(version);
