@@ -13,6 +13,7 @@ import { localStore } from '../src/stores/local.ts';
 
 const SHORT_MS = 150;
 const LONG_MS = 60_000;
+/** Past the lease, what the store's clock is rounded by, and a timer that is early; later does no harm. */
 const expired = (): Promise<void> => sleep(SHORT_MS + 100);
 
 interface Gate {

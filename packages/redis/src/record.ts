@@ -33,44 +33,30 @@ export function answerOf(request: AcquireRequest, answer: Answer): AcquireResult
     return { acquired: true, grant: { name, owner, fence: BigInt(fence), attempt, previous: occurrenceOf(claim) } };
   }
   const [verdict, earlyUs, nowUs, json] = answer;
-  const fields = JSON.parse(json) as readonly string[];
-  if (verdict === 'held') return heldBy(name, fields, nowUs);
-  const record = recordOf(name, fields, nowUs);
+  const record = recordOf(name, JSON.parse(json) as readonly string[], nowUs);
+  if (verdict === 'held') return heldBy(record, nowUs);
   if (verdict === 'early') return { acquired: false, reason: 'early', earlyMs: earlyUs / 1_000, record };
   return { acquired: false, reason: verdict, record };
 }
 
-/** Few who are refused ask for the whole record. */
-function heldBy(name: string, fields: readonly string[], nowUs: number): Refusal {
-  const { by, since, until } = valuesOf(fields);
-  if (by === undefined) return { acquired: false, reason: 'held' };
-  let record: JobRecord | undefined;
+function heldBy(record: JobRecord | undefined, nowUs: number): Refusal {
+  if (record === undefined) return { acquired: false, reason: 'held' };
+  const { holder, acquiredAt, expiresAt } = record;
   return {
     acquired: false,
     reason: 'held',
-    holder: holderOf(by, since),
-    heldForMs: (nowUs - Number(since)) / 1_000,
-    expiresInMs: (Number(until) - nowUs) / 1_000,
-    get record() {
-      return (record ??= recordOf(name, fields, nowUs));
-    },
+    holder,
+    heldForMs: nowUs / 1_000 - acquiredAt.getTime(),
+    expiresInMs: expiresAt == null ? undefined : expiresAt.getTime() - nowUs / 1_000,
+    record,
   };
-}
-
-function valuesOf(fields: readonly string[]): Record<string, string | undefined> {
-  const of: Record<string, string | undefined> = Object.create(null) as Record<string, string>;
-  for (let index = 0; index + 1 < fields.length; index += 2) of[fields[index]!] = fields[index + 1];
-  return of;
-}
-
-/** @throws SyntaxError, TypeError: not of our making */
-function holderOf(by: string, since: string | undefined): Holder {
-  return { ...(JSON.parse(by) as Identity), since: dateOf(Number(since)) };
 }
 
 /** @param fields names and values in turn, as HGETALL answers inside a script */
 export function recordOf(name: string, fields: readonly string[], nowUs: number): JobRecord | undefined {
-  const { owner, by, fence, since, until, mark, ok, took, error, schedule } = valuesOf(fields);
+  const of: Record<string, string | undefined> = Object.create(null) as Record<string, string>;
+  for (let index = 0; index + 1 < fields.length; index += 2) of[fields[index]!] = fields[index + 1];
+  const { owner, by, fence, since, until, mark, ok, took, error, schedule } = of;
   if (owner === undefined || by === undefined || fence === undefined) return undefined;
   const acquiredAt = dateOf(Number(since));
   const held = Number(until ?? 0) > nowUs;
@@ -79,7 +65,7 @@ export function recordOf(name: string, fields: readonly string[], nowUs: number)
     name,
     held,
     owner,
-    holder: holderOf(by, since),
+    holder: { ...(JSON.parse(by) as Identity), since: acquiredAt } satisfies Holder,
     fence: BigInt(fence),
     acquiredAt,
     expiresAt: held ? dateOf(Number(until)) : undefined,
