@@ -144,12 +144,17 @@ it('has no part in a run that was never started', async () => {
   expect(await attempt(holder, 'again', SHORT_MS, occurrence)).toMatchObject({ acquired: false, reason: 'done' });
 });
 
-it('does not report a release that was written when somebody else had taken over', async () => {
+it.each([
+  ['', 0],
+  [', also when the clock was set back meanwhile', 60_000],
+])('does not report a release that was written when somebody else had taken over%s', async (_, setBackMs) => {
   const open = directory();
   const written = gate();
   const store = open();
+  let behindMs = 0;
   const holder = generationsOn({
     ...store,
+    now: async () => (await store.now()) - behindMs,
     async write(...args) {
       await written.pass();
       return store.write(...args);
@@ -161,6 +166,7 @@ it('does not report a release that was written when somebody else had taken over
   await expired();
   const next = await acquire(generationsOn(open()), 'next', SHORT_MS, occurrence);
   expect(next.attempt).toBe(2);
+  behindMs = setBackMs;
   written.open();
   await expect(released).rejects.toThrow('the lease ended before the release was written');
 });
