@@ -106,7 +106,7 @@ export function memory(options: MemoryOptions = {}): LockProvider {
       lastError: entry?.lastError,
       scheduleHash: occurrence?.scheduleHash ?? entry?.scheduleHash,
     });
-    return { acquired: true, grant: { name, owner, fence, attempt, previous } };
+    return { acquired: true, grant: { name, owner, fence, attempt, previous, previousScheduleHash: entry?.scheduleHash } };
   }
 
   function release(grant: Grant, outcome: Outcome): boolean {

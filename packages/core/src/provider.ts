@@ -37,6 +37,9 @@ export interface LockProvider {
    * turn of the event loop. What keeps a lease without end alive the provider does itself.
    *
    * True: the lease counts anew from some moment after the call began. False: known to be lost. Rejects: unknown.
+   *
+   * A lease whose time is over by the provider's clock is lost, also while nobody has followed: the name was free in between, and was
+   * shown as free.
    */
   renew(grant: Grant, signal: AbortSignal): boolean | Promise<boolean>;
 
@@ -150,6 +153,11 @@ export type Refusal =
        * @default false
        */
       readonly settling?: boolean;
+      /**
+       * What is in the way when it is not a holder, in words that name the remedy: a row that another transaction has locked, with the
+       * process ids of its sessions. Shown in errors and events. @default none
+       */
+      readonly detail?: string | undefined;
       readonly record?: JobRecord | undefined;
     }
   | {
@@ -183,6 +191,8 @@ export interface Grant {
   readonly attempt: number;
   /** The occurrence that the record knew before this acquisition. Told of requests that have one themselves. */
   readonly previous?: OccurrenceState | undefined;
+  /** The digest of the schedule that the record knew before this acquisition. Told of requests that have an occurrence. */
+  readonly previousScheduleHash?: string | undefined;
   /** Aborts when the provider itself learns that the lease is gone (its session ended). */
   readonly lost?: AbortSignal | undefined;
 }

@@ -70,6 +70,26 @@ export const brokenProviders: readonly BrokenProvider[] = [
       };
     },
   ),
+  broken(
+    'renews a lease whose time is over while nobody has followed',
+    'does not renew a lease whose time is over, also if nobody has followed',
+    (sound) => ({
+      async renew(grant, signal) {
+        const record = await sound.inspect(grant.name);
+        return record?.owner === grant.owner || (await sound.renew(grant, signal));
+      },
+    }),
+  ),
+  broken(
+    'keeps the schedule of the last claim to itself',
+    'tells who claims an occurrence which schedule claimed before',
+    (sound) => ({
+      async tryAcquire(request, signal) {
+        const result = await sound.tryAcquire(request, signal);
+        return result.acquired ? { acquired: true, grant: { ...result.grant, previousScheduleHash: undefined } } : result;
+      },
+    }),
+  ),
   broken('keeps an occurrence by the time of its claim', 'marks the scheduled instant and not the time of the claim', (sound) => ({
     tryAcquire(request, signal) {
       const { occurrence } = request;

@@ -4,10 +4,11 @@
  *
  * @module
  */
-export { delay, unlessAborted } from '../abort.ts';
+export { delay, onceAborted, unlessAborted } from '../abort.ts';
 export { createAlarm, type Alarm } from '../alarm.ts';
 export { createActive, finishLimit, type Active } from './active.ts';
 export { createBatch, Failure, oneAtATime, type Batch } from './batch.ts';
 export { createConnector, type Connector } from './connector.ts';
+export { createOutlasted, type Outlasted } from './outlasted.ts';
 export { createUndo, type Undo } from './undo.ts';
 export { createWatch, type Watch, type WatchTerms } from './watch.ts';

@@ -115,6 +115,17 @@ export function leaseCases(options: ContractOptions): ContractCase[] {
       assert.equal(await renew(b, fresh), true, 'the new one is');
     }),
 
+    promise('G2', 'does not renew a lease whose time is over, also if nobody has followed', async (fleet) => {
+      const [a, b] = [await fleet.open(), await fleet.open()];
+      // A lease that the holder ends itself is given back, and so is not its own any more.
+      if (!a.guarantees.expiry) return;
+      const name = newName();
+      const stale = await mustAcquire(a, name, { leaseMs: fleet.leaseMs });
+      await fleet.pass(fleet.leaseMs * 1.5 + 50);
+      assert.equal(await renew(a, stale), false, 'an expired lease is not renewed');
+      await mustAcquire(b, name, { leaseMs: fleet.leaseMs });
+    }),
+
     promise('G6', 'renews for the owner alone', async ({ open, leaseMs }) => {
       const [a, b] = [await open(), await open()];
       const name = newName();

@@ -173,6 +173,19 @@ export function occurrenceCases(options: ContractOptions): ContractCase[] {
       assert(success.lastDurationMs !== undefined && success.lastDurationMs >= 0);
     }),
 
+    promise('G4', 'tells who claims an occurrence which schedule claimed before', async (a, b) => {
+      const name = newName();
+      const claim = async (on: LockProvider, minutesAgo: number, scheduleHash?: string): Promise<string | undefined> => {
+        const grant = await mustAcquire(on, name, { occurrence: { at: instant(minutesAgo), attempts: 1, scheduleHash } });
+        await done(on, grant);
+        return grant.previousScheduleHash;
+      };
+      assert.equal(await claim(a, 9, 'abc'), undefined);
+      assert.equal(await claim(b, 8, 'def'), 'abc');
+      assert.equal(await claim(a, 7), 'def');
+      assert.equal(await claim(a, 6, 'abc'), 'def');
+    }),
+
     promise('G4', 'lists the records whose names start as asked', async (a, b, fleet) => {
       const base = newName();
       const names = [`${base}/one`, `${base}/two`, `${base}%`, `${base}_three`];

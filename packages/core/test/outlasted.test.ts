@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest';
+import { createOutlasted } from '../src/parts/outlasted.ts';
+
+describe('leases that are observed', () => {
+  it('finds a lease over that stood unchanged for as long as it lasts', () => {
+    let now = 0;
+    const outlasted = createOutlasted(() => now);
+    expect(outlasted.isOver('job', 'a', 1_000)).toBe(false);
+    now = 999;
+    expect(outlasted.isOver('job', 'a', 1_000)).toBe(false);
+    now = 1_000;
+    expect(outlasted.isOver('job', 'a', 1_000)).toBe(true);
+  });
+
+  it('begins anew with each change, and for each name by itself', () => {
+    let now = 0;
+    const outlasted = createOutlasted(() => now);
+    outlasted.isOver('job', 'a', 1_000);
+    outlasted.isOver('other', 'a', 1_000);
+    now = 900;
+    expect(outlasted.isOver('job', 'b', 1_000)).toBe(false);
+    now = 1_500;
+    expect(outlasted.isOver('job', 'b', 1_000)).toBe(false);
+    expect(outlasted.isOver('other', 'a', 1_000)).toBe(true);
+    outlasted.forget('other');
+    expect(outlasted.isOver('other', 'a', 1_000)).toBe(false);
+  });
+
+  it('observes a thousand names at once, and then those that are asked for again', () => {
+    let now = 0;
+    const outlasted = createOutlasted(() => now);
+    for (let n = 0; n <= 1_000; n += 1) outlasted.isOver(`job ${n}`, 'a', 1_000);
+    now = 2_000;
+    expect(outlasted.isOver('job 0', 'a', 1_000)).toBe(false);
+    expect(outlasted.isOver('job 1000', 'a', 1_000)).toBe(true);
+  });
+});
