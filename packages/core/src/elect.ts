@@ -93,9 +93,11 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
     }
     let failure: { readonly error: unknown } | undefined;
     let deposed: Promise<unknown> | undefined;
+    let begun = false;
     const ended = new Promise<void>((resolve) => {
       const onEnd = (): void => {
-        deposed = callQuietly(`onDeposed of ${quote(name)}`, () => options.onDeposed?.(lease.signal.reason));
+        // A term that nobody was told of needs no end.
+        if (begun) deposed = callQuietly(`onDeposed of ${quote(name)}`, () => options.onDeposed?.(lease.signal.reason));
         resolve();
       };
       if (lease.signal.aborted) onEnd();
@@ -108,6 +110,12 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
 
     // In a turn of its own, for the leader may ask whether it is one as soon as it is told.
     const over = Promise.resolve().then(async () => {
+      // In the same step as the call: what came in between ends the term before it began.
+      if (stopping.signal.aborted || !lease.isTrusted()) {
+        await lease.end({ result: 'abandoned' });
+        return;
+      }
+      begun = true;
       const { name: lock, signal, fence } = lease;
       const term: Term = {
         name: lock,

@@ -1,6 +1,6 @@
 import { acquireBy, tellSkipped } from './acquire.ts';
 import { onceAborted } from './abort.ts';
-import { type Attempt, type Core } from './core.ts';
+import type { Core } from './core.ts';
 import { ClosedError, messageOf, RunTimeoutError, quote, LeaseLostError } from './errors.ts';
 import { callQuietly, type SkipReason } from './events.ts';
 import type { HeldLease, Occurrence } from './lease.ts';
@@ -66,11 +66,12 @@ export async function run<T>(core: Core, name: string, handler: Handler<T>, opti
   checkHandler(name, handler);
   const policy = settlePolicy(name, options);
   const watch = settleWatch(options);
-  let attempt: Attempt;
+  let running: Running<T>;
   try {
     core.closing.signal.throwIfAborted();
-    attempt = await acquireBy(core, terms, policy);
-    if (attempt.acquired) await startOrAbandon(core, terms, attempt.lease);
+    const attempt = await acquireBy(core, terms, policy);
+    if (!attempt.acquired) return skip(core, terms, attempt);
+    running = await startOrAbandon(core, terms, attempt.lease, handler, watch);
   } catch (error) {
     // A tick that fires while the program shuts down is no error of its job's.
     if (error instanceof ClosedError && error === core.closing.signal.reason) {
@@ -78,7 +79,7 @@ export async function run<T>(core: Core, name: string, handler: Handler<T>, opti
     }
     throw error;
   }
-  return attempt.acquired ? underLease(core, terms, attempt.lease, handler, watch) : skip(core, terms, attempt);
+  return finish(core, running);
 }
 
 class Context implements RunContext {
@@ -116,26 +117,42 @@ class Context implements RunContext {
   }
 }
 
-/** What came between the grant and now ends the run before its handler starts, and so undoes its claim. */
-async function startOrAbandon(core: Core, terms: Terms, lease: HeldLease): Promise<void> {
-  const outside = [core.closing.signal, terms.signal].find((signal) => signal?.aborted === true);
-  if (outside === undefined && lease.isTrusted()) return;
-  await lease.end({ result: 'abandoned' });
-  throw (outside?.reason ?? lease.lost) as Error;
+/** A handler that has been called. */
+interface Running<T> {
+  readonly lease: HeldLease;
+  readonly startedAt: number;
+  /** In an object, for an `await` of the run must not wait for it. */
+  readonly handled: Promise<T>;
+  readonly unwatch: () => void;
 }
 
-async function underLease<T>(
+/**
+ * Calls the handler, unless something came between the grant and now: that undoes the claim. The clock is looked at in the same
+ * synchronous step, so nothing can come between the look and the first line of the handler but a pause of the whole process.
+ */
+async function startOrAbandon<T>(
   core: Core,
   terms: Terms,
   lease: HeldLease,
   handler: Handler<T>,
   watch: SettledWatch,
-): Promise<Ran<T>> {
+): Promise<Running<T>> {
   const startedAt = performance.now();
   const unwatch = watchRun(core, terms, lease, watch, startedAt);
+  const context = new Context(lease);
+  const outside = [core.closing.signal, terms.signal].find((signal) => signal?.aborted === true);
+  if (outside === undefined && lease.isTrusted()) {
+    return { lease, startedAt, handled: (async () => handler(context))(), unwatch };
+  }
+  unwatch();
+  await lease.end({ result: 'abandoned' });
+  throw (outside?.reason ?? lease.lost) as Error;
+}
+
+async function finish<T>(core: Core, { lease, startedAt, handled, unwatch }: Running<T>): Promise<Ran<T>> {
   let value: T;
   try {
-    value = await handler(new Context(lease));
+    value = await handled;
   } catch (error) {
     unwatch();
     await lease.end({ result: 'failed', error: messageOf(error) });

@@ -199,6 +199,33 @@ describe('a term that is lost', () => {
     expect(terms[0]!.remainingMs()).toBe(0);
   });
 
+  it.each(Array.from({ length: 16 }, (_, turns) => turns))(
+    'does not begin with a lease that is over, also if that ends %i turns after the grant',
+    async (turns) => {
+      const { replica, stall } = createStage();
+      const solo = replica();
+      let later = turns;
+      const turn = (): void => {
+        if ((later -= 1) < 0) stall(29_000);
+        else queueMicrotask(turn);
+      };
+      const forget = solo.on('acquired', () => {
+        forget();
+        turn();
+      });
+      const remaining: number[] = [];
+      const deposed: unknown[] = [];
+      solo.elect('clock', {
+        onElected: ({ remainingMs }) => void remaining.push(remainingMs()),
+        onDeposed: (reason) => void deposed.push(reason),
+      });
+      await pass(60_000);
+      expect(remaining.every((ms) => ms > 0)).toBe(true);
+      // Who was not told that a term began is not told that it ended.
+      expect(deposed.length).toBe(remaining.length - 1);
+    },
+  );
+
   it('does not wait for a handler that does not heed it before saying so', async () => {
     const { replica } = createStage(() => ({ renew: async () => false }));
     const solo = replica();

@@ -64,6 +64,27 @@ describe('a run', () => {
     });
   });
 
+  it.each(Array.from({ length: 24 }, (_, turns) => turns))(
+    'never begins its handler with a lease that is over, also if that ends %i turns after the grant',
+    async (turns) => {
+      const { provider, replica, stall } = createStage();
+      const solo = replica();
+      let later = turns;
+      const turn = (): void => {
+        if ((later -= 1) < 0) stall(29_000);
+        else queueMicrotask(turn);
+      };
+      solo.on('acquired', turn);
+      const remaining: number[] = [];
+      const run = watch(solo.run('job', ({ remainingMs }) => void remaining.push(remainingMs()), { occurrence: at(0) }));
+      await settle();
+      if (remaining.length > 0) return expect(remaining).toEqual([28_500]);
+      // No handler has run, so the occurrence is left to others.
+      expect(run.error).toBeInstanceOf(LeaseLostError);
+      expect((await provider.inspect('job'))?.occurrence).toBeUndefined();
+    },
+  );
+
   it('keeps the lock until the handler has settled, however long that takes', async () => {
     const { provider, replica, asked } = createStage();
     const gate = deferred();
