@@ -58,6 +58,13 @@ export function createCore(settings: SoloSettings): Core {
       if (!leases.delete(lease)) return;
       events.emit('lost', { name: lease.name, provider: provider.kind, fence: lease.fence, error });
     },
+    async confirm(lease) {
+      try {
+        await heartbeat.confirm(lease);
+      } catch (error) {
+        throw asProviderError(provider, error, `confirm ${quote(lease.name)}`);
+      }
+    },
     async release(lease, outcome) {
       heartbeat.remove(lease);
       const answer = await giveBack(lease, outcome);

@@ -18,6 +18,8 @@ export interface Term {
   readonly remainingMs: () => number;
   /** Returns while the term lasts. @throws LeaseLostError */
   readonly checkpoint: () => void;
+  /** As `Lease.confirm`. */
+  readonly confirm: () => Promise<void>;
   /** As `Lease.grant`. */
   readonly grant: Grant;
 }
@@ -123,6 +125,7 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
         fence,
         remainingMs: () => lease.remainingMs(),
         checkpoint: () => lease.checkpoint(),
+        confirm: () => lease.confirm(),
         grant: lease.grant,
       };
       const elected = (async () => options.onElected(term))().catch((error: unknown) => {

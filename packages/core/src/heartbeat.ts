@@ -7,6 +7,8 @@ import type { LockProvider } from './provider.ts';
 export interface Heartbeat {
   /** Keeps a lease renewed until it ends. */
   add(lease: HeldLease): void;
+  /** Renews it now, whatever else is under way, and tells the lease how that went. Rejects with what the provider rejected with. */
+  confirm(lease: HeldLease): Promise<void>;
   remove(lease: HeldLease): void;
 }
 
@@ -17,6 +19,8 @@ interface Pulse {
 
 /** Three chances to renew before the lease runs out: the field's usual third. */
 const RENEWALS_PER_LEASE = 3;
+/** Where trust ends long before the lease does (a wide margin), a renewal that fails still leaves time for another one. */
+const SHARE_OF_TRUST = 0.4;
 /** A lease without end need not be renewed, but its holder wants to know if it was taken (an operator, a new primary), in ms. */
 const LOOK_AFTER_ENDLESS_MS = 10_000;
 
@@ -51,20 +55,26 @@ export function createHeartbeat(
     if (pulses.size > 0) alarm.at(next);
   }
 
+  /** @param idle does not keep the process alive */
+  async function ask(lease: HeldLease, timeoutMs: number, idle: boolean): Promise<void> {
+    const sentAt = clock.now();
+    const renewed = await calls.bounded((signal) => provider.renew(lease.grant, signal), {
+      timeoutMs,
+      idle,
+      timeoutError: () => new Error(`no answer within ${Math.round(timeoutMs)} ms`),
+    });
+    if (renewed) lease.renewed(sentAt);
+    else lease.lose('taken');
+  }
+
   /** Turns every outcome into a state; never rejects. */
   async function renew(lease: HeldLease, pulse: Pulse): Promise<void> {
     pulse.renewing = true;
-    const sentAt = clock.now();
     const interval = intervalOf(lease);
+    const dueAt = clock.now() + interval;
     try {
-      const renewed = await calls.bounded((signal) => provider.renew(lease.grant, signal), {
-        timeoutMs: interval,
-        idle: true,
-        timeoutError: () => new Error(`no answer within ${Math.round(interval)} ms`),
-      });
-      if (renewed) lease.renewed(sentAt);
-      else lease.lose('taken');
-      pulse.renewAt = sentAt + interval;
+      await ask(lease, interval, true);
+      pulse.renewAt = dueAt;
     } catch (error) {
       pulse.renewAt = clock.now() + interval / 4;
       if (!lease.ended) onUnconfirmed(lease, error);
@@ -76,14 +86,17 @@ export function createHeartbeat(
   return {
     add(lease) {
       if (lease.ended) return;
-      const renewAt = lease.acquiredAt + intervalOf(lease);
+      // From when the try was sent, as trust is: one that was answered late has less time left.
+      const renewAt = lease.sentAt + intervalOf(lease);
       pulses.set(lease, { renewAt, renewing: false });
       alarm.at(Math.min(renewAt, lease.trustedUntil));
     },
+    confirm: (lease) => ask(lease, intervalOf(lease), false),
     remove: (lease) => void pulses.delete(lease),
   };
 }
 
 function intervalOf(lease: HeldLease): number {
-  return lease.leaseMs === null ? LOOK_AFTER_ENDLESS_MS : lease.leaseMs / RENEWALS_PER_LEASE;
+  if (lease.leaseMs === null) return LOOK_AFTER_ENDLESS_MS;
+  return Math.min(lease.leaseMs / RENEWALS_PER_LEASE, lease.lastsMs * SHARE_OF_TRUST);
 }

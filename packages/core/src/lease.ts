@@ -1,4 +1,5 @@
 import { onceAborted } from './abort.ts';
+import { createAskingController } from './asking-signal.ts';
 import type { Clock } from './clock.ts';
 import { LeaseLostError, type LossReason } from './errors.ts';
 import type { Grant, OccurrenceRequest, Outcome } from './provider.ts';
@@ -22,6 +23,9 @@ export interface Lease extends AsyncDisposable {
    * Aborts with a `LeaseLostError` as soon as the lease can no longer be trusted, before another replica can acquire the name.
    * Asking `signal.aborted` after a pause answers by the clock, even before the timer has had its turn. A signal made of this one
    * by `AbortSignal.any` has to wait for the timer.
+   *
+   * What ends a lease before its time (a Postgres session that ends, an operator) is known when the event loop has read it: see
+   * `confirm()`.
    */
   readonly signal: AbortSignal;
   /** The lease as the provider granted it: for functions of providers' packages that take a lease. */
@@ -30,9 +34,20 @@ export interface Lease extends AsyncDisposable {
   remainingMs(): number;
   /**
    * Returns if the lease is still held and nobody asked to stop; to be called before each step that must not happen twice.
+   *
+   * It reads the clock and what this process has heard so far, and asks nobody. An event loop that stood still has not heard yet
+   * that a Postgres session ended meanwhile; after long synchronous work `confirm()` is the stronger question.
+   *
    * @throws LeaseLostError; the reason of `signal`
    */
   checkpoint(): void;
+  /**
+   * Asks the provider whether the lease is still held, which costs a round trip, and renews it. Resolves if it is, and nobody asked
+   * to stop. Like every answer it is true of the moment in which the provider gave it.
+   *
+   * @throws LeaseLostError; the reason of `signal`; ProviderError if the provider could not be asked: the lease may still be held
+   */
+  confirm(): Promise<void>;
   /**
    * Gives the name back. Quiet when called twice. Resolves to true if the provider confirmed that it was ours to the end.
    * Never rejects: what goes wrong is the `unconfirmed` event, and the name comes free when the lease expires.
@@ -68,45 +83,20 @@ export type ReleaseAnswer = 'released' | 'taken' | 'unknown';
 export interface LeaseKeeper {
   /** Called once, synchronously, when the lease is found lost. */
   lost(lease: HeldLease, error: LeaseLostError): void;
+  /** Asks for a renewal now, and tells the lease how it went. @throws ProviderError */
+  confirm(lease: HeldLease): Promise<void>;
   /** Never rejects. */
   release(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer>;
 }
 
-const ownerOf = new WeakMap<AbortSignal, HeldLease>();
-
-function look(signal: AbortSignal): AbortSignal {
-  ownerOf.get(signal)?.isTrusted();
-  return signal;
-}
-
-/**
- * After a pause, timers fire in the order of their due times, so code of the handler may run before the timer that would abort the
- * signal. Whoever asks the signal of a lease therefore asks the clock. Node's own throwIfAborted() does not go through `aborted`.
- */
-const asksTheClock = Object.create(AbortSignal.prototype, {
-  aborted: {
-    get(this: AbortSignal): boolean {
-      return Reflect.get(AbortSignal.prototype, 'aborted', look(this));
-    },
-  },
-  reason: {
-    get(this: AbortSignal): unknown {
-      return Reflect.get(AbortSignal.prototype, 'reason', look(this));
-    },
-  },
-  throwIfAborted: {
-    value(this: AbortSignal): void {
-      if (this.aborted) throw this.reason;
-    },
-  },
-}) as object;
-
-/** The core's own view of a lease: what the public interface shows, and the doors through which its keeper moves it. */
-export class HeldLease implements Lease {
+/** The core's own view of a lease, with the doors through which its keeper moves it. What users hold is a `LeaseHandle`. */
+export class HeldLease {
   readonly name: string;
   readonly occurrence: Occurrence | undefined;
   readonly grant: Grant;
   readonly leaseMs: number | null;
+  /** When the try that acquired it was sent: its time counts from here. */
+  readonly sentAt: number;
   readonly acquiredAt: number;
   readonly #clock: Clock;
   readonly #keeper: LeaseKeeper;
@@ -114,7 +104,6 @@ export class HeldLease implements Lease {
   #trustedUntil: number;
   /** Made for the first who asks for the signal: many handlers never do, and it costs more than the rest of a lease. */
   #controller: AbortController | undefined;
-  /** Why the handler was asked to stop. */
   #stopped: { readonly reason: unknown } | undefined;
   #onStopped: (() => void) | undefined;
   #lost: LeaseLostError | undefined;
@@ -127,6 +116,7 @@ export class HeldLease implements Lease {
     this.name = terms.name;
     this.grant = grant;
     this.leaseMs = terms.leaseMs;
+    this.sentAt = terms.sentAt;
     this.acquiredAt = clock.now();
     this.#clock = clock;
     this.#keeper = keeper;
@@ -142,10 +132,7 @@ export class HeldLease implements Lease {
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      const { signal } = this.#controller;
-      Object.setPrototypeOf(signal, asksTheClock);
-      ownerOf.set(signal, this);
+      this.#controller = createAskingController(this);
       if (this.#stopped !== undefined) this.#controller.abort(this.#stopped.reason);
     }
     return this.#controller.signal;
@@ -159,8 +146,18 @@ export class HeldLease implements Lease {
     return this.#trustedUntil;
   }
 
+  /** How long it can be trusted after a renewal, in ms. */
+  get lastsMs(): number {
+    return trustedUntil(0, this.leaseMs, this.#marginMs);
+  }
+
   get lost(): LeaseLostError | undefined {
     return this.#lost;
+  }
+
+  /** Why the handler was asked to stop, if it was. */
+  get stopped(): { readonly reason: unknown } | undefined {
+    return this.#stopped;
   }
 
   get ended(): boolean {
@@ -182,6 +179,17 @@ export class HeldLease implements Lease {
   checkpoint(): void {
     if (!this.isTrusted()) throw this.#lost ?? new LeaseLostError(this.name, this.fence, 'released');
     if (this.#stopped !== undefined) throw this.#stopped.reason;
+  }
+
+  async confirm(): Promise<void> {
+    this.checkpoint();
+    try {
+      await this.#keeper.confirm(this);
+    } catch (error) {
+      // A session that ended answers nothing, and has told the lease by now.
+      throw this.#lost ?? error;
+    }
+    this.checkpoint();
   }
 
   /** A renewal was confirmed. It counts only if the answer came while the lease was trusted. */
@@ -235,14 +243,5 @@ export class HeldLease implements Lease {
       else if (this.#released === undefined) this.#onOver = resolve;
       else void this.#released.then(() => resolve());
     });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    // The end of a block cannot tell success from failure, and an occurrence must not be marked done by an exception.
-    await this.release(
-      this.occurrence === undefined
-        ? { result: 'done' }
-        : { result: 'failed', error: 'the lease was disposed of without release()' },
-    );
   }
 }

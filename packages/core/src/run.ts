@@ -26,6 +26,8 @@ export interface RunContext {
   readonly remainingMs: () => number;
   /** As `Lease.checkpoint`: call it before each step that must not happen twice. */
   readonly checkpoint: () => void;
+  /** As `Lease.confirm`: asks the provider, for before a step that comes after long synchronous work. */
+  readonly confirm: () => Promise<void>;
   /** As `Lease.grant`. */
   readonly grant: Grant;
 }
@@ -92,6 +94,7 @@ class Context implements RunContext {
   readonly grant: Grant;
   readonly remainingMs: () => number;
   readonly checkpoint: () => void;
+  readonly confirm: () => Promise<void>;
   readonly #lease: HeldLease;
 
   /** A property of the object itself, so that a copy (`{ ...context }`) has it too; made only for those who ask. */
@@ -113,6 +116,7 @@ class Context implements RunContext {
     this.grant = grant;
     this.remainingMs = () => lease.remainingMs();
     this.checkpoint = () => lease.checkpoint();
+    this.confirm = () => lease.confirm();
     this.#lease = lease;
   }
 }

@@ -6,6 +6,7 @@ import { ClosedError, CloseTimeoutError, ProviderError, quote } from './errors.t
 import { callQuietly, type SoloEventName, type SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
 import type { Lease } from './lease.ts';
+import { LeaseHandle } from './lease-handle.ts';
 import {
   callTimeout,
   checkHandler,
@@ -173,7 +174,7 @@ export function createSolo(options: SoloOptions): Solo {
       const terms = settleTerms(settings, name, leaseOptions);
       throwIfClosed(core);
       const attempt = await unlessClosed(tryOnce(core, terms));
-      return attempt.acquired ? attempt.lease : undefined;
+      return attempt.acquired ? new LeaseHandle(attempt.lease) : undefined;
     },
 
     async acquire(name, acquireOptions) {
@@ -183,7 +184,7 @@ export function createSolo(options: SoloOptions): Solo {
       const attempt = await unlessClosed(acquireWhenFree(core, terms, { waitMs }));
       // Without an occurrence a wait ends only with a lease or an error.
       if (!attempt.acquired) throw new ProviderError(provider.kind, `acquire ${quote(name)}`, `it answered "${attempt.reason}"`);
-      return attempt.lease;
+      return new LeaseHandle(attempt.lease);
     },
 
     async claim(name, claimOptions = {}) {
@@ -192,9 +193,12 @@ export function createSolo(options: SoloOptions): Solo {
       if (maxEarlyMs !== undefined && maxEarlyMs !== Number.POSITIVE_INFINITY) checkMs('maxEarlyMs', maxEarlyMs, 0);
       throwIfClosed(core);
       const attempt = await unlessClosed(tryOnce(core, terms, { maxEarlyMs }));
-      if (attempt.acquired) void track(name, () => attempt.lease.over());
-      else tellSkipped(core, terms, attempt);
-      return attempt;
+      if (!attempt.acquired) {
+        tellSkipped(core, terms, attempt);
+        return attempt;
+      }
+      void track(name, () => attempt.lease.over());
+      return { acquired: true, lease: new LeaseHandle(attempt.lease) };
     },
 
     elect(name, electOptions) {

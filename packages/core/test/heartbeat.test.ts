@@ -20,6 +20,36 @@ describe('the heartbeat', () => {
   });
 
   it.each([
+    { leaseMs: 3_000, marginMs: 1_400, tookMs: 700 },
+    { leaseMs: 3_000, marginMs: 1_400, tookMs: 1_400 },
+    { leaseMs: 200, marginMs: 40, tookMs: 97 },
+  ])('keeps a lease of $leaseMs ms whose acquisition took $tookMs ms of the trust', async ({ leaseMs, marginMs, tookMs }) => {
+    const { replica, asked } = createStage((sound) => ({
+      async tryAcquire(request, signal) {
+        const answer = await sound.tryAcquire(request, signal);
+        await new Promise((resolve) => setTimeout(resolve, tookMs));
+        return answer;
+      },
+    }));
+    const acquiring = mustAcquire(replica({ leaseMs, marginMs, callTimeoutMs: leaseMs }));
+    await pass(tookMs);
+    const lease = await acquiring;
+    await pass(leaseMs * 3);
+    expect(lease.signal.aborted).toBe(false);
+    expect(asked('renew')).toBeGreaterThan(2);
+  });
+
+  it('has a second chance to renew where trust ends long before the lease does', async () => {
+    let renewals = 0;
+    const { replica } = createStage((sound) => ({
+      renew: (grant, signal) => ((renewals += 1) % 2 === 1 ? silence<boolean>() : sound.renew(grant, signal)),
+    }));
+    const lease = await mustAcquire(replica({ marginMs: 13_500 }));
+    await pass(300_000);
+    expect(lease.signal.aborted).toBe(false);
+  });
+
+  it.each([
     ['rejects', () => Promise.reject(new Error('ECONNRESET'))],
     [
       'throws',

@@ -142,6 +142,53 @@ describe('a run', () => {
   });
 });
 
+describe('a handler that asks', () => {
+  it('is told by confirm() what checkpoint() cannot know yet: that the provider has given its lease to somebody else', async () => {
+    const { provider, replica } = createStage();
+    const steps: string[] = [];
+    const run = watch(
+      replica().run('job', async ({ checkpoint, confirm, remainingMs }) => {
+        await new Promise((resolve) => setTimeout(resolve, 5_000));
+        await confirm();
+        steps.push(`confirmed, ${remainingMs()} ms left`);
+        const record = (await provider.inspect('job'))!;
+        await provider.release({ ...record, attempt: 1 }, { result: 'done' }, new AbortController().signal);
+        checkpoint();
+        steps.push('checkpoint passed');
+        await confirm();
+        steps.push('confirmed again');
+      }),
+    );
+    await pass(5_000);
+    expect(steps).toEqual(['confirmed, 28500 ms left', 'checkpoint passed']);
+    expect(run.error).toMatchObject({ name: 'LeaseLostError', reason: 'taken' });
+  });
+
+  it('is told that the provider could not be asked, and keeps its lease', async () => {
+    const { replica } = createStage(() => ({ renew: () => Promise.reject(new Error('ECONNRESET')) }));
+    const run = watch(
+      replica().run('job', async ({ confirm, signal }) => {
+        const error = await rejection(confirm());
+        expect(error).toMatchObject({ name: 'ProviderError', operation: 'confirm "job"' });
+        return signal.aborted;
+      }),
+    );
+    await settle();
+    expect(run.value).toMatchObject({ value: false });
+  });
+
+  it('is told the reason by confirm(), too, when it was asked to stop', async () => {
+    const caller = new AbortController();
+    const run = watch(
+      createStage()
+        .replica()
+        .run('job', ({ confirm }) => rejection((caller.abort(new Error('enough')), confirm())), { signal: caller.signal }),
+    );
+    await settle();
+    expect(run.value).toMatchObject({ value: caller.signal.reason });
+  });
+});
+
 describe('a handler that fails', () => {
   it('is what the run rejects with, after the lock is given back', async () => {
     const { provider, replica, calls } = createStage();
