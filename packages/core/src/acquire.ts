@@ -1,42 +1,45 @@
-import { backoffDelay, settleBackoff, type Backoff } from './backoff.ts';
+import { backoffDelay, type Backoff } from './backoff.ts';
 import { delay, linkAbort } from './abort.ts';
 import type { Attempt, Core } from './core.ts';
-import { LockBusyError, LockTimeoutError, OptionError, ProviderError, UnsupportedError } from './errors.ts';
+import { describeMs, LockBusyError, LockTimeoutError, quote } from './errors.ts';
 import { createHints, type Held } from './hints.ts';
 import type { SettledPolicy, Terms } from './options.ts';
+import { Outage, supersedeRiders } from './outage.ts';
 import type { Refusal } from './provider.ts';
 import type { Place } from './queue.ts';
 
 /** Clocks that agree to within this are not worth an event, in ms. */
 const DRIFT_WORTH_TELLING_MS = 100;
-/** While a provider cannot be asked and a wait goes on all the same. */
-const outage = settleBackoff({ minMs: 100, maxMs: 5_000, retries: Number.POSITIVE_INFINITY });
+/** No clock that is kept by a time server is that far away, in ms. */
+const EARLY_WORTH_A_WARNING_MS = 60_000;
 
 /** Acquires by the policy: a lease, or why there is none. */
 export function acquireBy(core: Core, terms: Terms, policy: SettledPolicy): Promise<Attempt> {
+  const { outageMs } = policy;
+  supersedeRiders(core, terms);
   switch (policy.onBusy) {
     case 'skip':
-      return tryOnce(core, terms);
+      return tryOnce(core, terms, { outageMs });
     case 'throw':
-      return orThrow(terms, tryOnce(core, terms));
+      return orThrow(terms, tryOnce(core, terms, { outageMs }));
     case 'retry':
-      return withRetries(core, terms, policy.retry);
+      return withRetries(core, terms, policy.retry, outageMs);
     case 'wait':
-      return acquireWhenFree(core, terms, { waitMs: policy.waitMs });
+      return acquireWhenFree(core, terms, { waitMs: policy.waitMs, outageMs });
     case 'standby':
-      return acquireWhenFree(core, terms, { waitMs: Number.POSITIVE_INFINITY, coalesce: true });
+      return acquireWhenFree(core, terms, { outageMs, coalesce: true });
   }
 }
 
 async function orThrow(terms: Terms, pending: Promise<Attempt>): Promise<Attempt> {
   const attempt = await pending;
   if (attempt.acquired || attempt.reason !== 'held') return attempt;
-  throw new LockBusyError(terms.name, attempt.holder, attempt.heldForMs, attempt.settling);
+  throw new LockBusyError(terms.name, attempt.holder, attempt.heldForMs, attempt.settling, attempt.detail);
 }
 
-async function withRetries(core: Core, terms: Terms, backoff: Backoff): Promise<Attempt> {
+async function withRetries(core: Core, terms: Terms, backoff: Backoff, outageMs: number): Promise<Attempt> {
   for (let retry = 1; ; retry += 1) {
-    const attempt = await tryOnce(core, terms, { again: retry > 1 });
+    const attempt = await tryOnce(core, terms, { again: retry > 1, outageMs });
     if (attempt.acquired || attempt.reason !== 'held' || retry > backoff.retries) return attempt;
     await pause(core, terms, backoffDelay(backoff, retry));
   }
@@ -47,22 +50,44 @@ export interface TryOptions {
   readonly maxEarlyMs?: number | undefined;
   /** That it is busy has been told. @default false */
   readonly again?: boolean;
+  /** How long the provider may be away, in ms. @default 0 */
+  readonly outageMs?: number;
 }
 
 /** One try that the provider answers, and another one if it was too early. */
 export async function tryOnce(core: Core, terms: Terms, options?: TryOptions): Promise<Attempt> {
-  const attempt = await ask(core, terms);
+  const attempt = await ask(core, terms, options?.outageMs);
   return attempt.acquired ? attempt : refused(core, terms, attempt, options);
 }
 
-function ask(core: Core, terms: Terms): Promise<Attempt> {
+function ask(core: Core, terms: Terms, outageMs = 0): Promise<Attempt> {
+  if (outageMs > 0) return askThrough(core, terms, new Outage(core, terms, outageMs));
   return core.attempt(terms, core.request(terms), terms.signal, core.closing.signal);
 }
 
+/** Asks until the provider answers. */
+async function askThrough(core: Core, terms: Terms, outage: Outage): Promise<Attempt> {
+  return untilClosed(core, terms, async (signal) => {
+    try {
+      for (;;) {
+        try {
+          return await core.attempt(terms, core.request(terms), signal);
+        } catch (error) {
+          if (signal.aborted) throw error;
+          await outage.ride(error, signal);
+          signal.throwIfAborted();
+        }
+      }
+    } finally {
+      outage.over();
+    }
+  });
+}
+
 async function refused(core: Core, terms: Terms, first: Refusal, options: TryOptions = {}): Promise<Attempt> {
-  const { maxEarlyMs = Number.POSITIVE_INFINITY, again = false } = options;
+  const { maxEarlyMs = Number.POSITIVE_INFINITY, again = false, outageMs } = options;
   let attempt: Attempt = first;
-  for (let waitedMs = 0; !attempt.acquired; attempt = await ask(core, terms)) {
+  for (let waitedMs = 0; !attempt.acquired; attempt = await ask(core, terms, outageMs)) {
     if (attempt.reason === 'held' && !again) tellBusy(core, terms, attempt);
     if (attempt.reason !== 'early') return attempt;
     tellDrift(core, terms, attempt);
@@ -78,8 +103,8 @@ export interface WaitOptions {
   readonly waitMs?: number;
   /** Of those who wait here for an earlier occurrence to end, only the newest goes on waiting. */
   readonly coalesce?: boolean;
-  /** Goes on through an outage of the provider even if it never answered. */
-  readonly patient?: boolean;
+  /** How long the provider may be away, in ms. */
+  readonly outageMs: number;
 }
 
 /** Ends of a wait that are not errors of the caller's. */
@@ -88,7 +113,7 @@ const DISPLACED = Symbol('displaced by a later occurrence');
 
 /** Waits for the name, in the local line and at its head, until it is acquired or there is nothing left to wait for. */
 export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOptions): Promise<Attempt> {
-  const { waitMs = Number.POSITIVE_INFINITY, coalesce = false, patient = false } = options;
+  const { waitMs = Number.POSITIVE_INFINITY, coalesce = false, outageMs } = options;
   const startedAt = performance.now();
   // Only the caller and the end of the solo cut a try short; the time that is left for waiting does not.
   const quit = new AbortController();
@@ -100,8 +125,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
   let last: Held | undefined;
   /** The last time that the provider could not be asked. */
   let trouble: unknown;
-  let reached = patient;
-  let failures = 0;
+  const outage = new Outage(core, terms, outageMs);
   let toldBusy = false;
   let place: Place | undefined;
   let request = core.request(terms);
@@ -122,19 +146,16 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
         hints.tried();
       } catch (error) {
         hints.end();
-        if (quit.signal.aborted || !reached || !isTransient(error)) throw error;
-        core.events.emit('unconfirmed', { name: terms.name, provider: core.settings.provider.kind, operation: 'acquire', error });
+        if (quit.signal.aborted) throw error;
         trouble = error;
         // The unknown try is being undone by its nonce, so the next one needs a nonce of its own.
         request = core.request(terms);
-        failures += 1;
-        await delay(backoffDelay(outage, failures), stop.signal);
+        await outage.ride(error, stop.signal);
         stop.signal.throwIfAborted();
         continue;
       }
-      reached = true;
       trouble = undefined;
-      failures = 0;
+      outage.over();
       if (attempt.acquired) return attempt;
       if (attempt.reason === 'early') {
         tellDrift(core, terms, attempt);
@@ -156,7 +177,10 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
     }
   } catch (error) {
     if (error === TIMED_OUT) {
+      // Nobody was in the way: it could not be asked.
+      if (last === undefined && trouble !== undefined) throw trouble;
       throw new LockTimeoutError(terms.name, last?.holder, last?.heldForMs, performance.now() - startedAt, {
+        detail: last?.detail,
         ...(trouble === undefined ? {} : { cause: trouble }),
       });
     }
@@ -166,6 +190,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
     clearTimeout(timer);
     for (const end of unlink) end();
     hints.end();
+    outage.over();
     place?.leave();
     leaveStandby(core, terms);
   }
@@ -222,24 +247,26 @@ function pause(core: Core, terms: Terms, ms: number): Promise<void> {
   });
 }
 
-/** What can pass by itself. A name or an option that the provider refuses will be refused again. */
-export function isTransient(error: unknown): boolean {
-  if (error instanceof OptionError || error instanceof UnsupportedError) return false;
-  return error instanceof ProviderError;
-}
-
 function tellBusy(core: Core, terms: Terms, held: Held): void {
-  const { holder, heldForMs } = held;
-  core.events.emit('busy', { name: terms.name, provider: core.settings.provider.kind, holder, heldForMs });
+  const { holder, heldForMs, detail } = held;
+  core.events.emit('busy', { name: terms.name, provider: core.settings.provider.kind, holder, heldForMs, detail });
 }
 
 export function tellSkipped(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): void {
   const at = terms.occurrence?.at;
-  const holder = refusal.reason === 'held' ? refusal.holder : undefined;
-  core.events.emit('skipped', { name: terms.name, provider: core.settings.provider.kind, reason: refusal.reason, at, holder });
+  const { holder, detail } = refusal.reason === 'held' ? refusal : {};
+  const { reason } = refusal;
+  core.events.emit('skipped', { name: terms.name, provider: core.settings.provider.kind, reason, at, holder, detail });
 }
 
 function tellDrift(core: Core, terms: Terms, { earlyMs, settling = false }: Extract<Refusal, { reason: 'early' }>): void {
   if (settling || earlyMs < DRIFT_WORTH_TELLING_MS) return;
   core.events.emit('drift', { name: terms.name, provider: core.settings.provider.kind, earlyMs });
+  if (earlyMs < EARLY_WORTH_A_WARNING_MS || core.earlyTold.has(terms.fullName)) return;
+  core.earlyTold.add(terms.fullName);
+  process.emitWarning(
+    `${quote(terms.name)} was asked for ${terms.occurrence?.at.toISOString()}, which by the provider's clock is only in ` +
+      `${describeMs(earlyMs)}: it waits for that. The clock of this machine runs ahead, or Date is faked, or another instant was meant.`,
+    { code: 'SOLORUN_EARLY' },
+  );
 }

@@ -8,6 +8,7 @@ import { createHeartbeat } from './heartbeat.ts';
 import { HeldLease, type LeaseKeeper, type ReleaseAnswer } from './lease.ts';
 import { callTimeout, type SoloSettings, type Terms } from './options.ts';
 import type { AcquireRequest, Grant, LockProvider, Outcome, Refusal } from './provider.ts';
+import type { Riders } from './outage.ts';
 import { queueOf, type Queue } from './queue.ts';
 
 export type Attempt = { readonly acquired: true; readonly lease: HeldLease } | Refusal;
@@ -20,8 +21,13 @@ export interface Core {
   readonly calls: Calls;
   /** Held now. */
   readonly leases: ReadonlySet<HeldLease>;
+  /** Of those, the ones whose handlers are done, and which the provider has not been told of yet. */
+  readonly releasing: ReadonlySet<HeldLease>;
   /** By full name: the one standby here that waits for an earlier occurrence to end. */
   readonly standbys: Map<string, { readonly at: number; displace(): void }>;
+  readonly riders: Riders;
+  /** Full names of which it was told that they were asked for much too early. */
+  readonly earlyTold: Set<string>;
   /** Aborts with a `ClosedError` when the solo closes. */
   readonly closing: AbortController;
   request(terms: Terms): AcquireRequest;
@@ -39,6 +45,7 @@ export function createCore(settings: SoloSettings): Core {
   const queue = queueOf(provider);
   const calls = createCalls();
   const leases = new Set<HeldLease>();
+  const releasing = new Set<HeldLease>();
   const closing = new AbortController();
   // Every run and every wait listens to it, and so may whoever uses the solo.
   setMaxListeners(0, closing.signal);
@@ -67,7 +74,9 @@ export function createCore(settings: SoloSettings): Core {
     },
     async release(lease, outcome) {
       heartbeat.remove(lease);
+      releasing.add(lease);
       const answer = await giveBack(lease, outcome);
+      releasing.delete(lease);
       leases.delete(lease);
       queue.freed(lease.grant.name);
       if (answer === 'released') {
@@ -162,7 +171,10 @@ export function createCore(settings: SoloSettings): Core {
     queue,
     calls,
     leases,
+    releasing,
     standbys: new Map(),
+    riders: new Map(),
+    earlyTold: new Set(),
     closing,
     request: (terms) => ({
       name: terms.fullName,

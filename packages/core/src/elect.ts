@@ -1,4 +1,4 @@
-import { acquireWhenFree, isTransient } from './acquire.ts';
+import { acquireWhenFree } from './acquire.ts';
 import { backoffDelay, settleBackoff } from './backoff.ts';
 import { delay, linkAbort } from './abort.ts';
 import type { Core } from './core.ts';
@@ -6,6 +6,7 @@ import { messageOf, SolorunError, quote } from './errors.ts';
 import { callQuietly } from './events.ts';
 import type { HeldLease } from './lease.ts';
 import { checkHandler, settleTerms, type LeaseOptions } from './options.ts';
+import { isTransient } from './outage.ts';
 import type { Grant } from './provider.ts';
 
 /** What a leader is told about its term. */
@@ -73,7 +74,7 @@ export function elect(core: Core, name: string, options: ElectOptions): Election
     for (let failures = 0; !stopping.signal.aborted;) {
       let wellEnded: boolean;
       try {
-        const attempt = await acquireWhenFree(core, campaignTerms, { patient: true });
+        const attempt = await acquireWhenFree(core, campaignTerms, { outageMs: Number.POSITIVE_INFINITY });
         wellEnded = attempt.acquired && (await serve(attempt.lease));
       } catch (error) {
         if (stopping.signal.aborted) return;

@@ -37,10 +37,10 @@ export class LockBusyError extends SolorunError {
   /** Nobody is seen to hold it: the provider has just come back, and grants nothing until leases that it may have forgotten are over. */
   readonly settling: boolean;
 
-  constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined, settling = false) {
+  constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined, settling = false, detail?: string) {
     const why = settling
       ? 'its provider has just come back, and grants nothing until leases that it may have forgotten are over'
-      : `held by ${describeHolder(holder, heldForMs)}`;
+      : (detail ?? `held by ${describeHolder(holder, heldForMs)}`);
     super(
       'SOLORUN_BUSY',
       `Cannot acquire ${quote(lock)}: ${why}. ` +
@@ -58,12 +58,16 @@ export class LockTimeoutError extends SolorunError {
   readonly holder: Holder | undefined;
   readonly waitedMs: number;
 
-  constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined, waitedMs: number, options?: ErrorOptions) {
-    super(
-      'SOLORUN_TIMEOUT',
-      `Cannot acquire ${quote(lock)}: held by ${describeHolder(holder, heldForMs)}, gave up after ${Math.round(waitedMs)} ms.`,
-      options,
-    );
+  /** @param options.detail what is in the way, in words, where that is no holder */
+  constructor(
+    lock: string,
+    holder: Holder | undefined,
+    heldForMs: number | undefined,
+    waitedMs: number,
+    options: ErrorOptions & { readonly detail?: string | undefined } = {},
+  ) {
+    const { detail = `held by ${describeHolder(holder, heldForMs)}`, ...rest } = options;
+    super('SOLORUN_TIMEOUT', `Cannot acquire ${quote(lock)}: ${detail}, gave up after ${Math.round(waitedMs)} ms.`, rest);
     this.lock = lock;
     this.holder = holder;
     this.waitedMs = waitedMs;

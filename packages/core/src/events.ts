@@ -13,9 +13,19 @@ interface About {
 export interface SoloEvents {
   acquired: About & { readonly fence: bigint; readonly occurrence: Occurrence | undefined };
   /** Somebody else holds the lock; told once per call, when that is first noticed. */
-  busy: About & { readonly holder: Holder | undefined; readonly heldForMs: number | undefined };
+  busy: About & {
+    readonly holder: Holder | undefined;
+    readonly heldForMs: number | undefined;
+    /** As `detail` of a refusal: what is in the way where that is no holder. */
+    readonly detail: string | undefined;
+  };
   /** A run did not start. */
-  skipped: About & { readonly reason: SkipReason; readonly at: Date | undefined; readonly holder: Holder | undefined };
+  skipped: About & {
+    readonly reason: SkipReason;
+    readonly at: Date | undefined;
+    readonly holder: Holder | undefined;
+    readonly detail: string | undefined;
+  };
   /** A lease can no longer be trusted. */
   lost: About & { readonly fence: bigint; readonly error: LeaseLostError };
   released: About & { readonly fence: bigint; readonly outcome: Outcome['result']; readonly heldMs: number };

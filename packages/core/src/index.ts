@@ -23,6 +23,7 @@ export {
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,
+  type OutageOptions,
   type RunOptions,
   type SoloOptions,
   type WatchOptions,

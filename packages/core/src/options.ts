@@ -82,6 +82,20 @@ export type BusyPolicy =
    */
   | { readonly onBusy: 'standby' };
 
+export interface OutageOptions {
+  /**
+   * What to do when the provider cannot be asked. `retry`: ask again with backoff, for up to `outageMs`, or until a later occurrence
+   * of the name is asked for here; then reject with the `ProviderError`. `fail`: reject with it at once. The handler never runs
+   * without its lock. @default 'retry' with onBusy 'wait' and 'standby', and where `outageMs` is given; 'fail' otherwise
+   */
+  readonly onOutage?: 'fail' | 'retry' | undefined;
+  /**
+   * How long an outage may last, in ms, counted from the first try that failed; `Infinity` is allowed.
+   * @default 60_000; with onBusy 'wait' as long as it waits
+   */
+  readonly outageMs?: number | undefined;
+}
+
 export interface WatchOptions {
   /** The handler's signal aborts after this long, with a `RunTimeoutError`, in ms. @default none */
   readonly maxRunMs?: number | undefined;
@@ -91,12 +105,16 @@ export interface WatchOptions {
   readonly onStuck?: ((stuck: { readonly name: string; readonly runningMs: number }) => void) | undefined;
 }
 
-export type RunOptions = LeaseOptions & OccurrenceOptions & BusyPolicy & WatchOptions;
+export type RunOptions = LeaseOptions & OccurrenceOptions & BusyPolicy & OutageOptions & WatchOptions;
 
-export type SettledPolicy =
+export type SettledPolicy = (
   | { readonly onBusy: 'skip' | 'throw' | 'standby' }
   | { readonly onBusy: 'retry'; readonly retry: Backoff }
-  | { readonly onBusy: 'wait'; readonly waitMs: number };
+  | { readonly onBusy: 'wait'; readonly waitMs: number }
+) & {
+  /** How long the provider may be away, in ms; 0: the first failure is told. */
+  readonly outageMs: number;
+};
 
 /** What the core works with: checked, and nothing left to a default. */
 export interface Terms {
@@ -191,28 +209,53 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
   };
 }
 
-export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptions): SettledPolicy {
+export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptions & OutageOptions): SettledPolicy {
   const { onBusy = 'skip' } = options;
   switch (onBusy) {
     case 'skip':
     case 'throw':
-      return { onBusy };
+      return { onBusy, outageMs: settleOutage(name, options, 'fail') };
     case 'standby':
       if (options.occurrence === undefined) {
         throw new OptionError(
           `onBusy: 'standby' needs an occurrence to stand by for (lock ${quote(name)}); to queue for a lock use onBusy: 'wait'.`,
         );
       }
-      return { onBusy };
-    case 'retry':
-      return { onBusy, retry: settleBackoff('retry' in options ? options.retry : undefined) };
-    case 'wait':
-      return { onBusy, waitMs: checkWait('waitMs' in options ? options.waitMs : undefined, name) };
+      return { onBusy, outageMs: settleOutage(name, options, 'retry') };
+    case 'retry': {
+      const retry = settleBackoff('retry' in options ? options.retry : undefined);
+      return { onBusy, retry, outageMs: settleOutage(name, options, 'fail') };
+    }
+    case 'wait': {
+      const waitMs = checkWait('waitMs' in options ? options.waitMs : undefined, name);
+      return { onBusy, waitMs, outageMs: settleOutage(name, options, 'retry', waitMs) };
+    }
     default:
       throw new OptionError(
         `onBusy is 'skip', 'retry', 'wait', 'standby' or 'throw', not ${String(onBusy)} (lock ${quote(name)}).`,
       );
   }
+}
+
+const OUTAGE_MS = 60_000;
+
+/**
+ * @param usual what happens unless the options say something else
+ * @param waitMs how long the policy waits anyway
+ */
+export function settleOutage(name: string, options: OutageOptions, usual: 'fail' | 'retry', waitMs: number = OUTAGE_MS): number {
+  const { outageMs, onOutage = outageMs === undefined ? usual : 'retry' } = options;
+  if (onOutage !== 'fail' && onOutage !== 'retry') {
+    throw new OptionError(`onOutage is 'fail' or 'retry', not ${String(onOutage)} (lock ${quote(name)}).`);
+  }
+  if (outageMs !== undefined && (typeof outageMs !== 'number' || !(outageMs >= 0))) {
+    throw new OptionError(
+      `outageMs is a number of milliseconds from 0 (or Infinity), not ${String(outageMs)} (lock ${quote(name)}).`,
+    );
+  }
+  if (onOutage === 'retry') return outageMs ?? waitMs;
+  if (outageMs === undefined) return 0;
+  throw new OptionError(`outageMs goes with onOutage: 'retry', and this says 'fail' (lock ${quote(name)}).`);
 }
 
 export function settleWatch(options: WatchOptions): SettledWatch {

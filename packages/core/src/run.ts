@@ -58,6 +58,8 @@ export interface Skipped {
   readonly holder?: Holder | undefined;
   /** For `held`: nobody is seen to hold it, but the provider has just come back, and may have forgotten leases that are still trusted. */
   readonly settling?: boolean | undefined;
+  /** For `held`: what is in the way where that is no holder, in words: a row that another transaction has locked. */
+  readonly detail?: string | undefined;
   /** When the lease in the way ends unless it is renewed, or the occurrence is due; by this machine's clock. */
   readonly retryAt?: Date | undefined;
 }
@@ -210,8 +212,8 @@ function watchRun(core: Core, terms: Terms, lease: HeldLease, watch: SettledWatc
 
 function skip(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): Skipped {
   tellSkipped(core, terms, refusal);
-  const { holder, settling } = refusal.reason === 'held' ? refusal : {};
-  return { status: 'skipped', reason: refusal.reason, holder, settling, retryAt: retryAt(refusal) };
+  const { holder, settling, detail } = refusal.reason === 'held' ? refusal : {};
+  return { status: 'skipped', reason: refusal.reason, holder, settling, detail, retryAt: retryAt(refusal) };
 }
 
 function retryAt(refusal: Refusal | { readonly reason: 'closed' }): Date | undefined {

@@ -15,20 +15,22 @@ import {
   checkName,
   checkWait,
   fullName,
+  settleOutage,
   settlePolicy,
   settleSolo,
   settleTerms,
   settleWatch,
   type LeaseOptions,
   type OccurrenceOptions,
+  type OutageOptions,
   type RunOptions,
   type SoloOptions,
 } from './options.ts';
 import type { JobRecord, LockProvider, Refusal } from './provider.ts';
 import { run, type Handler, type RunContext, type RunResult } from './run.ts';
 
-export interface AcquireOptions extends LeaseOptions {
-  /** How long to wait for the lock, in ms; `Infinity` is allowed, but said. */
+export interface AcquireOptions extends LeaseOptions, OutageOptions {
+  /** How long to wait for the lock, in ms; `Infinity` is allowed, but said. A provider that is away is waited for, too. */
   readonly waitMs: number;
 }
 
@@ -85,7 +87,8 @@ export interface Solo extends AsyncDisposable {
   /**
    * Claims nothing more, aborts the signals of all leases, waits for runs, elections and claims to end, releases what was acquired
    * by hand, and lets go of the provider unless other solos use it.
-   * @throws CloseTimeoutError if something still runs after `graceMs`: its lease is kept.
+   * @throws CloseTimeoutError if something still runs after `graceMs`: its lease is kept. ProviderError if everything has ended, and
+   * the provider could not be told of all of it: such a name comes free when its lease ends.
    */
   close(options?: CloseOptions): Promise<void>;
 }
@@ -180,8 +183,9 @@ export function createSolo(options: SoloOptions): Solo {
     async acquire(name, acquireOptions) {
       const terms = settleTerms(settings, name, acquireOptions);
       const waitMs = checkWait(acquireOptions.waitMs, name);
+      const outageMs = settleOutage(name, acquireOptions, 'retry', waitMs);
       throwIfClosed(core);
-      const attempt = await unlessClosed(acquireWhenFree(core, terms, { waitMs }));
+      const attempt = await unlessClosed(acquireWhenFree(core, terms, { waitMs, outageMs }));
       // Without an occurrence a wait ends only with a lease or an error.
       if (!attempt.acquired) throw new ProviderError(provider.kind, `acquire ${quote(name)}`, `it answered "${attempt.reason}"`);
       return new LeaseHandle(attempt.lease);
@@ -261,15 +265,32 @@ export function createSolo(options: SoloOptions): Solo {
     do await Promise.race([nothingActive(), over]);
     while (active.size > 0 && performance.now() < end);
     grace.abort();
-    if (active.size > 0) {
+    const running = stillRunning();
+    if (running.length > 0) {
       // Not for ever: a later close() may find them settled.
       closed = undefined;
-      throw new CloseTimeoutError(graceMs, [...new Set([...active].map(({ name }) => name))]);
+      throw new CloseTimeoutError(graceMs, running);
     }
     // One with an occurrence that is still here was granted just now and given to nobody: its run has not been.
-    await Promise.all(
-      [...core.leases].map((lease) => lease.end({ result: lease.occurrence === undefined ? 'done' : 'abandoned' })),
-    );
+    const ends = [...core.leases].map((lease) => lease.end({ result: lease.occurrence === undefined ? 'done' : 'abandoned' }));
+    // A provider that has been silent for the whole grace is not waited for any longer.
+    const answered = new AbortController();
+    await Promise.race([Promise.all(ends), delay(active.size > 0 ? 0 : callTimeout(settings, null), answered.signal)]);
+    answered.abort();
     if (leave(provider) && !keepProvider) await asked('close', () => provider.close());
+    const untold = [...new Set([...core.releasing].map(({ name }) => quote(name)))];
+    if (untold.length === 0) return;
+    const detail = 'no answer in time. Nothing runs any more, and the lock comes free when its lease ends';
+    throw new ProviderError(provider.kind, `give back ${untold.join(', ')}`, detail);
+  }
+
+  /** Names of what has not ended, but for what waits only for the provider's word that it is given back. */
+  function stillRunning(): string[] {
+    const names = [...active].map(({ name }) => name);
+    for (const { name } of core.releasing) {
+      const index = names.indexOf(name);
+      if (index !== -1) names.splice(index, 1);
+    }
+    return [...new Set(names)];
   }
 }

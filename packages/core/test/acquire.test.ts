@@ -94,6 +94,36 @@ describe('throw', () => {
   });
 });
 
+describe('what is in the way and is no holder', () => {
+  const detail = 'its row is locked by a transaction (process 4711): end it';
+  const blocked = (): ReturnType<typeof createStage> =>
+    createStage(() => ({ tryAcquire: () => ({ acquired: false, reason: 'held', detail }) }));
+
+  it('is told in the result, and in events', async () => {
+    const solo = blocked().replica();
+    const told = listen(solo);
+    expect(await solo.run('job', unreachable)).toMatchObject({ status: 'skipped', reason: 'held', detail });
+    expect(told).toMatchObject([
+      { event: 'busy', detail },
+      { event: 'skipped', detail },
+    ]);
+  });
+
+  it('is told in errors, in the place of the holder', async () => {
+    const solo = blocked().replica();
+    expect(await rejection(solo.run('job', unreachable, { onBusy: 'throw' }))).toMatchObject({
+      name: 'LockBusyError',
+      message: expect.stringMatching(/^Cannot acquire "job": its row is locked by a transaction \(process 4711\): end it\. /),
+    });
+    const waiting = watch(solo.acquire('job', { waitMs: 1_000 }));
+    await pass(1_000);
+    expect(waiting.error).toMatchObject({
+      name: 'LockTimeoutError',
+      message: `Cannot acquire "job": ${detail}, gave up after 1000 ms.`,
+    });
+  });
+});
+
 describe('retry', () => {
   const retrying = (retry: object): RunOptions => ({ onBusy: 'retry', retry });
 
@@ -432,8 +462,9 @@ describe('a provider that cannot be asked', () => {
       {},
       { onBusy: 'throw' },
       { onBusy: 'retry' },
-      { onBusy: 'wait', waitMs: 60_000 },
-      { onBusy: 'standby', occurrence: at(0) },
+      { onBusy: 'wait', waitMs: 60_000, onOutage: 'fail' },
+      { onBusy: 'wait', waitMs: 0 },
+      { onBusy: 'standby', occurrence: at(0), onOutage: 'fail' },
     ] as const) {
       const error = await rejection(stage.replica().run('job', unreachable, options));
       expect(error).toBeInstanceOf(ProviderError);
@@ -458,6 +489,116 @@ describe('a provider that cannot be asked', () => {
     const run = watch(replica({ leaseMs: 4_000 }).run('job', unreachable));
     await pass(2_000);
     expect(run.state).toBe('rejected');
+  });
+
+  it.each([
+    ['stands by', { onBusy: 'standby', occurrence: at(0) }],
+    ['waits', { onBusy: 'wait', waitMs: 10_000 }],
+    ['skips, if it was told to', { onBusy: 'skip', onOutage: 'retry' }],
+    ['throws, if it was told to', { onBusy: 'throw', outageMs: 5_000, occurrence: at(0) }],
+    ['tries again, if it was told to', { onBusy: 'retry', onOutage: 'retry' }],
+  ] as const)('is asked again by a run that %s, also if it never answered before', async (_, options) => {
+    const { stage, begin, end } = outage();
+    begin();
+    const solo = stage.replica();
+    const told = listen(solo);
+    const run = watch(solo.run('job', () => 'ran after all', options));
+    await pass(2_000);
+    expect(run.state).toBe('pending');
+    expect(told[0]).toMatchObject({ event: 'unconfirmed', operation: 'acquire', error: { name: 'ProviderError' } });
+    // A few times, and not in a hurry.
+    expect(stage.asked('tryAcquire')).toBeGreaterThan(2);
+    expect(stage.asked('tryAcquire')).toBeLessThan(30);
+    end();
+    await pass(5_000);
+    expect(run.value).toMatchObject({ status: 'ran', value: 'ran after all' });
+    expect(await timersLeft()).toBe(0);
+  });
+
+  it.each([
+    ['a minute', 60_000, { onBusy: 'standby', occurrence: at(0) }],
+    ['as long as it waits', 300_000, { onBusy: 'wait', waitMs: 300_000 }],
+    ['as long as it was told', 5_000, { onBusy: 'standby', occurrence: at(0), outageMs: 5_000 }],
+    ['as long as it was told, and not as long as it waits', 5_000, { onBusy: 'wait', waitMs: 300_000, outageMs: 5_000 }],
+  ] as const)('is waited for %s and no longer: then the caller is told why', async (_, longestMs, options) => {
+    const { stage, begin } = outage();
+    begin();
+    const run = watch(stage.replica().run('job', unreachable, options));
+    await pass(longestMs - 1);
+    expect(run.state).toBe('pending');
+    await pass(1);
+    expect(run.error).toMatchObject({ name: 'ProviderError', message: expect.stringContaining('ECONNREFUSED') });
+    expect(await timersLeft()).toBe(0);
+  });
+
+  it('is waited for again after it has answered', async () => {
+    const { stage, begin, end } = outage();
+    const holder = await mustAcquire(stage.replica());
+    const run = watch(stage.replica().run('job', () => {}, { onBusy: 'standby', occurrence: at(0), outageMs: 10_000 }));
+    for (let outages = 0; outages < 3; outages += 1) {
+      begin();
+      await pass(8_000);
+      end();
+      await pass(7_000);
+    }
+    expect(run.state).toBe('pending');
+    await holder.release();
+    await settle();
+    expect(run.value).toMatchObject({ status: 'ran' });
+  });
+
+  it('is no longer waited for on behalf of an occurrence once a later one is due', async () => {
+    const { stage, begin, end } = outage();
+    begin();
+    const solo = stage.replica();
+    const ran: string[] = [];
+    const run = (name: string, occurrence: Date): ReturnType<typeof watch> =>
+      watch(
+        solo.run(name, () => void ran.push(`${name} ${occurrence.getTime() - at(0).getTime()}`), { onBusy: 'standby', occurrence }),
+      );
+    const [first, other] = [run('job', at(0)), run('other', at(0))];
+    await pass(10_000);
+    const second = run('job', at(10));
+    await settle();
+    expect(first.error).toMatchObject({
+      name: 'ProviderError',
+      message: 'memory: cannot acquire "job": connect ECONNREFUSED postgres://***@db, and a later occurrence is due by now',
+    });
+    expect([second.state, other.state]).toEqual(['pending', 'pending']);
+    end();
+    await pass(5_000);
+    expect(ran.sort()).toEqual(['job 10000', 'other 0']);
+    expect(await timersLeft()).toBe(0);
+  });
+
+  it('is not waited for by a caller that has given up, nor by a solo that closes', async () => {
+    const { stage, begin } = outage();
+    begin();
+    const caller = new AbortController();
+    const solo = stage.replica();
+    const [given, closed] = [
+      watch(solo.run('job', unreachable, { outageMs: 60_000, signal: caller.signal })),
+      watch(solo.run('job', unreachable, { outageMs: 60_000 })),
+    ];
+    await pass(1_000);
+    caller.abort(new Error('enough'));
+    await settle();
+    expect(given.error).toBe(caller.signal.reason);
+    await solo.close();
+    expect(closed.value).toMatchObject({ status: 'skipped', reason: 'closed' });
+    expect(await timersLeft()).toBe(0);
+  });
+
+  it.each([
+    { onOutage: 'ignore' },
+    { outageMs: -1 },
+    { outageMs: '5s' },
+    { onOutage: 'fail', outageMs: 5_000 },
+    { onBusy: 'wait', waitMs: 1, onOutage: 'fail', outageMs: 5_000 },
+  ])('is not asked with options that make no sense: %j', async (options) => {
+    const { replica, asked } = createStage();
+    expect(await rejection(replica().run('job', unreachable, options as RunOptions))).toBeInstanceOf(OptionError);
+    expect(asked('tryAcquire')).toBe(0);
   });
 
   it('does not end a wait that had begun: it is told, and the wait goes on', async () => {
@@ -534,6 +675,24 @@ describe('an occurrence that is early by the provider’s clock', () => {
       expect(names(told)).toEqual(['drift', 'acquired', 'released']);
     },
   );
+
+  it('is told in a process warning, once, when it is a matter of more than a minute: a wait of hours must not look like a hang', async () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const solo = createStage().replica();
+    const caller = new AbortController();
+    const runs = [60, 61, 7_200].map((seconds) =>
+      watch(solo.run('job', unreachable, { occurrence: at(seconds), signal: caller.signal })),
+    );
+    await settle();
+    expect(warned).toHaveBeenCalledTimes(1);
+    expect(warned.mock.calls[0]).toEqual([
+      expect.stringMatching(/^"job" was asked for 2026-01-02T03:01:00.000Z, which by the provider's clock is only in 60 s/),
+      { code: 'SOLORUN_EARLY' },
+    ]);
+    caller.abort(new Error('enough'));
+    await settle();
+    expect(runs.map(({ state }) => state)).toEqual(['rejected', 'rejected', 'rejected']);
+  });
 
   it('is not worth an event when it is a matter of milliseconds', async () => {
     const solo = createStage().replica();

@@ -272,6 +272,45 @@ describe('closing', () => {
     expect(await timersLeft()).toBe(0);
   });
 
+  it('does not blame a handler that has ended when the provider does not take its lock back', async () => {
+    const { replica, asked } = createStage(() => ({ release: silence }));
+    const solo = replica();
+    const run = watch(solo.run('job', heedful));
+    const deaf = watch(solo.run('deaf', () => gate.promise));
+    const gate = deferred();
+    await settle();
+    const closing = watch(solo.close({ graceMs: 3_000 }));
+    await pass(3_000);
+    // One still runs: it is named, and the other one is not.
+    expect(closing.error).toBeInstanceOf(CloseTimeoutError);
+    expect(closing.error).toMatchObject({ unfinished: ['deaf'] });
+    gate.resolve();
+    const again = watch(solo.close({ graceMs: 3_000 }));
+    await pass(3_010);
+    expect(again.error).toBeInstanceOf(ProviderError);
+    expect(again.error).toMatchObject({
+      message:
+        'memory: cannot give back "job", "deaf": no answer in time. Nothing runs any more, and the lock comes free when its lease ends',
+    });
+    expect(asked('close')).toBe(1);
+    await pass(60_000);
+    expect([run.state, deaf.state]).toEqual(['resolved', 'resolved']);
+  });
+
+  it('waits for a release that is under way', async () => {
+    const answer = deferred<boolean>();
+    const { replica } = createStage(() => ({ release: () => answer.promise }));
+    const solo = replica();
+    const run = watch(solo.run('job', () => 'value'));
+    await settle();
+    const closing = watch(solo.close({ graceMs: 1_000 }));
+    await pass(500);
+    answer.resolve(true);
+    await settle();
+    expect(closing.state).toBe('resolved');
+    expect(run.value).toMatchObject({ value: 'value', released: true });
+  });
+
   it('is one and the same for all who ask for it', async () => {
     const { replica, asked } = createStage();
     const solo = replica();

@@ -1,0 +1,93 @@
+import { delay, linkAbort } from './abort.ts';
+import { backoffDelay, settleBackoff } from './backoff.ts';
+import type { Core } from './core.ts';
+import { messageOf, OptionError, ProviderError, quote, UnsupportedError } from './errors.ts';
+import type { Terms } from './options.ts';
+
+/** Between tries of a provider that cannot be asked. */
+const pauses = settleBackoff({ minMs: 100, maxMs: 5_000, retries: Number.POSITIVE_INFINITY });
+
+/** One acquisition that rides out an outage. */
+interface Rider {
+  readonly at: number;
+  giveWay(): void;
+}
+
+/** Acquisitions with an occurrence that ride out an outage, by the full name of their lock. */
+export type Riders = Map<string, Set<Rider>>;
+
+/** What can pass by itself. A name or an option that the provider refuses will be refused again. */
+export function isTransient(error: unknown): boolean {
+  if (error instanceof OptionError || error instanceof UnsupportedError) return false;
+  return error instanceof ProviderError;
+}
+
+/** A later occurrence is asked for: those that still wait out an outage for an earlier one of the name give up. */
+export function supersedeRiders({ riders }: Core, { fullName, occurrence }: Terms): void {
+  const at = occurrence?.at.getTime();
+  if (at === undefined) return;
+  for (const rider of riders.get(fullName) ?? []) if (rider.at < at) rider.giveWay();
+}
+
+/** How one acquisition goes on while the provider cannot be asked. */
+export class Outage {
+  readonly #core: Core;
+  readonly #terms: Terms;
+  readonly #longestMs: number;
+  /** When the first of the tries failed that have failed in a row. */
+  #since: number | undefined;
+  #failures = 0;
+  #rider: Rider | undefined;
+  readonly #superseded = new AbortController();
+
+  /** @param longestMs how long an outage may last; 0: the first failure is the end */
+  constructor(core: Core, terms: Terms, longestMs: number) {
+    this.#core = core;
+    this.#terms = terms;
+    this.#longestMs = longestMs;
+  }
+
+  /**
+   * A try has failed. Resolves when another one may be made, or `signal` has aborted.
+   *
+   * @throws the error, if it cannot pass, or the outage has lasted for too long, or a later occurrence is due
+   */
+  async ride(error: unknown, signal: AbortSignal): Promise<void> {
+    if (!isTransient(error) || this.#longestMs === 0) throw error;
+    const now = performance.now();
+    this.#since ??= now;
+    const leftMs = this.#since + this.#longestMs - now;
+    if (leftMs <= 0) throw error;
+    const { name, occurrence } = this.#terms;
+    this.#core.events.emit('unconfirmed', { name, provider: this.#core.settings.provider.kind, operation: 'acquire', error });
+    if (occurrence !== undefined) this.#register(occurrence.at.getTime());
+    this.#failures += 1;
+    const pause = new AbortController();
+    const unlink = [linkAbort(signal, pause), linkAbort(this.#superseded.signal, pause)];
+    await delay(Math.min(leftMs, backoffDelay(pauses, this.#failures)), pause.signal);
+    for (const end of unlink) end();
+    if (!this.#superseded.signal.aborted || signal.aborted) return;
+    const detail = `${messageOf(error instanceof ProviderError ? (error.cause ?? error) : error)}, and a later occurrence is due by now`;
+    throw new ProviderError(this.#core.settings.provider.kind, `acquire ${quote(name)}`, detail, { cause: error });
+  }
+
+  /** The provider has answered, or the acquisition is over. */
+  over(): void {
+    this.#since = undefined;
+    this.#failures = 0;
+    if (this.#rider === undefined) return;
+    const { riders } = this.#core;
+    const set = riders.get(this.#terms.fullName);
+    set?.delete(this.#rider);
+    if (set?.size === 0) riders.delete(this.#terms.fullName);
+    this.#rider = undefined;
+  }
+
+  #register(at: number): void {
+    if (this.#rider !== undefined) return;
+    this.#rider = { at, giveWay: () => this.#superseded.abort() };
+    const { riders } = this.#core;
+    const set = riders.get(this.#terms.fullName) ?? new Set();
+    riders.set(this.#terms.fullName, set.add(this.#rider));
+  }
+}
