@@ -10,6 +10,7 @@ import { callTimeout, type SoloSettings, type Terms } from './options.ts';
 import type { AcquireRequest, Grant, LockProvider, Outcome, Refusal } from './provider.ts';
 import type { Riders } from './outage.ts';
 import { queueOf, type Queue } from './queue.ts';
+import { createSchedules } from './schedules.ts';
 
 export type Attempt = { readonly acquired: true; readonly lease: HeldLease } | Refusal;
 
@@ -43,6 +44,7 @@ export function createCore(settings: SoloSettings): Core {
   const { provider, clock, identity } = settings;
   const events = createEvents();
   const queue = queueOf(provider);
+  const schedules = createSchedules(provider.kind, events);
   const calls = createCalls();
   const leases = new Set<HeldLease>();
   const releasing = new Set<HeldLease>();
@@ -137,7 +139,9 @@ export function createCore(settings: SoloSettings): Core {
         throw error;
       throw unanswered(terms, messageOf(error), error);
     }
-    return result.acquired ? hold(terms, result.grant, sentAt) : result;
+    if (result.acquired) return hold(terms, result.grant, sentAt);
+    if (terms.occurrence !== undefined) schedules.found(terms, result.record?.scheduleHash, result.record?.holder);
+    return result;
   }
 
   function unanswered(terms: Terms, detail: string, cause?: unknown): ProviderError {
@@ -151,7 +155,11 @@ export function createCore(settings: SoloSettings): Core {
     leases.add(lease);
     heartbeat.add(lease);
     events.emit('acquired', { name, provider: provider.kind, fence: lease.fence, occurrence: lease.occurrence });
-    const { previous } = grant;
+    const { previous, previousScheduleHash } = grant;
+    if (occurrence !== undefined) {
+      schedules.found(terms, previousScheduleHash, undefined);
+      schedules.claimed(terms);
+    }
     if (occurrence !== undefined && previous !== undefined && previous.at < occurrence.at && previous.state !== 'done') {
       events.emit('missed', { name, provider: provider.kind, occurrence: previous });
     }

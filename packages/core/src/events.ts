@@ -36,6 +36,15 @@ export interface SoloEvents {
    * claimed the later one, so once in the fleet (again only if that claim is undone).
    */
   missed: About & { readonly occurrence: OccurrenceState };
+  /**
+   * The name is claimed for another schedule than the one that is asked for here, after it was claimed for this one: two schedules
+   * share a name, or replicas do not agree on their schedule. Digests, as `scheduleHash` of the record; the holder is who was seen.
+   */
+  scheduleConflict: About & {
+    readonly scheduleHash: string;
+    readonly otherScheduleHash: string;
+    readonly holder: Holder | undefined;
+  };
   /** An occurrence was asked for before its time by the provider's clock: this machine's clock runs ahead. */
   drift: About & { readonly earlyMs: number };
   /** A renewal, a release or a try has no confirmed answer. The lease's own clock decides what that means. */
@@ -60,6 +69,7 @@ const names = [
   'released',
   'failed',
   'missed',
+  'scheduleConflict',
   'drift',
   'unconfirmed',
   'stuck',

@@ -9,6 +9,7 @@ import {
   type AcquireRequest,
   type LockProvider,
   type RunOptions,
+  type Solo,
 } from '../src/index.ts';
 import {
   at,
@@ -915,5 +916,61 @@ describe('a missed occurrence', () => {
     await solo.run('job', () => {});
     await solo.run('job', () => {}, { occurrence: at(0), attempts: 2 });
     expect(names(told)).not.toContain('missed');
+  });
+});
+
+describe('two schedules under one name', () => {
+  const claim = (solo: Solo, seconds: number, scheduleHash: string): Promise<unknown> =>
+    solo.run('job', () => {}, { occurrence: at(seconds), scheduleHash });
+
+  it('are told of, each time by an event and once by a warning, when they claim it in turns', async () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const { replica } = createStage();
+    const [a, b] = [replica(), replica()];
+    const told = [listen(a), listen(b)];
+    for (let round = 0; round < 3; round += 1) {
+      await claim(a, round - 20, 'aaaa');
+      await claim(b, round - 19.5, 'bbbb');
+    }
+    const conflicts = told.map((events) => events.filter(({ event }) => event === 'scheduleConflict'));
+    expect(conflicts.map(({ length }) => length)).toEqual([2, 2]);
+    expect(conflicts[0]![0]).toMatchObject({ name: 'job', scheduleHash: 'aaaa', otherScheduleHash: 'bbbb' });
+    expect(warned).toHaveBeenCalledTimes(2);
+    expect(warned.mock.calls[0]).toEqual([
+      expect.stringMatching(/^"job" is claimed for another schedule than the one here/),
+      { code: 'SOLORUN_SCHEDULE_CONFLICT' },
+    ]);
+  });
+
+  it('are told of in one solo, too, and by one that is refused, with who holds the name', async () => {
+    vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const { replica } = createStage();
+    const [solo, other] = [replica(), replica({ label: 'other' })];
+    const told = listen(solo);
+    await claim(solo, -20, 'aaaa');
+    await claim(solo, -19, 'bbbb');
+    await claim(solo, -18, 'aaaa');
+    expect(told.filter(({ event }) => event === 'scheduleConflict')).toHaveLength(1);
+    const gate = deferred();
+    void other.run('job', () => gate.promise, { occurrence: at(-10), scheduleHash: 'cccc' });
+    await settle();
+    await claim(solo, -9, 'aaaa');
+    expect(told.at(-2)).toMatchObject({ event: 'busy' });
+    expect(told.findLast(({ event }) => event === 'scheduleConflict')).toMatchObject({
+      otherScheduleHash: 'cccc',
+      holder: { label: 'other' },
+    });
+    gate.resolve();
+  });
+
+  it('are one and its successor where a deployment changes the schedule, and nothing is told by the new one', async () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const { replica } = createStage();
+    const [before, after] = [replica(), replica()];
+    await claim(before, -20, 'aaaa');
+    const told = listen(after);
+    for (const seconds of [-19, -18, -17]) await claim(after, seconds, 'bbbb');
+    expect(names(told)).not.toContain('scheduleConflict');
+    expect(warned).not.toHaveBeenCalled();
   });
 });

@@ -148,6 +148,7 @@ const eventNames: readonly SoloEventName[] = [
   'released',
   'failed',
   'missed',
+  'scheduleConflict',
   'drift',
   'unconfirmed',
   'stuck',
