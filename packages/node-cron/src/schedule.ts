@@ -4,12 +4,14 @@ import {
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,
+  type OutageOptions,
   type RunContext,
   type RunOptions,
   type RunResult,
   type Solo,
   type WatchOptions,
 } from '@solorun/core';
+import { onceAborted } from '@solorun/core/parts';
 import { schedule as cronSchedule, type ScheduledTask, type TaskContext, type TaskOptions } from 'node-cron';
 
 /**
@@ -17,11 +19,12 @@ import { schedule as cronSchedule, type ScheduledTask, type TaskContext, type Ta
  * tick.
  */
 export type ScheduleOptions = Omit<TaskOptions, 'name' | 'distributed' | 'runCoordinator' | 'distributedLease'> & {
-  /** Of the task and of its lock; the same on every replica. Required. */
+  /** Of the task and of its lock; the same on every replica, and for one schedule only. Required. */
   readonly name: string;
 } & LeaseOptions &
   Pick<OccurrenceOptions, 'attempts'> &
   BusyPolicy &
+  OutageOptions &
   WatchOptions;
 
 /**
@@ -44,6 +47,8 @@ export type ScheduleHandler<T> = (context: ScheduleContext) => T | Promise<T>;
  *   is the error of the execution (`execution:failed`).
  * - `onBusy` is `'skip'` unless given. With `'standby'` and `attempts: 2`, another replica takes over a tick whose runner crashed
  *   or failed.
+ * - A provider that cannot be asked when the tick comes is asked again for a minute (`outageMs`), or until the next tick is due; with
+ *   `onOutage: 'fail'` the tick fails at once. The handler never runs without its lock.
  * - `task.execute()` takes the lock too, but claims no occurrence: it resolves to a `RunResult`, is skipped while the handler runs
  *   elsewhere (unless `onBusy` says `'wait'`, `'retry'` or `'throw'`), and never stands in for a tick.
  * - `signal`, and the end of the solo (`solo.close()`), end the schedule as well as what runs or waits: the task is destroyed.
@@ -55,7 +60,7 @@ export type ScheduleHandler<T> = (context: ScheduleContext) => T | Promise<T>;
  * Jobs in a file of their own, which node-cron runs in a process of its own, are for `soloCoordinator`.
  *
  * @returns node-cron's task, started.
- * @throws OptionError; UnsupportedError if the provider keeps no occurrences; the signal's reason if it is aborted already;
+ * @throws OptionError, also for a second schedule of that name on the solo while the first one exists; UnsupportedError if the provider keeps no occurrences; the signal's reason if it is aborted already;
  * node-cron's own errors, for an expression it cannot read.
  * @example
  * schedule(solo, '0 3 * * *', ({ signal, occurrence }) => backup(occurrence?.at, signal), { name: 'nightly-backup' });
@@ -64,11 +69,18 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   checkHandler(handler);
   checkOptions(options);
   const { name, signal, timezone } = options;
-  const terms = { ...options, scheduleHash: scheduleHash(expression, timezone) };
+  const terms = { ...withPatience(options), scheduleHash: scheduleHash(expression, timezone) };
   // Finds a name or an option that cannot work here, not at the first tick.
   solo.singleton(name, () => {}, { ...terms, occurrence: new Date() });
   signal?.throwIfAborted();
   solo.signal.throwIfAborted();
+  const names = namesOf(solo);
+  if (names.has(name)) {
+    throw new OptionError(
+      `schedule() was called twice for ${JSON.stringify(name)}: which of the two runs would be chance. Give each schedule a name of ` +
+        'its own, or destroy() the first one before the second is made.',
+    );
+  }
 
   const onTick = (context: TaskContext): Promise<RunResult<T>> => {
     const handle = (run: RunContext): T | Promise<T> => handler({ ...context, ...run });
@@ -76,13 +88,27 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
     return solo.run(name, handle, { ...terms, occurrence: context.date });
   };
   const task = cronSchedule(expression, onTick, options);
-  for (const end of [solo.signal, signal]) {
-    if (end === undefined) continue;
-    const destroy = (): void => void task.destroy();
-    end.addEventListener('abort', destroy, { once: true });
-    task.once('task:destroyed', () => end.removeEventListener('abort', destroy));
-  }
+  names.add(name);
+  const unlink = [solo.signal, signal].map((end) => onceAborted(end, () => void task.destroy()));
+  task.once('task:destroyed', () => {
+    names.delete(name);
+    for (const end of unlink) end();
+  });
   return task;
+}
+
+const scheduled = new WeakMap<Solo, Set<string>>();
+
+/** Of the schedules that a solo has now. */
+function namesOf(solo: Solo): Set<string> {
+  const names = scheduled.get(solo) ?? new Set();
+  scheduled.set(solo, names);
+  return names;
+}
+
+/** A tick that comes in an outage is worth waiting for, whatever is done about a busy lock. */
+function withPatience(options: ScheduleOptions): ScheduleOptions {
+  return options.onOutage === undefined ? { ...options, onOutage: 'retry' } : options;
 }
 
 /** There is nothing to attempt again or to stand by for. */

@@ -4,6 +4,7 @@ import {
   LockBusyError,
   OptionError,
   ProviderError,
+  type LockProvider,
   type RunContext,
   type RunResult,
   type Solo,
@@ -267,6 +268,75 @@ describe('schedule: what handlers and listeners get', () => {
     await failed;
     expect(job.getStatus()).toBe('destroyed');
     expect(cron.getTask(job.id)).toBeUndefined();
+  });
+});
+
+describe('schedule: many of them', () => {
+  it('may share one signal without a warning of too many listeners', async ({ fleet }) => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const stop = new AbortController();
+    const solo = fleet.replica(memory());
+    const jobs = Array.from({ length: 30 }, () =>
+      schedule(fleet, solo, () => {}, { name: uniqueName('many'), signal: stop.signal }, '0 0 1 1 *'),
+    );
+    expect(warned.mock.calls).toEqual([]);
+    warned.mockRestore();
+    await jobs[0]!.destroy();
+    stop.abort();
+    expect(jobs.map((job) => job.getStatus())).toEqual(jobs.map(() => 'destroyed'));
+  });
+
+  it('need names of their own on a solo: which of two would run a tick is chance', async ({ fleet }) => {
+    const solo = fleet.replica(memory());
+    const name = uniqueName('twice');
+    const before = cron.getTasks().size;
+    const first = schedule(fleet, solo, () => 'first', { name }, '0 0 1 1 *');
+    expect(() => plainSchedule(solo, EVERY_SECOND, () => {}, { name })).toThrow(/called twice for "twice-/u);
+    expect(cron.getTasks().size).toBe(before + 1);
+    await first.destroy();
+    expect(await schedule(fleet, solo, () => 'second', { name }, '0 0 1 1 *').execute()).toMatchObject({ value: 'second' });
+  });
+});
+
+describe('schedule: a provider that is away when the tick comes', () => {
+  /** Until it has been asked in vain by both. */
+  const away = (): { provider: LockProvider; comeBack: () => void; asked: Promise<void> } => {
+    const sound = memory();
+    const both = gate();
+    let inVain = 0;
+    let isAway = true;
+    const provider = like(sound, {
+      tryAcquire(...request) {
+        if (!isAway) return sound.tryAcquire(...request);
+        if ((inVain += 1) === 2) both.open();
+        return Promise.reject(new Error('ECONNREFUSED'));
+      },
+    });
+    return { provider, comeBack: () => void (isAway = false), asked: both.opened };
+  };
+
+  it.concurrent('is asked again, and the tick is run when it is back, once in the fleet', async ({ fleet }) => {
+    const { provider, comeBack, asked } = away();
+    const name = uniqueName('outage');
+    const journal = new Journal();
+    // No second tick follows, whose turn it would be then.
+    const at = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 1_000);
+    const expression = `${at.getSeconds()} ${at.getMinutes()} ${at.getHours()} * * *`;
+    const jobs = [0, 1].map(() =>
+      schedule(fleet, fleet.replica(provider), ({ date }) => journal.run(date, delay(1)), { name }, expression),
+    );
+    const answers = Promise.all(jobs.map((job) => answered(job, 1)));
+    await asked;
+    comeBack();
+    await answers;
+    expect([...journal.runs]).toEqual([[at.getTime(), 1]]);
+  });
+
+  it.concurrent("fails the tick at once with onOutage: 'fail'", async ({ fleet }) => {
+    const { provider } = away();
+    const job = schedule(fleet, fleet.replica(provider), () => {}, { name: uniqueName('outage'), onOutage: 'fail' });
+    const { execution } = await heard(job, 'execution:failed');
+    expect(execution?.error).toBeInstanceOf(ProviderError);
   });
 });
 
