@@ -11,6 +11,7 @@ import type { AcquireRequest, Grant, LockProvider, Outcome, Refusal } from './pr
 import type { Riders } from './outage.ts';
 import { queueOf, type Queue } from './queue.ts';
 import { createSchedules } from './schedules.ts';
+import { throttleOf } from './throttle.ts';
 
 export type Attempt = { readonly acquired: true; readonly lease: HeldLease } | Refusal;
 
@@ -44,6 +45,7 @@ export function createCore(settings: SoloSettings): Core {
   const { provider, clock, identity } = settings;
   const events = createEvents();
   const queue = queueOf(provider);
+  const throttle = throttleOf(provider);
   const schedules = createSchedules(provider.kind, events);
   const calls = createCalls();
   const leases = new Set<HeldLease>();
@@ -125,23 +127,50 @@ export function createCore(settings: SoloSettings): Core {
   }
 
   async function attempt(terms: Terms, request: AcquireRequest, ...signals: (AbortSignal | undefined)[]): Promise<Attempt> {
+    const turn = throttle.enter();
+    if (turn !== undefined) await turnOf(turn, terms, signals);
     const sentAt = clock.now();
     let result;
+    let how: 'answered' | 'late' | 'other' = 'other';
     try {
       result = await calls.bounded((bound) => provider.tryAcquire(request, bound), {
         timeoutMs: terms.callTimeoutMs,
         signals,
-        timeoutError: () => unanswered(terms, `no answer within ${Math.round(terms.callTimeoutMs)} ms`),
+        timeoutError() {
+          how = 'late';
+          return unanswered(terms, `no answer within ${Math.round(terms.callTimeoutMs)} ms`);
+        },
         late: (answer) => void (answer.acquired && giveUp(terms, answer.grant)),
       });
+      how = 'answered';
     } catch (error) {
       if (error instanceof SolorunError || signals.some((signal) => signal?.aborted === true && error === signal.reason))
         throw error;
       throw unanswered(terms, messageOf(error), error);
+    } finally {
+      throttle.leave(how, terms.callTimeoutMs, clock.now() - sentAt);
     }
     if (result.acquired) return hold(terms, result.grant, sentAt);
     if (terms.occurrence !== undefined) schedules.found(terms, result.record?.scheduleHash, result.record?.holder);
     return result;
+  }
+
+  /** Waits until the provider may be asked, for no longer than for its answer. Nothing has been sent, so there is nothing to undo. */
+  async function turnOf(
+    turn: NonNullable<ReturnType<typeof throttle.enter>>,
+    terms: Terms,
+    signals: readonly (AbortSignal | undefined)[],
+  ): Promise<void> {
+    try {
+      await calls.bounded(() => turn.come, {
+        timeoutMs: terms.callTimeoutMs,
+        signals,
+        timeoutError: () => unanswered(terms, 'it is too slow for all that is asked of it, and this was not sent'),
+      });
+    } catch (error) {
+      turn.cancel();
+      throw error;
+    }
   }
 
   function unanswered(terms: Terms, detail: string, cause?: unknown): ProviderError {

@@ -31,7 +31,10 @@ export interface SoloOptions {
   readonly marginMs?: number;
   /** Shown as the holder, beside host and process id; for example a replica's name. Up to 200 characters. @default none */
   readonly label?: string;
-  /** How long to wait for one answer of the provider, in ms. @default 5_000; never more than half the lease */
+  /**
+   * How long to wait for one answer of the provider, in ms. @default 5_000; never more than half the lease, and for an acquisition
+   * never more than its lease could be trusted
+   */
   readonly callTimeoutMs?: number;
   /** Where holders read the passing of time. For tests. @default the process's monotonic clock, with time spent in suspend added */
   readonly clock?: Clock;
@@ -198,12 +201,13 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
       );
     }
   }
+  const marginMs = solo.marginMs ?? defaultMargin(leaseMs);
   return {
     name,
     fullName: fullName(solo.namespace, name),
     leaseMs,
-    marginMs: solo.marginMs ?? defaultMargin(leaseMs),
-    callTimeoutMs: callTimeout(solo, leaseMs),
+    marginMs,
+    callTimeoutMs: tryTimeout(solo, leaseMs, marginMs),
     occurrence: at === undefined ? undefined : { at: new Date(at), attempts, scheduleHash },
     signal,
   };
@@ -295,6 +299,11 @@ function checkOptions(whose: string, options: unknown): void {
 /** How long one call of the provider may take: an answer that comes after half the lease is not worth much. */
 export function callTimeout(solo: SoloSettings, leaseMs: number | null): number {
   return Math.min(solo.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS, leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs / 2);
+}
+
+/** A grant that comes late is good for what is left of the trust: giving it up and taking it back would cost more. */
+function tryTimeout(solo: SoloSettings, leaseMs: number | null, marginMs: number): number {
+  return Math.min(solo.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS, leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs - marginMs);
 }
 
 export function fullName(namespace: string, name: string): string {

@@ -113,7 +113,7 @@ describe('an answer that comes too late', () => {
       },
     }));
     const refused = rejection(replica({ leaseMs }).run('job', () => expect.unreachable(), { occurrence: at(0) }));
-    await pass(Math.min(5_000, leaseMs / 2) + 1);
+    await pass(Math.min(5_000, leaseMs) + 1);
     expect(await refused).toBeInstanceOf(ProviderError);
     answer.resolve();
     await settle();
