@@ -16,14 +16,12 @@ export interface Slot {
  * @throws Ending
  */
 export async function cronSlot(expression: string, timezone: string | undefined, now: Date): Promise<Slot> {
-  const { Cron } = await import('croner');
+  const { cronInstant } = await import('./cron.ts');
   const zone = timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
   checkTimezone(zone);
   let at: Date | undefined;
   try {
-    const cron = new Cron(expression, { timezone: zone, paused: true, mode: '5-or-6-parts' });
-    // Those before the reference, which is why it is one later.
-    [at] = cron.previousRuns(1, new Date(now.getTime() + 1));
+    at = cronInstant(expression, zone, now);
   } catch (error) {
     throw new Ending(
       'usage',
