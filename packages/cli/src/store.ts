@@ -57,14 +57,32 @@ function wrong(message: string): Ending {
   return new Ending('usage', `${message}.`);
 }
 
-/** The state directory of this user, where the XDG specification, macOS or Windows want it. */
+/** The state directory of this user, where the XDG specification, macOS or Windows want it. @throws Ending */
 function defaultDirectory(env: NodeJS.ProcessEnv): string {
   const { XDG_STATE_HOME: state = '', LOCALAPPDATA: local = '' } = env;
-  if (process.platform === 'win32') return join(isAbsolute(local) ? local : homedir(), 'solorun');
+  if (process.platform === 'win32') return join(isAbsolute(local) ? local : home(), 'solorun');
   if (isAbsolute(state)) return join(state, 'solorun');
-  return process.platform === 'darwin'
-    ? join(homedir(), 'Library/Application Support/solorun')
-    : join(homedir(), '.local/state/solorun');
+  return process.platform === 'darwin' ? join(home(), 'Library/Application Support/solorun') : join(home(), '.local/state/solorun');
+}
+
+function home(): string {
+  const without = (why: string, options?: ErrorOptions): Ending =>
+    new Ending(
+      'usage',
+      `There is no directory to keep locks in: ${why}. Give --store or SOLORUN_STORE, or set HOME or XDG_STATE_HOME.`,
+      options,
+    );
+  let directory: string;
+  try {
+    directory = homedir();
+  } catch (error) {
+    // No HOME, and a user id without an entry, as in a container that was started with one.
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_SYSTEM_ERROR') throw error;
+    throw without(`HOME is not set, and the user with id ${process.getuid?.()} is not known here`, { cause: error });
+  }
+  // A relative one would be another store in each working directory.
+  if (!isAbsolute(directory)) throw without(`HOME is ${JSON.stringify(plain(directory))}`);
+  return directory;
 }
 
 function directoryOf(url: string): string {
@@ -75,7 +93,8 @@ function directoryOf(url: string): string {
     return fileURLToPath(url);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw wrong(`${plain(url)} names no directory of this machine: write file:///path or file:path`);
+    const named = url.includes('@') ? 'file://…' : plain(url);
+    throw wrong(`${named} names no directory of this machine: write file:///path or file:path`);
   }
 }
 
@@ -97,6 +116,7 @@ export function postgresStore(
   connectionString: string,
   keyspace: 'solorun' | 'advisory-lock' = 'solorun',
 ): Store {
+  checkWhole(connectionString);
   return {
     scheme,
     shown: withoutCredentials(connectionString, scheme),
@@ -111,6 +131,7 @@ export function postgresStore(
 }
 
 function redisStore(asked: string): Store {
+  checkWhole(asked);
   const { url, settleMs } = takeSettle(asked);
   return {
     scheme: 'redis',
@@ -170,13 +191,25 @@ async function load<T>(name: string, driver: string, importIt: () => Promise<T>)
   }
 }
 
+/**
+ * A `/` or `#` in a password ends the host: the rest would go to the server as the name of a database, and come back in its errors.
+ *
+ * @throws Ending
+ */
+function checkWhole(connectionString: string): void {
+  if (!URL.canParse(connectionString)) return;
+  const { pathname, hash } = new URL(connectionString);
+  if (!`${pathname}${hash}`.includes('@')) return;
+  throw wrong(
+    'The URL of the store has an @ behind its host. In a user, a password or the name of a database write %2F for /, %23 for #, %3F for ? and %40 for @',
+  );
+}
+
 /** What is left of a connection string when everything that may be secret is gone. */
 function withoutCredentials(connectionString: string, scheme: string): string {
-  try {
-    const { host, pathname } = new URL(connectionString);
-    return plain(`${scheme}://${host}${pathname}`);
-  } catch {
-    // Whatever was thrown holds the string.
-    return `${scheme}://…`;
-  }
+  const hidden = `${scheme}://…`;
+  if (!URL.canParse(connectionString)) return hidden;
+  const { host, pathname, search, hash } = new URL(connectionString);
+  // With a ? in a password, its beginning looks like the port.
+  return `${pathname}${search}${hash}`.includes('@') ? hidden : plain(`${scheme}://${host}${pathname}`);
 }

@@ -24,6 +24,8 @@ export interface Ended {
 export interface StartOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
+  /** Of another user; only root can. */
+  readonly uid?: number;
 }
 
 const bin = join(import.meta.dirname, '../bin');
@@ -48,12 +50,13 @@ export function newDirectory(): string {
 }
 
 /** Starts a program without a terminal, whatever the tests were started from. */
-export function start(file: string, args: readonly string[], { env = {}, cwd }: StartOptions = {}): Running {
+export function start(file: string, args: readonly string[], { env = {}, cwd, uid }: StartOptions = {}): Running {
   const child = spawn(file, args, {
     detached: true,
     stdio: 'pipe',
     env: { ...clean(process.env), XDG_STATE_HOME: home, ...env },
     ...(cwd === undefined ? {} : { cwd }),
+    ...(uid === undefined ? {} : { uid }),
   });
   running.add(child);
   // Writing to a program that has just ended is no error of the test's.

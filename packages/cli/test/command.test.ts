@@ -79,6 +79,32 @@ describe('the exit status', () => {
     expect(ended.stderr).toMatch(/^solorun: ./);
   });
 
+  it('is 64 where there is no directory for locks, and one line says what to give', async () => {
+    for (const HOME of ['', 'relative']) {
+      const ended = await ends(['run', 'x', '--', 'echo', 'ran'], { env: { XDG_STATE_HOME: '', HOME } });
+      expect(ended).toEqual({
+        status: 64,
+        stdout: '',
+        stderr: `solorun: There is no directory to keep locks in: HOME is "${HOME}". Give --store or SOLORUN_STORE, or set HOME or XDG_STATE_HOME.\n`,
+      });
+    }
+  });
+
+  // As in a container that was started with a user id of its own.
+  it.skipIf(process.getuid?.() !== 0)(
+    'is 64 for a user whom the machine does not know, without HOME (SKIPPED unless root)',
+    async () => {
+      const nobody = { env: { XDG_STATE_HOME: undefined, HOME: undefined }, uid: 54_321 };
+      const ended = await ends(['run', 'x', '--', 'echo', 'ran'], nobody);
+      expect(ended).toEqual({
+        status: 64,
+        stdout: '',
+        stderr: expect.stringMatching(/^solorun: .*the user with id 54321 is not known here\. Give --store .*\n$/) as string,
+      });
+      expect(await ends(['run', 'x', '--store', 'memory:', '--', 'echo', 'ran'], nobody)).toMatchObject({ stdout: 'ran\n' });
+    },
+  );
+
   it('is 69 when the store cannot be asked, and the command is not started', async () => {
     const ended = await ends(['run', 'x', '--store', 'file:/proc/nowhere', '--', 'echo', 'ran']);
     expect(ended).toMatchObject({ status: 69, stdout: '' });

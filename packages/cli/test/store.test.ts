@@ -14,6 +14,11 @@ describe('a store', () => {
     ['rediss://u:secret@cache', 'redis://cache', 'redis'],
     ['redis://cache/2?settle=90s', 'redis://cache/2', 'redis'],
     ['memory:', 'memory:', 'memory'],
+    // What stands before an @ may be a password, wherever that is.
+    ['postgres://app:12?secret@db/app', 'postgres://…', 'postgres'],
+    ['postgres://app:secret/tail@db/app', 'postgres://…', 'postgres'],
+    ['postgres://db/app?user=me@tenant', 'postgres://…', 'postgres'],
+    ['redis://:secret#tail@cache', 'redis://…', 'redis'],
   ])('%s is understood, and shown without its secrets', (url, shown, scheme) => {
     expect(parseStore(url, {})).toMatchObject({ shown, scheme });
   });
@@ -27,6 +32,12 @@ describe('a store', () => {
     ['file:', 'needs a directory'],
     ['file://host/locks', 'no directory of this machine'],
     ['redis://:secret@cache?settle=soon', 'settle= of the store "soon": that is no time'],
+    ['file://u:secret@host/locks', 'no directory of this machine'],
+    ['postgres://app:5432/secret@db/app', 'write %2F for /'],
+    ['postgres+lease://app:5432/secret@db/app', 'write %2F for /'],
+    ['postgres://app:5432#secret@db/app', '%23 for #'],
+    ['redis://app:6379/secret@cache', 'write %2F for /'],
+    ['redis://app:6379#secret@cache?settle=0s', '%23 for #'],
     ['s3://bucket/prefix', 'no store for s3: yet'],
     ['ftp://u:secret@host', 'no store for ftp:'],
   ])('%j is refused in a word that helps', (url, words) => {
