@@ -90,6 +90,8 @@ function parse(words: readonly string[]): Asked | undefined {
   if (command.length === 0) throw wrong('there is no <command>');
   const connectionString = db ?? process.env['PG_CONNECTION_STRING'];
   if (connectionString === undefined) throw wrong('there is neither --db nor PG_CONNECTION_STRING');
+  if (connectionString === '')
+    throw wrong(`${db === undefined ? 'PG_CONNECTION_STRING' : '--db'} is empty: is the variable set that it comes from?`);
   return { name, connectionString, command };
 }
 

@@ -83,4 +83,14 @@ describe.skipIf(missing !== undefined)(`withlock${missing === undefined ? '' : `
     const ended = await withlock(args).ended;
     expect(ended).toMatchObject({ status: 64, stdout: '', stderr: expect.stringContaining('Usage: withlock') });
   });
+
+  it.each([
+    ['--db', ['x', '--db', '', '--', 'true'], {}],
+    ['--db', ['x', '--db=', '--', 'true'], { PG_CONNECTION_STRING: 'postgres://db/app' }],
+    ['--db', ['x', '--db', '--', 'true'], {}],
+    ['PG_CONNECTION_STRING', ['x', '--', 'true'], { PG_CONNECTION_STRING: '' }],
+  ])('names what is empty: %s, given %j and %j', async (what, args, env) => {
+    const ended = await withlock(args, { env }).ended;
+    expect(ended).toMatchObject({ status: 64, stdout: '', stderr: expect.stringMatching(`^withlock: ${what} is empty`) });
+  });
 });
