@@ -2,15 +2,16 @@ import { Ending } from './exit.ts';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const PART = /(\d+(?:\.\d+)?)(ms|s|m|h|d)/gy;
-/** Timers count no further. */
-const LONGEST_MS = 2 ** 31 - 1;
+/** Timers count no further than about 24 days and 20 hours. */
+const LONGEST_TIMED_MS = 2 ** 31 - 1;
 
 /**
  * A time as people write it, `90s` or `1h30m`, in ms.
  *
+ * @param longestMs what is allowed; unless given, as long as a timer can count
  * @throws Ending with an example
  */
-export function parseDuration(text: string, option: string): number {
+export function parseDuration(text: string, option: string, longestMs: number = LONGEST_TIMED_MS): number {
   const wrong = (why: string): Ending =>
     new Ending('usage', `${option} ${JSON.stringify(text)}: ${why}. Write for example 500ms, 90s, 5m, 1h30m or 2d.`);
   if (/^\d+(?:\.\d+)?$/.test(text)) throw wrong('a time needs its unit');
@@ -25,7 +26,7 @@ export function parseDuration(text: string, option: string): number {
     end += part.length;
   }
   if (end === 0 || end !== text.length) throw wrong('that is no time');
-  if (ms > LONGEST_MS) throw wrong('24 days are the longest');
+  if (ms > longestMs) throw wrong(`${Math.floor(longestMs / UNITS['d']!)} days are the longest`);
   return Math.round(ms);
 }
 

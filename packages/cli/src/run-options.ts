@@ -7,6 +7,9 @@ import type { Leftovers, RunSettings } from './run.ts';
 import { cronSlot, intervalSlot, type Slot } from './schedule.ts';
 import { parseStore } from './store.ts';
 
+/** Nothing is timed by it: whole intervals are counted from 1970. */
+const LONGEST_INTERVAL_MS = 3_650 * 86_400_000;
+
 type Words = Readonly<Record<string, string | undefined>>;
 
 /** What `solorun run` was asked for, checked before anything is opened. @throws Ending */
@@ -52,7 +55,7 @@ async function slotOf(words: Words): Promise<Slot | undefined> {
   if (timezone !== undefined && oncePer === undefined) throw wrong('--timezone is for --once-per');
   const now = new Date();
   if (oncePer !== undefined) return cronSlot(oncePer, timezone, now);
-  return interval === undefined ? undefined : intervalSlot(parseDuration(interval, '--interval'), now);
+  return interval === undefined ? undefined : intervalSlot(parseDuration(interval, '--interval', LONGEST_INTERVAL_MS), now);
 }
 
 /** `--wait` and `--retries` say enough by themselves. */

@@ -65,6 +65,13 @@ describe('once per occurrence', () => {
     expect(again).toMatchObject({ status: 75, stdout: '', stderr: expect.stringMatching(/skipped: the occurrence of .* has run/) });
   });
 
+  it('an interval may be longer than any timer counts', async () => {
+    const store = newStore();
+    const monthly = ['run', 'x', '--store', store, '--interval', '30d', '--', 'echo', 'ran'];
+    expect(await ends(monthly)).toEqual({ status: 0, stdout: 'ran\n', stderr: '' });
+    expect(await ends(monthly)).toMatchObject({ status: 75, stdout: '' });
+  });
+
   it('a command that fails has had its attempt', async () => {
     const store = newStore();
     expect(await ends(['run', 'x', '--store', store, ...slot, '--', 'false'])).toMatchObject({ status: 1 });

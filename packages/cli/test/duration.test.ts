@@ -21,6 +21,12 @@ describe('a time', () => {
     },
   );
 
+  it('may be longer where nothing is timed', () => {
+    expect(parseDuration('30d', '--interval', 3_650 * 86_400_000)).toBe(30 * 86_400_000);
+    expect(() => parseDuration('3651d', '--interval', 3_650 * 86_400_000)).toThrow('3650 days are the longest');
+    expect(() => parseDuration('25d', '--wait')).toThrow('24 days are the longest');
+  });
+
   it.each([
     [0.4, '0ms'],
     [999, '999ms'],
