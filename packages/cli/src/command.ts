@@ -115,9 +115,11 @@ function hasTerminal(): boolean {
   try {
     closeSync(openSync('/dev/tty', 'r+'));
     return true;
-  } catch {
-    // For whatever reason: it could not be used.
-    return false;
+  } catch (error) {
+    // Not ours (ENXIO), gone (EIO), not there in a container, or not for us.
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (['ENXIO', 'EIO', 'ENOENT', 'ENODEV', 'ENOTDIR', 'EACCES', 'EPERM'].includes(code)) return false;
+    throw error;
   }
 }
 

@@ -44,8 +44,9 @@ export function createVoice(tool: string, loudness: Loudness): Voice {
   const say = (message: string): void => {
     try {
       write(2, `${tool}: ${message}\n`);
-    } catch {
-      // A log on a full disk. There is no other place to tell it, and no reason to let go of a command that runs.
+    } catch (error) {
+      // A log on a full disk, or the like. There is no other place to tell it, and no reason to let go of a command that runs.
+      if ((error as NodeJS.ErrnoException).syscall !== 'write') throw error;
     }
   };
   return {
