@@ -8,7 +8,8 @@ import type { Store } from './store.ts';
 /** What was looked at, and what it means for those who trust it. */
 export interface Finding {
   readonly check: string;
-  readonly state: 'ok' | 'note' | 'unsafe';
+  /** `unreachable`: it could not be asked, so nothing is known. */
+  readonly state: 'ok' | 'note' | 'unsafe' | 'unreachable';
   readonly says: string;
 }
 
@@ -160,5 +161,5 @@ function lookAtDirectory(directory: string): readonly Finding[] {
 function unreachable(error: unknown): Finding {
   // The drivers tell several tries in one error without words of its own.
   const { message, code } = error as NodeJS.ErrnoException;
-  return { check: 'server', state: 'unsafe', says: `cannot be reached: ${plain(message || code || 'no reason given')}` };
+  return { check: 'server', state: 'unreachable', says: `cannot be reached: ${plain(message || code || 'no reason given')}` };
 }

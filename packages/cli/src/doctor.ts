@@ -1,15 +1,15 @@
 import { hrtime } from 'node:process';
-import { SolorunError, type Lease, type LockProvider, type Solo } from '@solorun/core';
+import { ProviderError, SolorunError, type Lease, type LockProvider, type Solo } from '@solorun/core';
 import { withStore, type Opened } from './asked-store.ts';
 import { duration, parseDuration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
 import { lookAtServer, type Finding } from './doctor-server.ts';
 import { print, type Voice } from './output.ts';
 import type { Asked } from './program.ts';
-import { holderOf, plain } from './show.ts';
+import { PROBE } from './probe.ts';
+import { holderOf } from './show.ts';
+import { inOurWords } from './trouble.ts';
 
-/** Of the lock that is tried. A name of its own, and always the same: records are kept. */
-const PROBE = 'solorun doctor';
 /** How long another doctor may take, beyond a lease of somebody who died. */
 const PROBE_WAIT_MS = 10_000;
 const ROUNDS = 5;
@@ -27,7 +27,7 @@ export async function doctor(asked: Asked, voice: Voice): Promise<number> {
     await withStore(asked, { leaseMs, onWarning: (message) => warnings.push(message) }, async (opened) => {
       shown = opened.store.shown;
       findings.push(...(await lookAtServer(opened.store)));
-      if (findings.some(({ check, state }) => check === 'server' && state === 'unsafe')) return;
+      if (findings.some(({ state }) => state === 'unreachable')) return;
       findings.push(...(await tryLock(opened, leaseMs)));
       // After the lock was tried: only then is known what holds here.
       explanation = String(opened.solo.explain());
@@ -36,16 +36,39 @@ export async function doctor(asked: Asked, voice: Voice): Promise<number> {
   } catch (error) {
     if (!(error instanceof SolorunError) && !(error instanceof Ending)) throw error;
     if (error instanceof Ending && error.exit === 'usage') throw error;
-    findings.push({ check: 'lock', state: 'unsafe', says: plain(error.message) });
+    // Such as a directory that cannot be made, or a package that is not installed.
+    const unasked = error instanceof ProviderError || error instanceof Ending;
+    findings.push({ check: 'lock', state: unasked ? 'unreachable' : 'unsafe', says: inOurWords(error.message) });
   }
-  const safe = !findings.some(({ state }) => state === 'unsafe');
-  if (asked.options['json'] === true) print(JSON.stringify({ store: shown, safe, findings, explanation }, null, 2));
+  const verdict = verdictOf(findings);
+  if (asked.options['json'] === true) print(JSON.stringify({ store: shown, safe: verdict.safe, findings, explanation }, null, 2));
   else print(page(shown, findings, explanation));
-  if (!safe) voice.error('this store is not safe to use as it is');
-  return safe ? 0 : exits.unsafe.status;
+  if (verdict.says !== undefined) voice.error(verdict.says);
+  return verdict.status;
 }
 
-const SIGNS: Readonly<Record<Finding['state'], string>> = { ok: 'ok    ', note: 'note  ', unsafe: 'UNSAFE' };
+interface Verdict {
+  /** `null`: it is not known, for nothing answered. */
+  readonly safe: boolean | null;
+  readonly status: number;
+  readonly says?: string;
+}
+
+/** What is known to be unsafe remains so, whatever failed afterwards. */
+function verdictOf(findings: readonly Finding[]): Verdict {
+  const has = (wanted: Finding['state']): boolean => findings.some(({ state }) => state === wanted);
+  if (has('unsafe')) return { safe: false, status: exits.unsafe.status, says: 'this store is not safe to use as it is' };
+  if (has('unreachable'))
+    return { safe: null, status: exits.store.status, says: 'this store could not be asked: whether it is safe is not known' };
+  return { safe: true, status: 0 };
+}
+
+const SIGNS: Readonly<Record<Finding['state'], string>> = {
+  ok: 'ok    ',
+  note: 'note  ',
+  unsafe: 'UNSAFE',
+  unreachable: 'FAILED',
+};
 
 function page(shown: string, findings: readonly Finding[], explanation: string): string {
   const width = Math.max(...findings.map(({ check }) => check.length));

@@ -185,7 +185,7 @@ export function createProgram(version: string, asked: (what: Asked) => void): Co
   add(
     'doctor',
     '[options]',
-    `Tries a store from end to end (connection, versions, pooler, standby, rights, clocks, a real lock) and says what is promised there. Exit status ${exits.unsafe.status} if something is not safe.`,
+    `Tries a store from end to end (connection, versions, pooler, standby, rights, clocks, a real lock) and says what is promised there. Exit status ${exits.unsafe.status} if something is not safe, ${exits.store.status} if the store could not be asked.`,
     [{ says: 'Before you trust it', types: 'solorun doctor --store postgres://db.internal/app' }],
     [storeOption(), namespaceOption(), new Option('--lease <time>', 'as for run').default('60s'), jsonOption()],
   );

@@ -4,6 +4,7 @@ import { duration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
 import { print, type Voice } from './output.ts';
 import type { Asked } from './program.ts';
+import { isLeftByDoctor } from './probe.ts';
 import { holderOf, named, plain, shortened } from './show.ts';
 
 /** `solorun status`: a table of every lock. */
@@ -78,7 +79,7 @@ async function free(provider: LockProvider, { name, owner, fence }: JobRecord, {
 async function allRecords(asked: Asked, voice: Voice): Promise<readonly JobRecord[]> {
   const records: JobRecord[] = [];
   await withStore(asked, { onWarning: voice.note }, async ({ solo }) => {
-    for await (const record of solo.list()) records.push(record);
+    for await (const record of solo.list()) if (!isLeftByDoctor(record)) records.push(record);
   });
   return records.sort((a, b) => (a.name < b.name ? -1 : 1));
 }

@@ -25,7 +25,19 @@ export function tell(error: unknown): Told {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return { status: exits.internal.status, message: plain(text).replaceAll(String.raw`\n`, '\n') };
   }
-  return { status: exits[exit].status, message: plain((error as Error).message) };
+  return { status: exits[exit].status, message: inOurWords((error as Error).message) };
+}
+
+/** What providers advise to programs, and what of it can be done on a command line. */
+const ADVICE: readonly (readonly [string, string])[] = [
+  [', use another server, or accept it with { allowEviction: true }', ', or use another server'],
+  [', for example by way of the sentinels ({ client: new Redis({ sentinels, name }) })', ''],
+  ['or use postgresLease, which', 'or use postgres+lease://, which'],
+];
+
+/** A provider's message, to be shown. */
+export function inOurWords(message: string): string {
+  return plain(ADVICE.reduce((text, [theirs, ours]) => text.replaceAll(theirs, ours), message));
 }
 
 /** Undefined: nothing that was foreseen. */

@@ -4,11 +4,11 @@ import { redisMissing, startRedis } from '@solorun/servers/redis';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ends, newStore } from './cli.ts';
+import { ends, newStore, solorun } from './cli.ts';
 
 interface Report {
   readonly store: string;
-  readonly safe: boolean;
+  readonly safe: boolean | null;
   readonly findings: readonly { readonly check: string; readonly state: string; readonly says: string }[];
   readonly explanation: string;
 }
@@ -53,9 +53,35 @@ describe('doctor', () => {
 
   it('says what is wrong with a server that is not there, without the password', async () => {
     const { status, stdout, stderr } = await ends(['doctor', '--store', 'postgres://u:s3cret@127.0.0.1:1/db']);
-    expect(status).toBe(1);
-    expect(stdout).toMatch(/^UNSAFE {2}server +cannot be reached: .*ECONNREFUSED/m);
-    expect(stdout + stderr).not.toContain('s3cret');
+    expect(status).toBe(69);
+    expect(stdout).toMatch(/^FAILED {2}server +cannot be reached: .*ECONNREFUSED/m);
+    expect(stderr).toBe('solorun: this store could not be asked: whether it is safe is not known\n');
+    expect(stdout).not.toContain('s3cret');
+  });
+
+  it.each(['postgres://127.0.0.1:1/db', 'postgres+lease://127.0.0.1:1/db', 'redis://127.0.0.1:1', 'file:/dev/null/locks'])(
+    'does not call %s unsafe, which cannot be asked',
+    async (store) => {
+      const { status, report, states } = await examine(store);
+      expect({ status, safe: report.safe }).toEqual({ status: 69, safe: null });
+      expect(Object.values(states)).toContain('unreachable');
+      expect(Object.values(states)).not.toContain('unsafe');
+    },
+  );
+
+  it('leaves nothing behind in status and list, in whatever namespace', async () => {
+    const store = newStore();
+    for (const namespace of [[], ['--namespace', 'billing']]) {
+      expect(await ends(['doctor', '--store', store, ...namespace])).toMatchObject({ status: 0 });
+      expect(await ends(['list', '--store', store, ...namespace])).toEqual({ status: 0, stdout: '', stderr: '' });
+    }
+    expect(JSON.parse((await ends(['status', '--store', store, '--json'])).stdout)).toEqual([]);
+    // The record can be inspected all the same, and one that is held is shown.
+    expect(await ends(['inspect', 'solorun doctor', '--store', store])).toMatchObject({ status: 0 });
+    const hung = solorun(['run', 'solorun doctor', '--store', store, '--', 'sh', '-c', 'echo ready; read line']);
+    await hung.prints(/ready/);
+    expect(await ends(['list', '--store', store])).toMatchObject({ stdout: 'solorun doctor\n' });
+    hung.kill('SIGKILL');
   });
 });
 
@@ -89,6 +115,8 @@ describe.skipIf(noPostgres !== undefined)(`doctor on Postgres${noPostgres === un
     const standby = await server.standby();
     const { status, states } = await examine(standby.url);
     expect({ status, states }).toMatchObject({ status: 1, states: { role: 'unsafe' } });
+    const pages = await ends(['doctor', '--store', standby.url]);
+    expect(pages.stdout).not.toContain('{');
   });
 
   const noPooler = inCi ? undefined : pgbouncerMissing();
@@ -121,7 +149,12 @@ describe.skipIf(noRedis !== undefined)(`doctor on Redis${noRedis === undefined ?
       states: { server: 'ok', role: 'ok', memory: 'ok', lock: 'ok', fence: 'ok' },
     });
     await using evicting = await startRedis({ settings: { maxmemory: '10mb', 'maxmemory-policy': 'allkeys-lru' } });
-    expect(await examine(evicting.url)).toMatchObject({ status: 1, states: { memory: 'unsafe' } });
+    const examined = await examine(evicting.url);
+    expect(examined).toMatchObject({ status: 1, states: { memory: 'unsafe' } });
+    // What is advised can be done here, where there is only a URL.
+    const refused = await ends(['run', 'x', '--store', evicting.url, '--', 'true']);
+    expect(refused).toMatchObject({ status: 64, stderr: expect.stringContaining('noeviction') as string });
+    expect(refused.stderr + JSON.stringify(examined.report.findings.map(({ says }) => says))).not.toContain('{');
   });
 
   it('tells a wrong password from a role that may not ask for everything', async () => {
@@ -133,10 +166,10 @@ describe.skipIf(noRedis !== undefined)(`doctor on Redis${noRedis === undefined ?
     const modest = await examine(`${urlFor('s3cret')}?settle=0s`);
     expect(modest).toMatchObject({ status: 0, states: { server: 'note', lock: 'ok' } });
     const refused = await examine(urlFor('wr0ng'));
-    expect(refused.status).toBe(1);
+    expect(refused.status).toBe(69);
     expect(refused.report.findings).toContainEqual({
       check: 'server',
-      state: 'unsafe',
+      state: 'unreachable',
       says: expect.stringContaining('WRONGPASS') as string,
     });
     expect(JSON.stringify(refused)).not.toContain('wr0ng');
