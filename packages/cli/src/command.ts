@@ -2,6 +2,7 @@ import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Ending, statusOfSignal } from './exit.ts';
+import { tiedToUs } from './guard.ts';
 import { plain } from './show.ts';
 import { alive, RUN_VARIABLE, signalTree, type Tree } from './tree.ts';
 
@@ -34,10 +35,10 @@ const KILLED_MS = 2_000;
 
 /** Starts it: no shell, our own stdin, stdout and stderr, a process group of its own unless that would take the terminal from it. */
 export function startCommand({ command, env, nonce }: CommandOptions): Command {
-  const [file = '', ...args] = command;
+  const [name = ''] = command;
   const ownGroup = process.platform !== 'win32' && !hasTerminal();
   const inherited = env[RUN_VARIABLE];
-  const child = start(file, args, {
+  const child = start(name, [...tiedToUs(env), ...command], {
     // A session of its own, and so a group.
     detached: ownGroup,
     stdio: 'inherit',
@@ -47,7 +48,7 @@ export function startCommand({ command, env, nonce }: CommandOptions): Command {
   const ended = new Promise<number>((resolve, reject) => {
     child.on('error', (error: NodeJS.ErrnoException) => {
       // Only what keeps it from starting; a signal that cannot be sent is told by forward().
-      if (child.pid === undefined) reject(cannotStart(file, error));
+      if (child.pid === undefined) reject(cannotStart(name, error));
     });
     child.on('exit', (status, signal) => {
       tree.over = true;
@@ -98,12 +99,12 @@ export function startCommand({ command, env, nonce }: CommandOptions): Command {
   };
 }
 
-function start(file: string, args: readonly string[], options: SpawnOptions): ChildProcess {
+function start(name: string, [file = '', ...args]: readonly string[], options: SpawnOptions): ChildProcess {
   try {
     return spawn(file, args, options);
   } catch (error) {
     // Some reasons come by event and some at once, such as arguments that are too long.
-    throw cannotStart(file, error as NodeJS.ErrnoException);
+    throw cannotStart(name, error as NodeJS.ErrnoException);
   }
 }
 
@@ -123,7 +124,7 @@ function hasTerminal(): boolean {
   }
 }
 
-function cannotStart(file: string, error: NodeJS.ErrnoException): Ending {
+function cannotStart(name: string, error: NodeJS.ErrnoException): Ending {
   const exit = error.code === 'ENOENT' ? 'notFound' : 'notExecutable';
-  return new Ending(exit, `${plain(file)} cannot be started: ${plain(error.message)}`, { cause: error });
+  return new Ending(exit, `${plain(name)} cannot be started: ${plain(error.message)}`, { cause: error });
 }

@@ -12,15 +12,25 @@ import { plain } from './show.ts';
 export function checkExecutable(command: string, env: NodeJS.ProcessEnv): void {
   // There, names get suffixes.
   if (process.platform === 'win32') return;
-  const places = command.includes('/') ? [command] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter).map((d) => join(d, command));
   let refused: string | undefined;
-  for (const place of command === '' ? [] : places) {
+  for (const place of placesOf(command, env)) {
     const answer = look(place);
     if (answer === 'executable') return;
     if (answer !== 'missing') refused ??= answer;
   }
   if (refused !== undefined) throw new Ending('notExecutable', `${plain(command)}: ${refused}`);
   throw new Ending('notFound', `${plain(command) || "''"}: command not found`);
+}
+
+/** The file that would be executed; undefined if there is none. */
+export function whereIs(command: string, env: NodeJS.ProcessEnv): string | undefined {
+  return placesOf(command, env).find((place) => look(place) === 'executable');
+}
+
+function placesOf(command: string, env: NodeJS.ProcessEnv): readonly string[] {
+  if (command === '') return [];
+  if (command.includes('/')) return [command];
+  return (env['PATH'] ?? '/usr/bin:/bin').split(delimiter).map((directory) => join(directory, command));
 }
 
 function look(path: string): 'executable' | 'missing' | 'is a directory' | 'permission denied' {

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { startGuard } from './guard.ts';
 import type { Tree } from './tree.ts';
 
-/** Our end of the pipe to the warden. */
+/** Our end of the pipe to the warden, and to the guard that is there should the warden be killed with us. */
 export interface Lifeline {
   /** Whom to end when this process cannot. Told again when the command itself is over. */
   watches(tree: Tree): void;
@@ -34,6 +35,7 @@ export function startLifeline({ nonce, lostGraceMs, onLost, onBroken }: Lifeline
     windowsHide: true,
   });
   const pipe = warden.stdin;
+  const guard = startGuard(process.env);
   let over = false;
   const broken = (): void => {
     if (!over) onBroken();
@@ -48,13 +50,17 @@ export function startLifeline({ nonce, lostGraceMs, onLost, onBroken }: Lifeline
 
   const write = (line: string): void => void (over || pipe.write(`${line}\n`));
   return {
-    watches: (tree) => write(`child ${tree.pid} ${tree.ownGroup ? 'group' : 'alone'} ${tree.over ? 'over' : 'runs'}`),
+    watches(tree) {
+      write(`child ${tree.pid} ${tree.ownGroup ? 'group' : 'alone'} ${tree.over ? 'over' : 'runs'}`);
+      guard?.watches(tree);
+    },
     trusted(remainingMs) {
       const now = Number(process.hrtime.bigint() / 1_000n) / 1_000;
       write(`until ${now + remainingMs}`);
     },
     ending: (graceMs) => write(`ending ${graceMs}`),
     done() {
+      guard?.done();
       write('done');
       over = true;
       pipe.end();

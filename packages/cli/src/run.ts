@@ -149,7 +149,10 @@ async function underLock(context: RunContext, settings: RunSettings, signals: Si
     nonce,
     lostGraceMs: lostGraceOf(settings),
     onLost,
-    onBroken: () => voice.error('the warden ended: should solorun be killed now, the command would run on without the lock'),
+    onBroken: () =>
+      voice.error(
+        'the warden ended: should solorun be stopped or killed now, what the command started may run on without the lock',
+      ),
   });
   // Before there is a command: we may be stopped in the very moment in which it starts.
   const beat = (): void => lifeline.trusted(context.remainingMs() + secondMs(leaseMs));

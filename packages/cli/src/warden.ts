@@ -11,6 +11,9 @@ import { signalTree, type Tree } from './tree.ts';
 const LOOK_AGAIN_MS = 20;
 const LOOKS = 50;
 
+// Neither node nor solorun: a signal to all processes of such a name must not hit both of us.
+process.title = 'lock-warden';
+
 const [nonce, lostGrace, onLost] = process.argv.slice(2) as [string, string, string];
 const lostGraceMs = Number(lostGrace);
 // On Linux the nonce alone will do, should solorun be killed before it could tell more.
@@ -21,7 +24,6 @@ let buffered = '';
 
 // Whoever ends a whole session or container politely means the command, which has its own handler.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
-process.title = 'solorun warden';
 
 process.stdin.setEncoding('latin1');
 process.stdin.on('data', (text: string) => {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { spawn, type IPty } from '@lydell/node-pty';
 import { afterEach, describe, expect, it } from 'vitest';
-import { gone, isAlive, newDirectory, newStore, solorun } from './cli.ts';
+import { gone, isAlive, newDirectory, newStore, solorun, wardenOf } from './cli.ts';
 
 const bin = join(import.meta.dirname, '../bin/solorun.js');
 
@@ -144,6 +144,17 @@ describe('in a terminal', () => {
     const killed = inTerminal(['run', 'x', '--store', newStore(), '--', 'sh', '-c', program], newPlace());
     const [, pid] = await killed.shows(/pid (\d+)\s/);
     process.kill(killed.pid, 'SIGKILL');
+    await gone(Number(pid));
+    expect(isAlive(Number(pid))).toBe(false);
+  });
+
+  it('SIGKILL to solorun and its warden in one moment ends the command', async () => {
+    // The terminal hangs up, which a command may ignore.
+    const program = "trap '' HUP; echo pid $$; while :; do sleep 60; done";
+    const screen = inTerminal(['run', 'x', '--store', newStore(), '--', 'sh', '-c', program], newPlace());
+    const [, pid] = await screen.shows(/pid (\d+)\s/);
+    const both = [screen.pid, await wardenOf(screen.pid)];
+    for (const signal of ['SIGSTOP', 'SIGKILL'] as const) for (const each of both) process.kill(each, signal);
     await gone(Number(pid));
     expect(isAlive(Number(pid))).toBe(false);
   });
