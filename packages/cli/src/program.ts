@@ -109,6 +109,11 @@ export function createProgram(version: string, asked: (what: Asked) => void): Co
         'when somebody else holds the lock: skip; retry with growing pauses, then skip; wait in line; standby until the occurrence is done elsewhere, and take over if its holder dies; fail, which is a skip that counts as an error (default: skip)',
       ).choices(['skip', 'retry', 'wait', 'standby', 'fail']),
       new Option('--wait <time>', 'wait this long at most; --on-busy wait without it waits without end'),
+      new Option(
+        '--on-outage <action>',
+        'when the store cannot be asked: retry, or fail at once with exit status 69 (default: retry with --on-busy wait and standby, else fail)',
+      ).choices(['retry', 'fail']),
+      new Option('--outage <time>', 'how long to retry in an outage of the store (default: as long as --wait, else 1m)'),
       new Option('--retries <count>', 'how often to try again, with --on-busy retry (default: 5)'),
       new Option(
         '--once-per <cron>',

@@ -1,4 +1,4 @@
-import type { BusyPolicy } from '@solorun/core';
+import type { BusyPolicy, OutageOptions } from '@solorun/core';
 import { parseDuration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
 import type { Loudness } from './output.ts';
@@ -36,6 +36,7 @@ export async function settleRun(asked: Asked, command: readonly string[] | undef
     namespace: words['namespace'],
     label: words['label'],
     policy: policyOf(words, slot),
+    outage: outageOf(words),
     leaseMs: parseDuration(words['lease']!, '--lease'),
     maxRunMs: time('--max-run', words['maxRun']),
     graceMs: parseDuration(words['grace']!, '--grace'),
@@ -70,6 +71,13 @@ function policyOf(words: Words, slot: Slot | undefined): BusyPolicy {
     throw wrong('--on-busy standby needs --once-per or --interval: an instant to stand by for. To queue for a lock use --wait');
   }
   return { onBusy: onBusy === 'fail' ? 'throw' : (onBusy as 'skip' | 'standby') };
+}
+
+/** `--outage` says enough by itself. */
+function outageOf(words: Words): OutageOptions {
+  const { onOutage, outage } = words as { onOutage?: 'fail' | 'retry'; outage?: string };
+  if (outage !== undefined && onOutage === 'fail') throw wrong('--outage goes with --on-outage retry, not with fail');
+  return { onOutage, outageMs: outage === undefined ? undefined : parseDuration(outage, '--outage') };
 }
 
 function count(option: string, text: string | undefined, least: number): number | undefined {

@@ -7,6 +7,7 @@ import {
   LockTimeoutError,
   type BusyPolicy,
   type Holder,
+  type OutageOptions,
   type RunContext,
   type Skipped,
   type Solo,
@@ -33,6 +34,7 @@ export interface RunSettings {
   readonly namespace: string | undefined;
   readonly label: string | undefined;
   readonly policy: BusyPolicy;
+  readonly outage: OutageOptions;
   readonly leaseMs: number;
   readonly maxRunMs: number | undefined;
   /** Between SIGTERM and SIGKILL, in ms; less when the lock is lost and the lease leaves less. */
@@ -83,6 +85,7 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
       },
       {
         ...policy,
+        ...settings.outage,
         ...(slot === undefined ? {} : { occurrence: slot.at, scheduleHash: slot.scheduleHash, attempts: settings.attempts }),
         signal: signals.interrupted,
       },
@@ -274,9 +277,14 @@ function tellEvents(solo: Solo, voice: Voice): void {
   solo.on('missed', ({ occurrence }) =>
     voice.note(`the occurrence of ${occurrence.at.toISOString()} was started and never completed (${occurrence.state})`),
   );
-  solo.on('unconfirmed', ({ operation, error }) =>
-    voice.detail(`${operation}: no answer (${error instanceof Error ? error.message : String(error)})`),
-  );
+  let asksAgain = false;
+  solo.on('unconfirmed', ({ operation, error }) => {
+    const why = plain(error instanceof Error ? error.message : String(error));
+    // A wait that does nothing and says nothing looks like one that hangs.
+    if (operation === 'acquire' && !asksAgain) voice.note(`${why}; asking again (--on-outage)`);
+    else voice.detail(`${operation}: no answer (${why})`);
+    asksAgain ||= operation === 'acquire';
+  });
 }
 
 function skipWords(name: string, { reason, holder, settling }: Skipped, slot: Slot | undefined): string {

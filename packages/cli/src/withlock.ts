@@ -44,6 +44,8 @@ export async function withlock(words: readonly string[]): Promise<number> {
         namespace: undefined,
         label: undefined,
         policy: { onBusy: 'wait', waitMs: Number.POSITIVE_INFINITY },
+        // A database that is not there is told, as it always was, if only after a restart of it has been waited for.
+        outage: { outageMs: 60_000 },
         leaseMs: 60_000,
         maxRunMs: undefined,
         graceMs: 10_000,
