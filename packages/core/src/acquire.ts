@@ -46,8 +46,6 @@ async function withRetries(core: Core, terms: Terms, backoff: Backoff, outageMs:
 }
 
 export interface TryOptions {
-  /** An occurrence that is not yet due by the provider's clock is waited for up to this long, in ms. @default Infinity */
-  readonly maxEarlyMs?: number | undefined;
   /** That it is busy has been told. @default false */
   readonly again?: boolean;
   /** How long the provider may be away, in ms. @default 0 */
@@ -85,14 +83,14 @@ async function askThrough(core: Core, terms: Terms, outage: Outage): Promise<Att
 }
 
 async function refused(core: Core, terms: Terms, first: Refusal, options: TryOptions = {}): Promise<Attempt> {
-  const { maxEarlyMs = Number.POSITIVE_INFINITY, again = false, outageMs } = options;
+  const { again = false, outageMs } = options;
   let attempt: Attempt = first;
   for (let waitedMs = 0; !attempt.acquired; attempt = await ask(core, terms, outageMs)) {
     if (attempt.reason === 'held' && !again) tellBusy(core, terms, attempt);
     if (attempt.reason !== 'early') return attempt;
     tellDrift(core, terms, attempt);
     waitedMs += attempt.earlyMs;
-    if (waitedMs > maxEarlyMs) return attempt;
+    if (waitedMs > terms.maxEarlyMs) return attempt;
     await pause(core, terms, Math.ceil(attempt.earlyMs));
   }
   return attempt;
@@ -127,6 +125,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
   let trouble: unknown;
   const outage = new Outage(core, terms, outageMs);
   let toldBusy = false;
+  let earlyMs = 0;
   let place: Place | undefined;
   let request = core.request(terms);
   const hints = createHints(core, terms, stop.signal);
@@ -159,6 +158,8 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       if (attempt.acquired) return attempt;
       if (attempt.reason === 'early') {
         tellDrift(core, terms, attempt);
+        earlyMs += attempt.earlyMs;
+        if (earlyMs > terms.maxEarlyMs) return attempt;
         place?.leave();
         place = undefined;
         await delay(Math.ceil(attempt.earlyMs), stop.signal);

@@ -66,6 +66,11 @@ export interface OccurrenceOptions {
   readonly occurrence?: Date | (() => Date) | undefined;
   /** How many runs of one occurrence may start, the first one included. More than 1 recovers from crashes and failures. @default 1 */
   readonly attempts?: number | undefined;
+  /**
+   * For how long to wait for an occurrence that is not yet due by the provider's clock, in ms; beyond it, it is refused as `early`.
+   * @default Infinity
+   */
+  readonly maxEarlyMs?: number | undefined;
   /** A digest of the schedule, kept in the record. Adapters set it. */
   readonly scheduleHash?: string | undefined;
 }
@@ -129,6 +134,8 @@ export interface Terms {
   readonly marginMs: number;
   readonly callTimeoutMs: number;
   readonly occurrence: OccurrenceRequest | undefined;
+  /** How long an occurrence that is not yet due is waited for, in ms. */
+  readonly maxEarlyMs: number;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -173,7 +180,7 @@ export function settleSolo(options: SoloOptions): SoloSettings {
 export function settleTerms(solo: SoloSettings, name: string, options: LeaseOptions & OccurrenceOptions): Terms {
   checkName(name);
   checkOptions(quote(name), options);
-  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, scheduleHash, signal } = options;
+  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, maxEarlyMs = Number.POSITIVE_INFINITY, scheduleHash, signal } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new OptionError(`The signal for ${quote(name)} is an AbortSignal (a controller's .signal), not ${typeof signal}.`);
   }
@@ -184,6 +191,7 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
     throw new OptionError(`attempts is a whole number from 1, not ${attempts} (lock ${quote(name)}).`);
   }
+  if (maxEarlyMs !== Number.POSITIVE_INFINITY) checkMs('maxEarlyMs', maxEarlyMs, 0);
   const at = typeof occurrence === 'function' ? occurrence() : occurrence;
   if (at === undefined && occurrence !== undefined) {
     throw new OptionError(`The function that tells the occurrence of ${quote(name)} told none.`);
@@ -209,6 +217,7 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
     marginMs,
     callTimeoutMs: tryTimeout(solo, leaseMs, marginMs),
     occurrence: at === undefined ? undefined : { at: new Date(at), attempts, scheduleHash },
+    maxEarlyMs,
     signal,
   };
 }

@@ -34,10 +34,7 @@ export interface AcquireOptions extends LeaseOptions, OutageOptions {
   readonly waitMs: number;
 }
 
-export interface ClaimOptions extends LeaseOptions, OccurrenceOptions {
-  /** An occurrence that is not yet due by the provider's clock is waited for up to this long, in ms. @default Infinity */
-  readonly maxEarlyMs?: number;
-}
+export interface ClaimOptions extends LeaseOptions, OccurrenceOptions {}
 
 /** A lease, or why there is none. */
 export type Claim = { readonly acquired: true; readonly lease: Lease } | Refusal;
@@ -193,10 +190,8 @@ export function createSolo(options: SoloOptions): Solo {
 
     async claim(name, claimOptions = {}) {
       const terms = settleTerms(settings, name, claimOptions);
-      const { maxEarlyMs } = claimOptions;
-      if (maxEarlyMs !== undefined && maxEarlyMs !== Number.POSITIVE_INFINITY) checkMs('maxEarlyMs', maxEarlyMs, 0);
       throwIfClosed(core);
-      const attempt = await unlessClosed(tryOnce(core, terms, { maxEarlyMs }));
+      const attempt = await unlessClosed(tryOnce(core, terms));
       if (!attempt.acquired) {
         tellSkipped(core, terms, attempt);
         return attempt;

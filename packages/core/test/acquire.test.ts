@@ -724,6 +724,20 @@ describe('an occurrence that is early by the provider’s clock', () => {
     expect(names(told)).toEqual(['drift', 'skipped']);
   });
 
+  it.each([{}, { onBusy: 'wait', waitMs: 60_000 }, { onBusy: 'standby' }] as const)(
+    'is left by a run that may not wait so long, and says when it is due: %o',
+    async (policy) => {
+      const solo = createStage().replica();
+      const options = { occurrence: at(10), maxEarlyMs: 3_000, ...policy };
+      const skipped = await solo.run('job', unreachable, options);
+      expect(skipped).toMatchObject({ status: 'skipped', reason: 'early', retryAt: at(10) });
+      await pass(8_000);
+      const soon = watch(solo.run('job', () => 'on time', options));
+      await pass(2_000);
+      expect(soon.value).toMatchObject({ value: 'on time' });
+    },
+  );
+
   it('is claimed on time by a claim that may wait so long', async () => {
     const claim = watch(
       createStage()

@@ -210,6 +210,7 @@ describe('other verbs refuse', () => {
     ['a lease of no length', (solo) => solo.tryAcquire('job', { leaseMs: 0 })],
     ['a claim that may be early for NaN', (solo) => solo.claim('job', { maxEarlyMs: Number.NaN })],
     ['a claim that may be early for less than nothing', (solo) => solo.claim('job', { maxEarlyMs: -1 })],
+    ['a run that may be early for NaN', (solo) => solo.run('job', () => {}, { maxEarlyMs: Number.NaN })],
     ['a claim of an invalid date', (solo) => solo.claim('job', { occurrence: new Date('never') })],
   ];
 
