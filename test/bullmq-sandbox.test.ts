@@ -50,6 +50,28 @@ onEachBackend('a sandboxed processor', (stage) => {
       expect((done.returnvalue as { pid: number }).pid === process.pid).toBe(useWorkerThreads);
     });
 
+    it('keeps what its error carries', async () => {
+      const worker = start();
+      const failed = new Promise<Error>((resolve) => worker.once('failed', (_job, error) => resolve(error)));
+      await queue.add('carry', { lock: `carry-${useWorkerThreads}` });
+      expect(await failed).toMatchObject({
+        message: 'away',
+        name: 'Error',
+        fence: '1',
+        response: { status: 503, self: '[Circular]' },
+        cause: { name: 'TypeError', message: 'why' },
+      });
+    });
+
+    it('is told why it is cancelled', async () => {
+      const worker = start();
+      const failed = new Promise<Error>((resolve) => worker.once('failed', (_job, error) => resolve(error)));
+      const job = await queue.add('stop', { lock: `cancelled-${useWorkerThreads}` });
+      await new Promise((resolve) => worker.once('progress', resolve));
+      worker.cancelJob(job.id!, 'the customer left');
+      expect(await failed).toMatchObject({ name: 'JobStoppedError', reason: 'cancelled', cause: 'the customer left' });
+    });
+
     it('fails a job whose lease was lost, and says so', async () => {
       start();
       const job = await queue.add('lose', { lock: `lost-${useWorkerThreads}` });

@@ -13,8 +13,16 @@ const solo = createSolo({ provider, leaseMs: 1_000, label: 'sandboxed' });
 // oxlint-disable-next-line import/no-default-export
 export default singletonProcessor(
   solo,
-  { name: (/** @type {Job<{ lock: string }>} */ job) => job.data.lock, backoff: { minMs: 3_600_000, maxMs: 3_600_000 } },
+  {
+    name: (/** @type {Job<{ lock: string }>} */ job) => job.data.lock,
+    backoff: { minMs: 3_600_000, maxMs: 3_600_000 },
+  },
   async (job, _token, signal, run) => {
+    if (job.name === 'carry') {
+      const response = { status: 503, self: {} };
+      response.self = response;
+      throw Object.assign(new Error('away', { cause: new TypeError('why') }), { fence: run.fence, response });
+    }
     const aborted = () => new Promise((resolve) => signal.addEventListener('abort', resolve));
     if (job.name === 'lose') await provider.release(run.grant, { result: 'done' }, new AbortController().signal);
     if (job.name !== 'run') {

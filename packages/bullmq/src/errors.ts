@@ -14,32 +14,67 @@ const words: Record<StopCause, string> = {
   cancelled: 'it was cancelled',
 };
 
-/** BullMQ wants a job to stop. The reason of the processor's signal, and what `checkpoint()` throws. */
+/**
+ * BullMQ wants a job to stop. The reason of the processor's signal, and what `checkpoint()` throws. The `cause` of one that was
+ * `cancelled` is what `worker.cancelJob()` was told.
+ */
 export class JobStoppedError extends SolorunError {
   /** The job's id. */
   readonly job: string | undefined;
   readonly reason: StopCause;
 
-  constructor(job: string | undefined, reason: StopCause, detail?: string) {
-    super('SOLORUN_JOB_STOPPED', `Job ${job ?? 'without an id'} was asked to stop: ${detail ?? words[reason]}.`);
+  constructor(job: string | undefined, reason: StopCause, options?: ErrorOptions) {
+    const why = wordsOf(options?.cause) ?? words[reason];
+    super('SOLORUN_JOB_STOPPED', `Job ${job ?? 'without an id'} was asked to stop: ${why}.`, options);
     this.job = job;
     this.reason = reason;
   }
 }
 
+function wordsOf(cause: unknown): string | undefined {
+  const said = cause instanceof Error ? cause.message : cause;
+  return typeof said === 'string' && said !== '' ? said : undefined;
+}
+
 /**
- * An error as the process of a sandboxed processor can send it to its worker. BullMQ turns it into JSON, and what JSON cannot hold
- * (a fence is a bigint) would end that process and leave the job without its error.
+ * An error as the process of a sandboxed processor can send it to its worker: everything that it carries, as far as JSON can hold it.
+ *
+ * BullMQ turns an error into JSON itself, without the errors inside it, and what JSON cannot hold (a fence is a bigint) would end
+ * that process and leave the job without its error.
  */
 export function sendable(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
-  try {
-    for (const name of Object.getOwnPropertyNames(error)) JSON.stringify(error[name as keyof Error]);
-    return error;
-  } catch (unsendable) {
-    if (!(unsendable instanceof TypeError)) throw unsendable;
-    const { name, message, stack } = error;
-    const code: unknown = 'code' in error ? error.code : undefined;
-    return Object.assign(new Error(message), { name, stack, ...(typeof code === 'string' ? { code } : {}) });
-  }
+  const asJson = jsonIn(error);
+  const { name, message, stack } = error;
+  const sent: Record<string, unknown> = { name, stack };
+  for (const property of Object.getOwnPropertyNames(error)) sent[property] = asJson(() => error[property as keyof Error]);
+  return Object.assign(new Error(message), sent);
+}
+
+/** As BullMQ does with what an error carries: what was seen before is `[Circular]`. */
+function jsonIn(root: Error): (read: () => unknown) => unknown {
+  const seen = new WeakSet<object>([root]);
+  const keep = (_: string, value: unknown): unknown => {
+    if (typeof value === 'bigint') return String(value);
+    if (typeof value !== 'object' || value === null) return value;
+    if (seen.has(value)) return '[Circular]';
+    seen.add(value);
+    return value instanceof Error ? propertiesOf(value) : value;
+  };
+  return (read) => {
+    try {
+      const json = JSON.stringify(read(), keep) as string | undefined;
+      return json === undefined ? undefined : JSON.parse(json);
+    } catch (error) {
+      // A getter or a toJSON that throws, or more levels than the stack holds: of one property, which is not to hide the others.
+      return `[not sent: ${error instanceof Error ? error.message : String(error)}]`;
+    }
+  };
+}
+
+/** JSON leaves out what an error is about. */
+function propertiesOf(error: Error): Record<string, unknown> {
+  const { name, message } = error;
+  const names = Object.getOwnPropertyNames(error);
+  return { name, message, ...Object.fromEntries(names.map((property) => [property, error[property as keyof Error]])) };
 }

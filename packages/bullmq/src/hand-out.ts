@@ -54,5 +54,11 @@ export const stopWord = (cause: StopCause): string => `solorun: ${cause}`;
 function errorFor(id: string | undefined, reason: unknown): JobStoppedError {
   const cause = (['lock lost', 'closing'] as const).find((each) => reason === stopWord(each));
   if (cause !== undefined) return new JobStoppedError(id, cause);
-  return new JobStoppedError(id, 'cancelled', typeof reason === 'string' && reason !== '' ? reason : undefined);
+  return new JobStoppedError(id, 'cancelled', isNothing(reason) ? undefined : { cause: reason });
+}
+
+/** What a signal has for a reason whose abort was told none, here and after its way as JSON. */
+function isNothing(reason: unknown): boolean {
+  if (reason instanceof Error) return reason instanceof DOMException && reason.name === 'AbortError';
+  return reason === undefined || (typeof reason === 'object' && reason !== null && JSON.stringify(reason) === '{}');
 }

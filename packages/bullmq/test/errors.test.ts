@@ -1,6 +1,6 @@
 import { LeaseLostError } from '@solorun/core';
 import { describe, expect, it } from 'vitest';
-import { sendable } from '../src/errors.ts';
+import { sendable, type JobStoppedError } from '../src/errors.ts';
 import { handOut } from '../src/hand-out.ts';
 import { scheduledInstant } from '../src/scheduled.ts';
 
@@ -12,17 +12,70 @@ it.each([undefined, '', { odd: true }])('a job that is cancelled is told so wher
   out.end();
 });
 
+it('a job that is cancelled for a reason is told it, whatever it is', () => {
+  const reasons = ['the customer left', new Error('no credit'), { ticket: 7 }, null];
+  const told = reasons.map((why) => {
+    const controller = new AbortController();
+    const out = handOut({ id: '7' }, 'token', controller.signal);
+    controller.abort(why);
+    out.end();
+    return out.signal.reason as JobStoppedError;
+  });
+  expect(told.map(({ cause }) => cause)).toEqual(reasons);
+  expect(told.map(({ message }) => message.split(': ')[1])).toEqual([
+    'the customer left.',
+    'no credit.',
+    'it was cancelled.',
+    'it was cancelled.',
+  ]);
+});
+
 describe('an error on its way out of the process of a sandboxed processor', () => {
-  it('loses what JSON cannot hold, and keeps its name, message and code', () => {
-    const lost = new LeaseLostError('x', 7n, 'taken', { cause: new Error('why') });
-    const sent = sendable(lost) as Error;
-    expect(sent).toMatchObject({ name: 'LeaseLostError', message: lost.message, code: 'SOLORUN_LEASE_LOST', stack: lost.stack });
-    expect(() => JSON.stringify(Object.getOwnPropertyNames(sent).map((name) => sent[name as keyof Error]))).not.toThrow();
+  /** What the worker gets of it: BullMQ sends an error's own properties as JSON. */
+  const arrived = (error: unknown): Record<string, unknown> => {
+    const sent = sendable(error) as Error;
+    const own = Object.fromEntries(Object.getOwnPropertyNames(sent).map((name) => [name, sent[name as keyof Error]]));
+    return JSON.parse(JSON.stringify(own)) as Record<string, unknown>;
+  };
+
+  it('keeps what it carries, with a fence as text and the error behind it', () => {
+    const lost = new LeaseLostError('x', 7n, 'taken', { cause: new TypeError('why', { cause: 'because' }), result: { rows: 3n } });
+    expect(arrived(lost)).toEqual({
+      name: 'LeaseLostError',
+      message: lost.message,
+      stack: lost.stack,
+      code: 'SOLORUN_LEASE_LOST',
+      lock: 'x',
+      fence: '7',
+      reason: 'taken',
+      result: { rows: '3' },
+      cause: { name: 'TypeError', message: 'why', stack: expect.any(String) as string, cause: 'because' },
+    });
   });
 
-  it('is left as it is otherwise', () => {
-    const error = Object.assign(new Error('disk full'), { errno: 28 });
-    expect(sendable(error)).toBe(error);
+  it('that refers to itself keeps the rest', () => {
+    const response = { status: 503, retryAfter: 30n, headers: {} as object };
+    const error = Object.assign(new Error('away'), { code: 'ERR_BAD_RESPONSE', response, errors: [new RangeError('one')] });
+    response.headers = { of: response, by: error };
+    expect(arrived(error)).toMatchObject({
+      message: 'away',
+      code: 'ERR_BAD_RESPONSE',
+      response: { status: 503, retryAfter: '30', headers: { of: '[Circular]', by: '[Circular]' } },
+      errors: [{ name: 'RangeError', message: 'one' }],
+    });
+  });
+
+  it('loses the one property that cannot be told, and says why', () => {
+    const toJSON = (): never => {
+      throw new Error('no');
+    };
+    const error = Object.defineProperty(Object.assign(new Error('away'), { errno: 28, socket: { toJSON } }), 'late', {
+      get: toJSON,
+    });
+    expect(arrived(error)).toMatchObject({ errno: 28, socket: '[not sent: no]', late: '[not sent: no]' });
+  });
+
+  it('is left as it is when it is no error', () => {
     expect(sendable('text')).toBe('text');
   });
 });

@@ -452,7 +452,12 @@ onEachBackend('singletonProcessor', (stage) => {
       worker.cancelJob(job.id!, 'the customer left');
       expect((await reaches(queue, job.id, 'failed')).failedReason).toBe(`Job ${job.id} was asked to stop: the customer left.`);
       expect(reasons[0]).toBeInstanceOf(JobStoppedError);
-      expect(reasons[0]).toMatchObject({ code: 'SOLORUN_JOB_STOPPED', reason: 'cancelled', job: job.id });
+      expect(reasons[0]).toMatchObject({
+        code: 'SOLORUN_JOB_STOPPED',
+        reason: 'cancelled',
+        job: job.id,
+        cause: 'the customer left',
+      });
     });
 
     it('by the end of the solo goes back to the queue, and none is begun or lost afterwards', async () => {
