@@ -22,8 +22,8 @@ const AGAIN_MS = 1_000;
  * - When the worker closes, its jobs go on for `graceMs` and are then asked to stop. One that stops, and so rejects, is given back
  *   to the queue for another worker, without an attempt being counted; its lock is free by then. `close()` waits for all of them.
  *
- * Works for processors made by `singletonProcessor`, in files of their own too; other processors are told by BullMQ's signal, with
- * a string as the reason.
+ * Works for processors made by `singletonProcessor`, in files of their own too, and also where a framework calls them with job and
+ * token alone. Other processors are told by BullMQ's signal, with a string as the reason.
  *
  * @returns what detaches it.
  * @throws OptionError
@@ -36,15 +36,17 @@ export function attachWorker<Data, Result, Name extends string, B extends IQueue
     throw new OptionError(`graceMs is a number of milliseconds from 0, or Infinity, not ${String(graceMs)}.`);
   }
   /** The jobs it was handed, as objects: each hand-out has one of its own. */
-  const handed = new WeakSet<object>();
+  const given = new WeakSet<object>();
   let timer: NodeJS.Timeout | undefined;
 
-  const mine = (id: string | undefined): HandOut[] => running((job) => job.id === id && handed.has(job));
+  // A framework may pass on a job of its own making; BullMQ makes each token of the worker's id and a number.
+  const handed = ({ job, token }: HandOut): boolean => given.has(job) || token?.startsWith(`${worker.id}:`) === true;
+  const mine = (id: string | undefined): HandOut[] => running((out) => out.job.id === id && handed(out));
 
   const onActive = (job: Job<Data, Result, Name, P>): void => {
     // Its earlier run here still goes on, and so has lost BullMQ's lock.
     for (const earlier of mine(job.id)) earlier.stop('lock lost');
-    handed.add(job);
+    given.add(job);
   };
   const onLockLost = (ids: string[]): void => {
     for (const id of ids) {
@@ -54,6 +56,8 @@ export function attachWorker<Data, Result, Name extends string, B extends IQueue
     }
   };
   const stopAll = (cause: StopCause): void => {
+    // BullMQ reaches processors in files of their own, but no function of two parameters.
+    for (const each of running(handed)) each.stop(cause);
     worker.cancelAllJobs(stopWord(cause));
     timer = setTimeout(stopAll, AGAIN_MS, cause);
   };
@@ -63,7 +67,7 @@ export function attachWorker<Data, Result, Name extends string, B extends IQueue
   const onClosed = (): void => {
     clearTimeout(timer);
     // Those that close(true) did not wait for.
-    for (const left of running((job) => handed.has(job))) left.stop('closing');
+    for (const left of running(handed)) left.stop('closing');
   };
 
   worker.on('active', onActive).on('lockRenewalFailed', onLockLost).on('closing', onClosing).on('closed', onClosed);

@@ -16,13 +16,21 @@ export interface HandOut<J = Pick<Job, 'id'>> {
 const handOuts = new Set<HandOut>();
 
 /** Those of these jobs whose processors run in this process. */
-export function running(which: (job: HandOut['job']) => boolean): HandOut[] {
+export function running(which: (out: HandOut) => boolean): HandOut[] {
   const found: HandOut[] = [];
-  for (const each of handOuts) if (which(each.job)) found.push(each);
+  for (const each of handOuts) if (which(each)) found.push(each);
   return found;
 }
 
-export function handOut<J extends Pick<Job, 'id'>>(job: J, token: string | undefined, bullmq: AbortSignal | undefined): HandOut<J> {
+/**
+ * @param token undefined: whoever called the processor left it out, and BullMQ keeps it on the job, too.
+ * @param bullmq undefined: BullMQ passes its signal only to functions that have three parameters.
+ */
+export function handOut<J extends Pick<Job, 'id' | 'token'>>(
+  job: J,
+  token: string | undefined = job.token,
+  bullmq?: AbortSignal,
+): HandOut<J> {
   const controller = new AbortController();
   let stopped: JobStoppedError | undefined;
   const stop = (error: JobStoppedError): void => {

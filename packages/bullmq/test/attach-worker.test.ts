@@ -93,6 +93,30 @@ onEachBackend('attachWorker', (stage) => {
       expect(await reaches(queue, id, 'completed')).toMatchObject({ returnvalue: 'done', attemptsMade: 1 });
     });
 
+    it.each([
+      [
+        'job and token',
+        (processor: SingletonProcessor<unknown, unknown, string>) => (job: Job, token?: string) => processor(job, token),
+      ],
+      [
+        'a job of its own',
+        (processor: SingletonProcessor<unknown, unknown, string>) => (job: Job) => processor(Object.create(job) as Job),
+      ],
+    ])('gives jobs back that a framework runs, which calls with %s alone', async (_, framework) => {
+      const { queue, worker: start } = line;
+      const { processor, runs } = patient();
+      const worker = start(framework(processor));
+      attachWorker(worker, { graceMs: 0 });
+      const { id } = await queue.add('step', {});
+      await until('it runs', () => runs[0]);
+      const closed = worker.close();
+      // An end to it where nobody is told.
+      await Promise.race([until('it was told', () => runs[0]!.signal.aborted || undefined), closed]).finally(() => runs[0]!.end());
+      await closed;
+      expect(runs[0]!.signal.reason).toMatchObject({ reason: 'closing' });
+      expect(await reaches(queue, id, 'waiting')).toMatchObject({ attemptsMade: 0 });
+    });
+
     it('lets jobs go on for graceMs', async () => {
       const { queue, worker: start } = line;
       const { processor, runs } = patient();
