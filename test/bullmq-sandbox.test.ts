@@ -42,12 +42,32 @@ onEachBackend('a sandboxed processor', (stage) => {
       expect(put).toMatchObject({ attemptsMade: 0, attemptsStarted: 1 });
       expect(put.delay).toBeGreaterThan(1_000_000);
       const { logs } = await queue.getJobLogs(job.id!);
-      expect(logs).toEqual([expect.stringMatching(`^"${lock}" is held by tester@.+: try 1, `)]);
+      expect(logs).toEqual([expect.stringMatching(`^"${lock}" is held by tester@.+: put off by \\d+ ms \\(try 1 since `)]);
       await held.release();
       await put.promote();
       const done = await reaches(job, 'completed');
       expect(done).toMatchObject({ attemptsMade: 1, returnvalue: { fence: '2' } });
       expect((done.returnvalue as { pid: number }).pid === process.pid).toBe(useWorkerThreads);
+    });
+
+    it('counts how often it was put off, and no other starts, and then fails', async () => {
+      start();
+      const lock = `counted-${useWorkerThreads}`;
+      const job = await queue.add('steps', { lock });
+      const atStart = async (started: number): Promise<Job> => {
+        await until(`start ${started} has ended`, async () => {
+          const now = await queue.getJob(job.id!);
+          return now?.attemptsStarted === started && (await now.isDelayed());
+        });
+        return (await queue.getJob(job.id!))!;
+      };
+      await (await atStart(1)).promote();
+      const stepped = await atStart(2);
+      const held = await solo.acquire(lock, { waitMs: 10_000 });
+      await stepped.promote();
+      for (const started of [3, 4]) await (await atStart(started)).promote();
+      expect((await reaches(job, 'failed')).failedReason).toContain('held by tester');
+      await held.release();
     });
 
     it('keeps what its error carries', async () => {

@@ -3,6 +3,7 @@
 import { lockfile } from '@solorun/lockfile';
 import { singletonProcessor } from '@solorun/bullmq';
 import { createSolo } from '@solorun/core';
+import { DelayedError } from 'bullmq';
 
 /** @import { Job } from 'bullmq' */
 
@@ -15,13 +16,17 @@ export default singletonProcessor(
   solo,
   {
     name: (/** @type {Job<{ lock: string }>} */ job) => job.data.lock,
-    backoff: { minMs: 3_600_000, maxMs: 3_600_000 },
+    backoff: { minMs: 3_600_000, maxMs: 3_600_000, maxTries: 2 },
   },
-  async (job, _token, signal, run) => {
+  async (job, token, signal, run) => {
     if (job.name === 'carry') {
       const response = { status: 503, self: {} };
       response.self = response;
       throw Object.assign(new Error('away', { cause: new TypeError('why') }), { fence: run.fence, response });
+    }
+    if (job.name === 'steps') {
+      await job.moveToDelayed(Date.now() + 3_600_000, token);
+      throw new DelayedError();
     }
     const aborted = () => new Promise((resolve) => signal.addEventListener('abort', resolve));
     if (job.name === 'lose') await provider.release(run.grant, { result: 'done' }, new AbortController().signal);

@@ -1,7 +1,10 @@
 import { OptionError } from '@solorun/core';
-import type { Job } from 'bullmq';
+import type { Spell } from './spell.ts';
 
-/** How a job that cannot run now is put off. Nothing is kept for it: it follows from what BullMQ keeps of the job. */
+/**
+ * How a job that cannot run now is put off. What is counted is kept in the job's log, and counts from when this library put the
+ * job off first: neither the job's age nor its other starts matter. A job that got its lock, failed or stalled counts anew.
+ */
 export interface PutOffOptions {
   /** The first delay, in ms; at least 20. @default 1_000 */
   readonly minMs?: number;
@@ -14,16 +17,16 @@ export interface PutOffOptions {
    * once. `none`: the delay itself. @default 'half'
    */
   readonly jitter?: 'half' | 'none';
-  /** How often a job is put off before it fails. @default Infinity */
+  /** How often in a row a job is put off before it fails. With it, each try has a line in the job's log. @default Infinity */
   readonly maxTries?: number;
-  /** A job that was due longer ago than this is not put off any more and fails, in ms; `Infinity` is allowed. @default 86_400_000, a day */
+  /**
+   * A job that was first put off longer ago than this, and not run since, is not put off any more and fails, in ms; `Infinity` is
+   * allowed. @default 86_400_000, a day
+   */
   readonly maxAgeMs?: number;
 }
 
 export type PutOff = Readonly<Required<PutOffOptions>>;
-
-/** What BullMQ keeps of a job, here and in the process of a sandboxed processor. */
-export type Kept = Pick<Job, 'attemptsStarted' | 'attemptsMade' | 'timestamp' | 'opts'>;
 
 /** A shorter one would keep worker and server busy with jobs that cannot run. */
 const SHORTEST_MS = 20;
@@ -44,24 +47,13 @@ export function settlePutOff(options: PutOffOptions = {}): PutOff {
   return Object.freeze({ minMs, maxMs, factor, jitter, maxTries, maxAgeMs });
 }
 
-/**
- * Which try this is, from 1: how often the job was started without failing. `moveToDelayed` leaves `attemptsMade` alone, and each
- * start raises `attemptsStarted`.
- */
-export function tryOf(job: Kept): number {
-  return Math.max(1, job.attemptsStarted - job.attemptsMade);
-}
-
-/** How long ago the job was due, in ms, by this machine's clock. */
-export function ageOf(job: Kept, now: number = Date.now()): number {
-  return now - job.timestamp - (job.opts.delay ?? 0);
-}
-
-/** For how long to put the job off, in whole ms (Postgres keeps no others); undefined when that was done for long enough. */
-export function putOffMs(putOff: PutOff, job: Kept, random: () => number = Math.random): number | undefined {
-  const { minMs, maxMs, factor, jitter, maxTries, maxAgeMs } = putOff;
-  const nth = tryOf(job);
-  if (nth > maxTries || ageOf(job) > maxAgeMs) return undefined;
+/** For how long to put a job off, in whole ms (Postgres keeps no others). */
+export function putOffMs({ minMs, maxMs, factor, jitter }: PutOff, nth: number, random: () => number = Math.random): number {
   const ceiling = Math.min(maxMs, minMs * factor ** (nth - 1));
   return Math.ceil(jitter === 'none' ? ceiling : ceiling * (0.5 + random() / 2));
+}
+
+/** Whether a job has been put off for long enough. */
+export function isEnough({ maxTries, maxAgeMs }: PutOff, { tries, since }: Spell, now: number = Date.now()): boolean {
+  return tries > maxTries || now - since > maxAgeMs;
 }

@@ -16,7 +16,7 @@ import { UnrecoverableError } from 'bullmq';
 import { sendable } from './errors.ts';
 import { handOut, type HandOut } from './hand-out.ts';
 import { settle, type AnyResultJob, type BusyAction, type Settings, type SingletonOptions } from './options.ts';
-import { giveBack, putOff, settlesTheJob, warnOfMaxStartedAttempts } from './put-off.ts';
+import { endSpell, giveBack, putOff, settlesTheJob, warnOfMaxStartedAttempts } from './put-off.ts';
 import { isScheduled, scheduledInstant } from './scheduled.ts';
 
 /**
@@ -70,7 +70,7 @@ export function isSkipped(returnvalue: unknown): returnvalue is SkippedJob {
  * - While the lock is busy, `onBusy` decides: the jobs of a job scheduler are skipped, others are put off and come again. Being put
  *   off counts no attempt (`attemptsMade`), keeps no slot of the worker, and ends after `backoff.maxTries` or `backoff.maxAgeMs`:
  *   then the job fails with a `LockBusyError` that names the holder. The job's log says who held the lock at the first try, the
- *   second, the fourth and so on.
+ *   second, the fourth and so on, and is where the tries are counted.
  * - A run whose lock was lost fails with `LeaseLostError`, whatever the processor returned.
  * - A job that is asked to stop because its worker or the solo closes, and rejects, goes back to the queue; no attempt is counted.
  * - `maxStartedAttempts` of a worker counts the starts of jobs that are put off, too; a process warning
@@ -178,7 +178,10 @@ async function handle<Data, Result, Name extends string>(
   try {
     return await byPolicy();
   } catch (error) {
-    if (settlesTheJob(error)) throw error;
+    if (settlesTheJob(error)) {
+      if (started) await endSpell(out);
+      throw error;
+    }
     const lost = error instanceof LeaseLostError;
     // What fails before its run under a solo that is closed would fail again at once: its worker may go on, and fetch what is given back.
     const closing = (started && solo.signal.aborted) || out.stoppedFor() === 'closing';

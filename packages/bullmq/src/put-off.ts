@@ -1,9 +1,10 @@
 import { DelayedError, WaitingError, type Job } from 'bullmq';
-import { ageOf, putOffMs, tryOf, type Kept, type PutOff } from './backoff.ts';
+import { isEnough, putOffMs, type PutOff } from './backoff.ts';
+import { hasLogs, isWorthALine, lastLine, remember, spellWith, writeLine, type Kept, type Line } from './spell.ts';
 
 /** What is done to a job that is not to run here and now. */
 export interface Handed {
-  readonly job: Kept & Pick<Job, 'id' | 'log' | 'moveToDelayed' | 'moveToWait'>;
+  readonly job: Kept & Pick<Job, 'log' | 'moveToDelayed' | 'moveToWait'>;
   readonly token: string | undefined;
 }
 
@@ -13,22 +14,51 @@ export interface Handed {
  * @param error what it fails with if it was put off for long enough.
  */
 export async function putOff(backoff: PutOff, { job, token }: Handed, why: string, error: Error): Promise<never> {
-  const ms = putOffMs(backoff, job);
-  const nth = tryOf(job);
-  if (ms === undefined) {
-    await note(job, `${why}: given up at try ${nth}, ${Math.round(ageOf(job) / 1000)} s after the job was due`);
+  const last = await known(job);
+  const readable = hasLogs(job);
+  // What a process remembers it remembers of each try.
+  const each = !readable || backoff.maxTries !== Number.POSITIVE_INFINITY;
+  const spell = spellWith(job, typeof last === 'object' && 'spell' in last ? last.spell : undefined, each);
+  if (isEnough(backoff, spell)) {
+    const s = Math.round((Date.now() - spell.since) / 1000);
+    await note(job, `${why}: given up at try ${spell.tries}, ${s} s after it was put off first`, 'over');
     throw error;
   }
-  // A line each time would fill the log of a job that waits for a day.
-  if (Number.isInteger(Math.log2(nth))) await note(job, `${why}: try ${nth}, the next one in ${Math.round(ms)} ms`);
+  // Where other processes' tries are not known, what they count as starts still has the delay grow.
+  const nth = readable ? spell.tries : Math.max(spell.tries, job.attemptsStarted - job.attemptsMade);
+  const ms = putOffMs(backoff, nth);
+  if (isWorthALine(nth) || (readable && each)) await note(job, `${why}: put off by ${ms} ms`, { spell });
+  else remember(job, { spell });
   await job.moveToDelayed(Date.now() + ms, token);
   throw new DelayedError();
 }
 
+/**
+ * Puts a job off to the instant of its occurrence. No attempt is counted, and no try.
+ *
+ * @param earlyMs in how long that is.
+ */
+export async function putOffUntil(at: Date, earlyMs: number, { job, token }: Handed): Promise<never> {
+  const until = at.getTime();
+  const last = await known(job);
+  // BullMQ brings it back by the clock of any worker. Where one runs ahead by so much, that is at once, and would be so over and over.
+  const again = typeof last === 'object' && 'until' in last && last.until === until;
+  await note(job, 'Its occurrence lies ahead', { until });
+  await job.moveToDelayed(Date.now() + Math.ceil(again ? 2 * earlyMs : earlyMs), token);
+  throw new DelayedError();
+}
+
 /** Puts a job back in line, for another worker: this one closes. No attempt is counted. */
-export async function giveBack({ job, token }: Handed): Promise<never> {
-  await job.moveToWait(token);
+export async function giveBack(handed: Handed): Promise<never> {
+  await endSpell(handed);
+  await handed.job.moveToWait(handed.token);
   throw new WaitingError();
+}
+
+/** After a run that neither completes nor fails its job, as those do that end a spell by themselves. */
+export async function endSpell({ job }: Handed): Promise<void> {
+  const last = await known(job);
+  if (typeof last === 'object' && 'spell' in last) await note(job, 'It got its turn', 'over');
 }
 
 const settling: ReadonlySet<string> = new Set([
@@ -44,18 +74,29 @@ export function settlesTheJob(error: unknown): boolean {
   return error instanceof Error && (settling.has(error.name) || error.message === 'bullmq:rateLimitExceeded');
 }
 
-/** A line that cannot be written decides nothing: what is done to the job next tells whether it is still there. */
-async function note(job: Handed['job'], line: string): Promise<void> {
+/** A log that cannot be read decides nothing: the count starts anew, and what is done to the job next tells whether it is still there. */
+async function known(job: Handed['job']): Promise<Line | undefined> {
   try {
-    await job.log(line);
+    return await lastLine(job);
   } catch (error) {
-    process.emitWarning(
-      `Cannot write to the log of job ${job.id ?? ''}: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        code: 'SOLORUN_JOB_LOG',
-      },
-    );
+    warnOfLog('read', job, error);
+    return undefined;
   }
+}
+
+/** A line that cannot be written decides as little. */
+async function note(job: Handed['job'], text: string, line: Line): Promise<void> {
+  remember(job, line);
+  try {
+    await job.log(text + writeLine(line));
+  } catch (error) {
+    warnOfLog('write to', job, error);
+  }
+}
+
+function warnOfLog(what: string, { id }: Kept, error: unknown): void {
+  const why = error instanceof Error ? error.message : String(error);
+  process.emitWarning(`Cannot ${what} the log of job ${id ?? ''}: ${why}`, { code: 'SOLORUN_JOB_LOG' });
 }
 
 const warned = new WeakSet<object>();
@@ -69,7 +110,7 @@ export function warnOfMaxStartedAttempts(job: object): void {
   if (queue === undefined || !(Number(limit) > 0) || warned.has(queue)) return;
   warned.add(queue);
   process.emitWarning(
-    `The worker of ${JSON.stringify(queue.name)} has maxStartedAttempts = ${limit}, and each time that a job finds its lock busy counts: ` +
+    `The worker of ${JSON.stringify(queue.name)} has maxStartedAttempts = ${limit}, and each time that a job is put off counts: ` +
       `after ${limit} of them BullMQ fails the job. Leave it out, or choose onBusy: 'skip', 'wait' or 'fail'.`,
     { code: 'SOLORUN_MAX_STARTED_ATTEMPTS' },
   );

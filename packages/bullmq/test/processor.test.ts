@@ -3,6 +3,7 @@ import { memory } from '@solorun/core/memory';
 import { DelayedError, type Job, type JobsOptions, type Queue } from 'bullmq';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { isSkipped, JobStoppedError, singletonProcessor, type SkippedJob } from '../src/index.ts';
+import { writeLine } from '../src/spell.ts';
 import { onEachBackend, reaches, until, type Line } from './backends.ts';
 
 let solos: Solo[] = [];
@@ -157,26 +158,75 @@ onEachBackend('singletonProcessor', (stage) => {
       expect(await reaches(queue, job.id, 'completed')).toMatchObject({ returnvalue: 'ran', attemptsMade: 1, attemptsStarted: 11 });
       expect(failed).toBe(0);
       const lines = await log(queue, job);
-      expect(lines.map((each) => /try (\d+),/.exec(each)?.[1])).toEqual(['1', '2', '4', '8']);
-      expect(lines[0]).toMatch(/^"x" is held by tester@.+ \(pid \d+\) since \d{4}-.+: try 1, the next one in 60000 ms$/);
+      expect(lines.map((each) => /try (\d+) since/.exec(each)?.[1])).toEqual(['1', '2', '4', '8']);
+      expect(lines[0]).toMatch(
+        /^"x" is held by tester@.+ \(pid \d+\) since \d{4}-.+: put off by 60000 ms \(try 1 since \d{4}-\S+Z, start 1, failures 0, stalls 0\)$/,
+      );
     });
 
-    it('fails after maxTries, or when it is older than maxAgeMs, and says who held the lock', async () => {
+    it('fails after maxTries, whichever workers it was handed to, and says who held the lock', async () => {
       await solo.acquire('x', { waitMs: 0 });
-      line.worker(singletonProcessor(solo, { name: 'x', backoff: { minMs: 20, maxMs: 20, maxTries: 2 } }, () => 'ran'));
+      const processor = singletonProcessor(solo, { name: 'x', backoff: { ...hour, maxTries: 2 } }, () => 'ran');
       const job = await queue.add('step', {});
+      for (const start of [1, 2]) {
+        const worker = line.worker(processor);
+        const put = await until(`it was put off ${start} times`, async () => {
+          const now = await reaches(queue, job.id, 'delayed');
+          return now.attemptsStarted === start ? now : undefined;
+        });
+        await worker.close();
+        await put.promote();
+      }
+      line.worker(processor);
       const failed = await reaches(queue, job.id, 'failed');
       expect(failed.failedReason).toMatch(/^Cannot acquire "x": held by tester@/);
       expect(failed).toMatchObject({ attemptsStarted: 3, attemptsMade: 1 });
-      expect((await log(queue, job)).at(-1)).toMatch(/^"x" is held by .+: given up at try 3, \d+ s after the job was due$/);
+      expect((await log(queue, job)).at(-1)).toMatch(/^"x" is held by .+: given up at try 3, \d+ s after it was put off first/);
+      // Somebody gives it another chance, and it is a whole one.
+      await failed.retry('failed', { resetAttemptsMade: true });
+      expect(await reaches(queue, job.id, 'delayed')).toMatchObject({ attemptsMade: 0 });
+    });
 
-      const other = stage.queue();
-      other.worker(singletonProcessor(solo, { name: 'x', backoff: { ...hour, maxAgeMs: 5_000 } }, () => 'ran'));
-      const old = await other.queue.add('step', {}, { timestamp: Date.now() - 10_000 });
-      expect((await reaches(other.queue, old.id, 'failed')).failedReason).toContain('"x"');
-      const delayed = await other.queue.add('step', {}, { timestamp: Date.now() - 10_000, delay: 15_000 });
-      await delayed.promote();
-      expect(await reaches(other.queue, delayed.id, 'delayed')).toMatchObject({ attemptsMade: 0 });
+    it('fails when it was put off first maxAgeMs ago, and not for being older itself', async () => {
+      await solo.acquire('x', { waitMs: 0 });
+      line.worker(singletonProcessor(solo, { name: 'x', backoff: { ...hour, maxAgeMs: 60_000 } }, () => 'ran'));
+      const job = await queue.add('step', {}, { timestamp: Date.now() - 2 * 86_400_000 });
+      const put = await reaches(queue, job.id, 'delayed');
+      expect(put).toMatchObject({ attemptsMade: 0 });
+      // What a worker would have written that put it off first.
+      const since = Date.now() - 100_000;
+      await put.log(`busy${writeLine({ spell: { tries: 1, since, start: 1, failures: 0, stalls: 0 } })}`);
+      await put.promote();
+      expect((await reaches(queue, job.id, 'failed')).failedReason).toContain('"x"');
+    });
+
+    it('is put off for maxTries in a row, whatever starts of its own came before and in between', async () => {
+      const processor = singletonProcessor(solo, { name: 'x', backoff: { ...hour, maxTries: 1 } }, async (job, token) => {
+        await job.moveToDelayed(Date.now() + 3_600_000, token);
+        throw new DelayedError();
+      });
+      line.worker(processor);
+      const job = await queue.add('steps', {});
+      let started = 0;
+      const next = async (): Promise<Job> => {
+        started += 1;
+        return until(`it ended start ${started}`, async () => {
+          const now = await reaches(queue, job.id, 'delayed');
+          return now.attemptsStarted === started ? now : undefined;
+        });
+      };
+      for (let round = 0; round < 2; round += 1) {
+        for (const _ of [1, 2]) await (await next()).promote();
+        const put = await next();
+        const held = await solo.acquire('x', { waitMs: 10_000 });
+        await put.promote();
+        const busy = await next();
+        expect((await log(queue, job)).at(-1)).toContain('(try 1 since');
+        await held.release();
+        await busy.promote();
+      }
+      await next();
+      await until('its turn was noted', async () => (await log(queue, job)).at(-1)?.startsWith('It got its turn') || undefined);
     });
 
     it('is skipped when it is of a job scheduler, and says who held the lock', async () => {
@@ -212,7 +262,7 @@ onEachBackend('singletonProcessor', (stage) => {
       line.worker(singletonProcessor(soloOn(settles), { name: 'x', backoff: hour }, () => 'ran'));
       const job = await tick(queue);
       expect(await reaches(queue, job.id, 'delayed')).toMatchObject({ attemptsMade: 0 });
-      expect((await log(queue, job))[0]).toMatch(/has just come back.*: try 1/);
+      expect((await log(queue, job))[0]).toMatch(/has just come back.*\(try 1 since/);
       settling = false;
       await (await queue.getJob(job.id!))!.promote();
       expect(await reaches(queue, job.id, 'completed')).toMatchObject({ returnvalue: 'ran' });
