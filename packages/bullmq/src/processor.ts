@@ -6,7 +6,6 @@ import {
   ProviderError,
   type BusyPolicy,
   type Holder,
-  type OccurrenceOptions,
   type RunContext,
   type SkipReason,
   type Skipped,
@@ -16,7 +15,7 @@ import { UnrecoverableError } from 'bullmq';
 import { sendable } from './errors.ts';
 import { handOut, type HandOut } from './hand-out.ts';
 import { settle, type AnyResultJob, type BusyAction, type Settings, type SingletonOptions } from './options.ts';
-import { endSpell, giveBack, putOff, settlesTheJob, warnOfMaxStartedAttempts } from './put-off.ts';
+import { endSpell, giveBack, putOff, putOffUntil, settlesTheJob, warnOfMaxStartedAttempts } from './put-off.ts';
 import { isScheduled, scheduledInstant } from './scheduled.ts';
 
 /**
@@ -50,7 +49,7 @@ export interface SkippedJob {
    * `held`: somebody else held the lock, and the policy is to skip. `done`: the occurrence has been run. `superseded`: a later one
    * has been claimed.
    */
-  readonly reason: Exclude<SkipReason, 'closed' | 'exhausted'>;
+  readonly reason: Exclude<SkipReason, 'closed' | 'early' | 'exhausted'>;
   /** Who held the lock, for `held`; since when, as ISO 8601 by the provider's clock. */
   readonly holder?: { readonly host: string; readonly pid: number; readonly label?: string; readonly since: string };
 }
@@ -71,6 +70,7 @@ export function isSkipped(returnvalue: unknown): returnvalue is SkippedJob {
  *   off counts no attempt (`attemptsMade`), keeps no slot of the worker, and ends after `backoff.maxTries` or `backoff.maxAgeMs`:
  *   then the job fails with a `LockBusyError` that names the holder. The job's log says who held the lock at the first try, the
  *   second, the fourth and so on, and is where the tries are counted.
+ * - A job whose occurrence lies ahead is put off to its instant.
  * - A run whose lock was lost fails with `LeaseLostError`, whatever the processor returned.
  * - A job that is asked to stop because its worker or the solo closes, and rejects, goes back to the queue; no attempt is counted.
  * - `maxStartedAttempts` of a worker counts the starts of jobs that are put off, too; a process warning
@@ -113,8 +113,12 @@ async function handle<Data, Result, Name extends string>(
   const name = settings.nameOf(job);
   const onBusy = settings.onBusy ?? (isScheduled(job) ? 'skip' : 'retry');
   const onOutage = settings.onOutage ?? (isScheduled(job) ? 'fail' : 'retry');
-  if (onBusy === 'retry' || typeof onBusy === 'function') warnOfMaxStartedAttempts(job);
-  const terms = { ...settings.run, ...occurrenceOf(settings, job), signal: out.signal };
+  if (onBusy === 'retry' || typeof onBusy === 'function' || typeof settings.occurrence === 'function') {
+    warnOfMaxStartedAttempts(job);
+  }
+  const occurrence = occurrenceAt(settings, job);
+  const claim = occurrence === undefined ? {} : { occurrence, attempts: settings.attempts, maxEarlyMs: EARLY_MS };
+  const terms = { ...settings.run, ...claim, signal: out.signal };
   let started = false;
 
   async function run(policy: BusyPolicy): Promise<Result | SkippedJob> {
@@ -133,14 +137,17 @@ async function handle<Data, Result, Name extends string>(
     return putOff(settings.putOff, out, busy.settling ? SETTLING : heldBy(name, busy.holder), busy);
   }
 
-  function notRun({ reason, holder, settling }: Skipped): SkippedJob | Promise<never> {
+  function notRun({ reason, holder, settling, retryAt }: Skipped): SkippedJob | Promise<never> {
     if (reason === 'closed')
       return putOff({ ...settings.putOff, ...withoutEnd }, out, 'The solo of its worker is closed', new ClosedError());
     if (settling === true) return later(new LockBusyError(name, holder, undefined, true));
-    if (reason !== 'exhausted') return skippedJob(name, reason, holder);
-    throw new UnrecoverableError(
-      `All attempts of this occurrence of ${JSON.stringify(name)} were started, and none was completed.`,
-    );
+    if (reason === 'early') return putOffUntil(occurrence!, retryAt!.getTime() - Date.now(), out);
+    if (reason === 'exhausted') {
+      throw new UnrecoverableError(
+        `All attempts of this occurrence of ${JSON.stringify(name)} were started, and none was completed.`,
+      );
+    }
+    return skippedJob(name, reason, holder);
   }
 
   async function decided(action: BusyAction, busy: LockBusyError): Promise<Result | SkippedJob> {
@@ -176,6 +183,8 @@ async function handle<Data, Result, Name extends string>(
   }
 
   try {
+    const earlyMs = occurrence instanceof Date ? occurrence.getTime() - Date.now() : 0;
+    if (earlyMs > EARLY_MS) return await putOffUntil(occurrence!, earlyMs, out);
     return await byPolicy();
   } catch (error) {
     if (settlesTheJob(error)) {
@@ -196,12 +205,14 @@ async function handle<Data, Result, Name extends string>(
 /** A solo that is closed is no fault of the job's. */
 const withoutEnd = { maxTries: Number.POSITIVE_INFINITY, maxAgeMs: Number.POSITIVE_INFINITY };
 
-function occurrenceOf<Data, Name extends string>(
-  { occurrence, attempts }: Settings<Data, Name>,
+/** An occurrence that lies ahead by no more than this is waited for in the worker's slot: clocks are that much apart, in ms. */
+const EARLY_MS = 1_000;
+
+function occurrenceAt<Data, Name extends string>(
+  { occurrence }: Settings<Data, Name>,
   job: AnyResultJob<Data, Name>,
-): OccurrenceOptions {
-  const at = typeof occurrence === 'function' ? occurrence(job) : occurrence === 'scheduled' ? scheduledInstant(job) : undefined;
-  return at === undefined ? {} : { occurrence: at, attempts };
+): Date | undefined {
+  return typeof occurrence === 'function' ? occurrence(job) : occurrence === 'scheduled' ? scheduledInstant(job) : undefined;
 }
 
 const SETTLING = "the locks' provider has just come back, and waits until leases that it may have forgotten are over";

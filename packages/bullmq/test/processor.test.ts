@@ -433,6 +433,58 @@ onEachBackend('singletonProcessor', (stage) => {
       expect(ran).toEqual([`2026-01-02 ${Date.parse('2026-01-02')}`]);
     });
 
+    it('that lies ahead has its job put off to its instant, and keeps no slot', async () => {
+      const provider = memory();
+      const asked = vi.spyOn(provider, 'tryAcquire');
+      const processor = singletonProcessor(
+        soloOn(provider),
+        { name: (job: Job<string>) => job.data, occurrence: (job) => new Date(job.data) },
+        () => 'ran',
+      );
+      line.worker(processor, { concurrency: 1 });
+      const tomorrow = Date.now() + 86_400_000;
+      const ahead = [new Date(tomorrow).toISOString(), '2062-01-01'];
+      const jobs = await queue.addBulk(ahead.map((data) => ({ name: 'step', data })));
+      const today = await queue.add('step', new Date().toISOString());
+      expect((await reaches(queue, today.id, 'completed')).returnvalue).toBe('ran');
+      expect(asked).toHaveBeenCalledTimes(1);
+      const [first, second] = [await reaches(queue, jobs[0]!.id, 'delayed'), await reaches(queue, jobs[1]!.id, 'delayed')];
+      expect(first).toMatchObject({ attemptsMade: 0, attemptsStarted: 1 });
+      expect(first.delay).toBeGreaterThan(tomorrow - Date.now() - 1);
+      expect(second.delay).toBeGreaterThan(86_400_000);
+      expect(await log(queue, first)).toEqual([
+        `Its occurrence lies ahead: put off until ${new Date(tomorrow).toISOString()} (the count starts anew)`,
+      ]);
+    });
+
+    it('that lies ahead by the provider’s clock waits in its slot for a moment, and longer out of it', async () => {
+      const provider = memory();
+      const early = [20, 60_000, 60_000];
+      const ahead: LockProvider = {
+        ...provider,
+        tryAcquire: (request, signal) => {
+          const earlyMs = early.shift();
+          if (earlyMs === undefined) return provider.tryAcquire(request, signal);
+          return Promise.resolve({ acquired: false, reason: 'early', earlyMs });
+        },
+      };
+      const processor = singletonProcessor(soloOn(ahead), { name: 'x', occurrence: () => new Date(0) }, () => 'ran');
+      line.worker(processor);
+      const job = await queue.add('step', {});
+      const put = await reaches(queue, job.id, 'delayed');
+      expect(put.attemptsStarted).toBe(1);
+      expect(put.delay).toBeLessThanOrEqual(60_000);
+      // A worker whose clock runs ahead takes it to be due.
+      await put.promote();
+      const again = await until('it was put off once more', async () => {
+        const now = await reaches(queue, job.id, 'delayed');
+        return now.attemptsStarted === 2 ? now : undefined;
+      });
+      expect(again.delay).toBeGreaterThan(60_000);
+      await again.promote();
+      expect((await reaches(queue, job.id, 'completed')).returnvalue).toBe('ran');
+    });
+
     it('is tried as often as BullMQ hands it out, and says so', async () => {
       const seen: unknown[] = [];
       const processor = singletonProcessor(solo, { name: 'x', occurrence: () => new Date(0) }, (_job, _token, _signal, run) => {
