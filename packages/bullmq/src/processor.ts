@@ -11,7 +11,7 @@ import {
   type Skipped,
   type Solo,
 } from '@solorun/core';
-import { UnrecoverableError } from 'bullmq';
+import { UnrecoverableError, type Job } from 'bullmq';
 import { sendable } from './errors.ts';
 import { handOut, type HandOut } from './hand-out.ts';
 import { settle, type AnyResultJob, type BusyAction, type Settings, type SingletonOptions } from './options.ts';
@@ -71,13 +71,16 @@ export function isSkipped(returnvalue: unknown): returnvalue is SkippedJob {
  *   then the job fails with a `LockBusyError` that names the holder. The job's log says who held the lock at the first try, the
  *   second, the fourth and so on, and is where the tries are counted.
  * - A job whose occurrence lies ahead is put off to its instant.
+ * - A job that failed or stalled before is not skipped while its lock is busy, and fails if a later occurrence has been claimed
+ *   meanwhile: what did not end well is not to end as completed.
  * - A run whose lock was lost fails with `LeaseLostError`, whatever the processor returned.
  * - A job that is asked to stop because its worker or the solo closes, and rejects, goes back to the queue; no attempt is counted.
  * - `maxStartedAttempts` of a worker counts the starts of jobs that are put off, too; a process warning
  *   (`SOLORUN_MAX_STARTED_ATTEMPTS`) says so once.
  *
  * @throws OptionError; UnsupportedError if the provider keeps no occurrences. The jobs: the processor's own error; LeaseLostError;
- * LockBusyError, LockTimeoutError and ProviderError by policy; UnrecoverableError if all attempts of the occurrence are used up.
+ * LockBusyError, LockTimeoutError and ProviderError by policy; UnrecoverableError if all attempts of the occurrence are used up, or if
+ * the job failed or stalled before and a later occurrence has been claimed.
  * @example
  * const worker = new Worker('etl', singletonProcessor(solo, { name: (job) => `etl/${job.data.step}` }, runStep), { connection });
  * attachWorker(worker);
@@ -147,6 +150,11 @@ async function handle<Data, Result, Name extends string>(
         `All attempts of this occurrence of ${JSON.stringify(name)} were started, and none was completed.`,
       );
     }
+    if (reason === 'superseded' && endedBadly(job)) {
+      throw new UnrecoverableError(
+        `A later occurrence of ${JSON.stringify(name)} has been claimed, so this one, which failed or stalled before, is not run again.`,
+      );
+    }
     return skippedJob(name, reason, holder);
   }
 
@@ -169,8 +177,9 @@ async function handle<Data, Result, Name extends string>(
   }
 
   async function byPolicy(): Promise<Result | SkippedJob> {
-    // Who holds the lock of a job that stalled may be the job's own earlier run, which nobody may complete.
-    if (onBusy === 'skip' && !(job.stalledCounter > 0)) return run({ onBusy: 'skip' });
+    // Who holds the lock of a job that stalled may be the job's own earlier run, which nobody may complete. And whoever holds that
+    // of one that failed does not make up for it.
+    if (onBusy === 'skip' && !endedBadly(job)) return run({ onBusy: 'skip' });
     if (onBusy === 'wait') return run({ onBusy: 'wait', waitMs: settings.waitMs });
     try {
       return await run({ onBusy: 'throw' });
@@ -213,6 +222,16 @@ function occurrenceAt<Data, Name extends string>(
   job: AnyResultJob<Data, Name>,
 ): Date | undefined {
   return typeof occurrence === 'function' ? occurrence(job) : occurrence === 'scheduled' ? scheduledInstant(job) : undefined;
+}
+
+/**
+ * Whether an earlier run of the job failed, or may have begun and not ended: also before somebody had it retried with attempts
+ * counted anew, after which BullMQ on Redis keeps the stack traces, and on Postgres nothing.
+ */
+function endedBadly(job: Pick<Job, 'attemptsMade' | 'stalledCounter' | 'stacktrace'>): boolean {
+  // In the process of a sandboxed processor it is JSON.
+  const stacktrace: unknown = typeof job.stacktrace === 'string' ? JSON.parse(job.stacktrace) : job.stacktrace;
+  return job.attemptsMade > 0 || job.stalledCounter > 0 || (Array.isArray(stacktrace) && stacktrace.length > 0);
 }
 
 const SETTLING = "the locks' provider has just come back, and waits until leases that it may have forgotten are over";

@@ -286,6 +286,26 @@ onEachBackend('singletonProcessor', (stage) => {
       expect((await reaches(queue, job.id, 'completed')).returnvalue).toBe('ran');
     });
 
+    it('is not skipped when it has failed: a failure is not to end as completed', async () => {
+      const processor = singletonProcessor(solo, { name: 'x', backoff: hour }, (job) => {
+        if (job.attemptsMade === 0) throw new Error('the API was away');
+        return 'ran';
+      });
+      line.worker(processor);
+      const job = await tick(queue, { attempts: 2, backoff: { type: 'fixed', delay: 3_600_000 } });
+      const delayed = await reaches(queue, job.id, 'delayed');
+      const held = await solo.acquire('x', { waitMs: 10_000 });
+      await delayed.promote();
+      const put = await until('it was put off', async () => {
+        const now = await reaches(queue, job.id, 'delayed');
+        return now.attemptsStarted === 2 ? now : undefined;
+      });
+      expect(put).toMatchObject({ attemptsMade: 1 });
+      await held.release();
+      await put.promote();
+      expect((await reaches(queue, job.id, 'completed')).returnvalue).toBe('ran');
+    });
+
     it('waits its turn, or fails when that takes longer than waitMs', async () => {
       const held = await solo.acquire('x', { waitMs: 0 });
       const began = gate();
@@ -483,6 +503,31 @@ onEachBackend('singletonProcessor', (stage) => {
       expect(again.delay).toBeGreaterThan(60_000);
       await again.promote();
       expect((await reaches(queue, job.id, 'completed')).returnvalue).toBe('ran');
+    });
+
+    it('whose run failed is not completed when a later one has been claimed meanwhile', async () => {
+      const processor = singletonProcessor(
+        solo,
+        { name: 'x', occurrence: (job: Job<string>) => new Date(job.data), backoff: hour },
+        (job) => {
+          if (job.name === 'fails') throw new Error('the API was away');
+        },
+      );
+      line.worker(processor);
+      const job = await queue.add('fails', '2026-01-01', { attempts: 5, backoff: { type: 'fixed', delay: 3_600_000 } });
+      const delayed = await reaches(queue, job.id, 'delayed');
+      await reaches(queue, (await queue.add('later', '2026-01-02')).id, 'completed');
+      await delayed.promote();
+      const failed = await reaches(queue, job.id, 'failed');
+      expect(failed.failedReason).toMatch(/^A later occurrence of "x" has been claimed/);
+      // Retried by hand; with attempts counted anew, the backend on Postgres keeps nothing of its failures.
+      const reset = stage.backend === 'Redis';
+      await failed.retry('failed', { resetAttemptsMade: reset, resetAttemptsStarted: true });
+      const again = await until('it failed again', async () => {
+        const now = await reaches(queue, job.id, 'failed');
+        return now.attemptsStarted === 1 ? now : undefined;
+      });
+      expect(again.failedReason).toMatch(/^A later occurrence/);
     });
 
     it('is tried as often as BullMQ hands it out, and says so', async () => {
