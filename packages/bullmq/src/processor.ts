@@ -123,13 +123,22 @@ async function handle<Data, Result, Name extends string>(
   const claim = occurrence === undefined ? {} : { occurrence, attempts: settings.attempts, maxEarlyMs: EARLY_MS };
   const terms = { ...settings.run, ...claim, signal: out.signal };
   let started = false;
+  /** Whether the end of its solo or worker had asked the processor to stop by the time it rejected. */
+  let stopped = false;
+
+  const isClosing = (): boolean => solo.signal.aborted || out.stoppedFor() === 'closing';
 
   async function run(policy: BusyPolicy): Promise<Result | SkippedJob> {
     const result = await solo.run(
       name,
-      (context) => {
+      async (context) => {
         started = true;
-        return processor(job, token, context.signal, context);
+        try {
+          return await processor(job, token, context.signal, context);
+        } catch (error) {
+          stopped = isClosing();
+          throw error;
+        }
       },
       { ...terms, ...policy },
     );
@@ -202,7 +211,7 @@ async function handle<Data, Result, Name extends string>(
     }
     const lost = error instanceof LeaseLostError;
     // What fails before its run under a solo that is closed would fail again at once: its worker may go on, and fetch what is given back.
-    const closing = (started && solo.signal.aborted) || out.stoppedFor() === 'closing';
+    const closing = started ? stopped : out.stoppedFor() === 'closing';
     if (closing && !(started && lost)) return giveBack(out);
     // A lease that is lost before its run began is like a provider that cannot be asked: nothing ran.
     const outage = !started && (lost || error instanceof ProviderError);

@@ -631,6 +631,30 @@ onEachBackend('singletonProcessor', (stage) => {
       expect(await queue.getFailedCount()).toBe(0);
     });
 
+    it('after it had failed by itself fails, and is not given back', async () => {
+      const provider = memory();
+      const [failed, closing] = [gate(), gate()];
+      const slow: LockProvider = {
+        ...provider,
+        async release(...args) {
+          failed.open();
+          await closing.opened;
+          return provider.release(...args);
+        },
+      };
+      const ending = soloOn(slow);
+      const processor = singletonProcessor(ending, { name: 'x' }, () => {
+        throw new Error('disk full');
+      });
+      line.worker(processor);
+      const job = await queue.add('step', {});
+      await failed.opened;
+      const closed = ending.close({ keepProvider: true });
+      closing.open();
+      await closed;
+      expect((await reaches(queue, job.id, 'failed')).failedReason).toBe('disk full');
+    });
+
     it('by the end of the solo is not handed out again and again, however old it is and whatever is wrong with it', async () => {
       const ended = soloOn(memory());
       await ended.close();
