@@ -140,7 +140,8 @@ async function handle<Data, Result, Name extends string>(
           throw error;
         }
       },
-      { ...terms, ...policy },
+      // An outage is waited out in the queue, and not in a slot of the worker.
+      { ...terms, ...policy, onOutage: 'fail' },
     );
     return result.status === 'ran' ? result.value : notRun(result);
   }

@@ -91,6 +91,7 @@ async function refused(core: Core, terms: Terms, first: Refusal, options: TryOpt
     tellDrift(core, terms, attempt);
     waitedMs += attempt.earlyMs;
     if (waitedMs > terms.maxEarlyMs) return attempt;
+    tellLongWait(core, terms, attempt);
     await pause(core, terms, Math.ceil(attempt.earlyMs));
   }
   return attempt;
@@ -160,6 +161,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
         tellDrift(core, terms, attempt);
         earlyMs += attempt.earlyMs;
         if (earlyMs > terms.maxEarlyMs) return attempt;
+        tellLongWait(core, terms, attempt);
         place?.leave();
         place = undefined;
         await delay(Math.ceil(attempt.earlyMs), stop.signal);
@@ -263,7 +265,11 @@ export function tellSkipped(core: Core, terms: Terms, refusal: Refusal | { reado
 function tellDrift(core: Core, terms: Terms, { earlyMs, settling = false }: Extract<Refusal, { reason: 'early' }>): void {
   if (settling || earlyMs < DRIFT_WORTH_TELLING_MS) return;
   core.events.emit('drift', { name: terms.name, provider: core.settings.provider.kind, earlyMs });
-  if (earlyMs < EARLY_WORTH_A_WARNING_MS || core.earlyTold.has(terms.fullName)) return;
+}
+
+/** A wait of hours must not look like a hang. */
+function tellLongWait(core: Core, terms: Terms, { earlyMs, settling = false }: Extract<Refusal, { reason: 'early' }>): void {
+  if (settling || earlyMs < EARLY_WORTH_A_WARNING_MS || core.earlyTold.has(terms.fullName)) return;
   core.earlyTold.add(terms.fullName);
   process.emitWarning(
     `${quote(terms.name)} was asked for ${terms.occurrence?.at.toISOString()}, which by the provider's clock is only in ` +
