@@ -389,17 +389,20 @@ onEachBackend('singletonProcessor', (stage) => {
       return { provider, end: () => void down.mockImplementation(tryAcquire) };
     }
 
-    it('has jobs come again, without an attempt being counted, and nothing runs meanwhile', async () => {
-      const { provider, end } = outage();
-      line.worker(singletonProcessor(soloOn(provider), { name: 'x', onBusy: 'skip', backoff: hour }, () => 'ran'));
-      const job = await queue.add('step', {});
-      const put = await reaches(queue, job.id, 'delayed');
-      expect(put).toMatchObject({ attemptsMade: 0, attemptsStarted: 1 });
-      expect((await log(queue, job))[0]).toContain('connect ECONNREFUSED');
-      end();
-      await put.promote();
-      expect((await reaches(queue, job.id, 'completed')).returnvalue).toBe('ran');
-    });
+    it.each([{ onBusy: 'skip' } as const, { onBusy: 'wait', waitMs: 600_000 } as const])(
+      'has jobs come again with %o, without an attempt being counted, and keeps no slot meanwhile',
+      async (busy) => {
+        const { provider, end } = outage();
+        line.worker(singletonProcessor(soloOn(provider), { name: 'x', ...busy, backoff: hour }, () => 'ran'));
+        const job = await queue.add('step', {});
+        const put = await reaches(queue, job.id, 'delayed');
+        expect(put).toMatchObject({ attemptsMade: 0, attemptsStarted: 1 });
+        expect((await log(queue, job))[0]).toContain('connect ECONNREFUSED');
+        end();
+        await put.promote();
+        expect((await reaches(queue, job.id, 'completed')).returnvalue).toBe('ran');
+      },
+    );
 
     it('fails the jobs of a job scheduler, whose next one comes anyway, and others if told so', async () => {
       const { provider } = outage();
