@@ -1,11 +1,11 @@
-import { setMaxListeners } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
-
 /** Takes back, in the background, what a try may have acquired whose answer never came. Its nonce is known, so nobody else's is touched. */
 export interface Undo<L> {
   /** @param lost what the try was sent on, if that has ended */
   add(name: string, owner: string, lost?: L): void;
-  /** Resolves when what is known to be in doubt about the name has been taken back, or cannot be. */
+  /**
+   * Resolves when what is known to be in doubt about the name has been taken back, or cannot be. It is tried at once, whatever pause
+   * there was to be: rejects if what is tried from now on fails, and the doubt stays.
+   */
   settled(name: string): Promise<void> | undefined;
   /** Gives what is under way until then, and stops. */
   close(limit: Promise<unknown>): Promise<void>;
@@ -16,43 +16,92 @@ const TRIES = 8;
 /** A statement whose connection was cut may still be running; after this long it has surely ended, in ms. */
 const STRAGGLER_MS = 2_000;
 
-/** @param release tells whether there was something to release */
-export function createUndo<L>(release: (name: string, owner: string, lost: L | undefined) => Promise<boolean>): Undo<L> {
-  const closing = new AbortController();
-  // Many names may be in doubt at once.
-  setMaxListeners(0, closing.signal);
-  const pending = new Map<string, Promise<void>>();
-  const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal: closing.signal, ref: false }).catch(() => {});
+const nothing = (): void => {};
 
-  async function takeBack(name: string, owner: string, lost: L | undefined): Promise<boolean> {
-    for (let tries = 0; tries < TRIES && !closing.signal.aborted; tries += 1) {
+/** What is in doubt about a name, oldest first. */
+interface Doubt<L> {
+  readonly tries: { readonly owner: string; readonly lost: L | undefined }[];
+  hurry: () => void;
+  /** Callers that are told how the next attempt ends. */
+  askers: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[];
+  over: Promise<void>;
+}
+
+/** @param release tells whether there was something to release; names that are asked for in one turn may share a statement */
+export function createUndo<L>(release: (name: string, owner: string, lost: L | undefined) => Promise<boolean>): Undo<L> {
+  const doubts = new Map<string, Doubt<L>>();
+  /** Ends each of the pauses. */
+  const pauses = new Set<() => void>();
+  let closed = false;
+
+  function pause(ms: number, doubt?: Doubt<L>): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        pauses.delete(end);
+        if (doubt !== undefined) doubt.hurry = nothing;
+        resolve();
+      };
+      const timer = setTimeout(end, ms).unref();
+      pauses.add(end);
+      if (doubt !== undefined) doubt.hurry = end;
+    });
+  }
+
+  async function settle(name: string, doubt: Doubt<L>): Promise<void> {
+    let failure: unknown;
+    for (let failures = 0; doubt.tries.length > 0;) {
+      const { owner, lost } = doubt.tries[0]!;
+      const told = doubt.askers.length;
       try {
-        return await release(name, owner, lost);
-      } catch {
-        // The server is still away. If it stays away, the lease ends by itself, and at worst an attempt of an occurrence is lost.
-        await pause(FIRST_PAUSE_MS * 2 ** tries);
+        const found = await release(name, owner, lost);
+        if (!found) void later(name, owner, lost);
+        [failures, failure] = [0, undefined];
+      } catch (error) {
+        // Whatever it is, it may pass. If it does not, the lease ends by itself, and at worst an attempt of an occurrence is lost.
+        failures += 1;
+        failure = error;
+        // Who came meanwhile has the next attempt, at once.
+        for (const { reject } of doubt.askers.splice(0, told)) reject(error);
+      }
+      if (failure === undefined || failures >= TRIES || closed) {
+        [failures, failure] = [0, undefined];
+        doubt.tries.shift();
+      } else if (doubt.askers.length === 0) {
+        await pause(FIRST_PAUSE_MS * 2 ** (failures - 1), doubt);
       }
     }
-    return true;
+    doubts.delete(name);
+    for (const { resolve } of doubt.askers) resolve();
+  }
+
+  /** Nothing was found: its statement may have come after the one that looked. */
+  async function later(name: string, owner: string, lost: L | undefined): Promise<void> {
+    await pause(STRAGGLER_MS);
+    // The lease of one that arrived so late ends by itself if it cannot be taken back now.
+    if (!closed) await release(name, owner, lost).catch(() => false);
   }
 
   return {
     add(name, owner, lost) {
-      const before = pending.get(name);
-      const done = (async () => {
-        await before;
-        const found = await takeBack(name, owner, lost);
-        if (!found) void pause(STRAGGLER_MS).then(() => takeBack(name, owner, lost));
-      })();
-      pending.set(name, done);
-      void done.then(() => {
-        if (pending.get(name) === done) pending.delete(name);
+      const before = doubts.get(name);
+      if (before !== undefined) return void before.tries.push({ owner, lost });
+      const doubt: Doubt<L> = { tries: [{ owner, lost }], hurry: nothing, askers: [], over: Promise.resolve() };
+      doubts.set(name, doubt);
+      doubt.over = settle(name, doubt);
+    },
+    settled(name) {
+      const doubt = doubts.get(name);
+      if (doubt === undefined) return undefined;
+      return new Promise((resolve, reject) => {
+        doubt.askers.push({ resolve, reject });
+        doubt.hurry();
       });
     },
-    settled: (name) => pending.get(name),
     async close(limit) {
-      await Promise.race([Promise.all(pending.values()), limit]);
-      closing.abort();
+      await Promise.race([Promise.all([...doubts.values()].map(({ over }) => over)), limit]);
+      closed = true;
+      for (const end of pauses) end();
     },
   };
 }
