@@ -31,7 +31,7 @@ import { locksOf } from './locks.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { createRoom } from './room.ts';
 import { checkSchema, DEFAULT_SCHEMA, schemaRemedy, type SchemaOptions } from './schema.ts';
-import { endBackend, type Session } from './session.ts';
+import { createEnder, wasSent, type Session } from './session.ts';
 import { questions, recordLocksSql, statementsFor } from './statements.ts';
 import { createWaits } from './waits.ts';
 import { channelOf } from './channel.ts';
@@ -119,7 +119,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
   async function open(leaseMs: number | null, waiting: boolean): Promise<LockSession> {
     const { session, plain } = await opening.open({ leaseMs, identity, lockTimeoutMs: waiting ? waitSliceMs : undefined });
-    const made = createLockSession(session, { kind: KIND, leaseMs, statements, locks, schema, channel, plain, lapsed });
+    const prepare = (): Promise<boolean> => opening.prepare(session);
+    const made = createLockSession(session, { kind: KIND, leaseMs, statements, locks, schema, channel, plain, prepare, lapsed });
     session.onNotification((heard, payload) => {
       if (heard === channel) watch.notified(payload);
     });
@@ -128,6 +129,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       () => {
         for (const [key, { on }] of holders) if (on === made) holders.delete(key);
         opening.forgetPath();
+        if (made.plain) opening.forgetMissing();
         watch.wakeAll();
       },
       { once: true },
@@ -155,9 +157,11 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
   async function writeDown(rows: readonly object[]): Promise<readonly number[]> {
     const on = await anyMain().get();
-    if (on.plain) return [];
+    // Of sessions without tables nothing is noted: it is the turn of another one, or this one sees now what that one has seen.
+    await on.lookAgain(true);
+    if (on.plain) throw new Error(opening.missing() ?? 'this session began before the tables were there');
     const values = [questions(rows), channel];
-    return (await on.query({ name: 'solorun_record', text: recordLocksSql(schema), values })).map(({ ord }) => Number(ord));
+    return (await on.queryTables({ name: 'solorun_record', text: recordLocksSql(schema), values })).map(({ ord }) => Number(ord));
   }
 
   const watch = createWatch({
@@ -166,7 +170,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       const on = await anyMain().get();
       if (on.plain) return names.map(({ name }) => name);
       await on.listen(channel);
-      const rows = await on.query({ name: 'solorun_watch', text: statements.watch, values: [JSON.stringify(names)] });
+      const rows = await on.queryTables({ name: 'solorun_watch', text: statements.watch, values: [JSON.stringify(names)] });
       return rows.map(({ name }) => name!);
     },
   });
@@ -187,11 +191,12 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   });
 
   /** A try whose answer never came may have claimed an occurrence; its lock ended with the session. */
+  const endBackend = createEnder(async (statement) => (await anyMain().get()).query(statement));
   const undo = createUndo<Session>(async (name, owner, lost) => {
+    const over = await endBackend(lost);
     const on = await anyMain().get();
-    if (lost?.proxied === false) await on.query(endBackend(lost));
     const abandoned = { name, owner, key: undefined, result: 'abandoned', error: undefined, durable: true };
-    return on.plain || (await on.release(abandoned, never));
+    return on.plain || (await on.release(abandoned, never)) || over;
   });
 
   function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
@@ -221,6 +226,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       const doubt = undo.settled(request.name);
       if (doubt !== undefined) await unlessAborted(doubt, signal);
       const on = wait?.on ?? mainFor(request.leaseMs).current ?? (await mainFor(request.leaseMs).get(signal));
+      if (on.plain) await unlessAborted(Promise.resolve(on.lookAgain(opening.missing() === undefined)), signal);
       if (request.occurrence !== undefined && on.plain)
         throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
       here = holders.get(key.lock);
@@ -247,9 +253,10 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   }
 
   function hold(request: AcquireRequest, key: Key, grant: Grant, on: LockSession): void {
-    const holding = new Holding(request, key, grant.fence, on);
+    const holding = new Holding(request, key, grant.fence, on, grant.attempt);
     holders.set(key.lock, holding);
     guarded.delete(request.name);
+    opening.handedOut(grant.fence);
     on.hold(key.lock);
     if (on.plain) return;
     rememberGuard(grant, holding);
@@ -319,7 +326,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       try {
         row = await on.acquire(asked, signal);
       } catch (error) {
-        if (occurrence !== undefined && on.lost.aborted) undo.add(name, owner, on.session);
+        if (occurrence !== undefined && on.lost.aborted && wasSent(error)) undo.add(name, owner, on.session);
         throw error;
       }
       const result = on.plain ? plainAnswer(request, row, on) : answer(request, row, on);
@@ -446,6 +453,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   async function withRecords(signal: AbortSignal | undefined): Promise<LockSession> {
     checkOpen();
     const on = await anyMain().get(signal);
+    await on.lookAgain(true);
     if (on.plain) throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
     return on;
   }
@@ -463,8 +471,12 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (held?.request.owner !== grant.owner) return false;
       const { name, owner } = grant;
       const ours = await held.on.confirm({ name, owner, fence: String(held.fence), written: held.written }, key, signal);
-      if (!ours) await line.enter(key, () => letGo(held));
-      return ours;
+      if (ours === false) await line.enter(key, () => letGo(held));
+      if (ours === 'unwritten') {
+        held.written = false;
+        ledger.note(held);
+      }
+      return ours !== false;
     },
     release: (grant, outcome, signal) =>
       active.track(line.enter(keys.of(grant.name).lock, () => releaseHere(grant, outcome, signal))),
@@ -472,7 +484,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       checkStorable(name);
       const on = await withRecords(signal);
       await ledger.written();
-      const [row] = await on.query({ name: 'solorun_inspect', text: statements.inspect, values: [name] });
+      const [row] = await on.queryTables({ name: 'solorun_inspect', text: statements.inspect, values: [name] });
       return parseRecord(row?.['record']);
     },
     async *list(prefix = '', signal) {
@@ -480,7 +492,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       await ledger.written();
       for (let after = ''; ;) {
         const on = await withRecords(signal);
-        const rows = await on.query({ name: 'solorun_list', text: statements.list, values: [prefix, after] });
+        const rows = await on.queryTables({ name: 'solorun_list', text: statements.list, values: [prefix, after] });
         for (const { record } of rows) {
           const parsed = parseRecord(record);
           if (parsed !== undefined) yield parsed;

@@ -120,15 +120,15 @@ async function connectOnce(
   // Not in the driver's types, and exchanged when TLS begins. node-postgres has no other way to cut the wire.
   const stream = (): Socket => (client as unknown as { connection: { stream: Socket } }).connection.stream;
   // A client without a listener for errors takes the process down (node-postgres issue 3260).
-  let reason: Error | undefined;
-  client.on('error', (error) => (reason ??= error));
   let connected = false;
+  // It takes no further question then, and the end of the connection may come a while later.
+  client.on('error', (error) => connected && onLost(error));
   // The last words of a backend come before it lets go of its locks, and the end of the connection after that.
   const lastWords = (client as unknown as { connection: EventEmitter }).connection;
   lastWords.on('errorMessage', (message: Error & { code?: string }) => {
     if (connected && /^57P0[1-5]$/.test(message.code ?? '')) onLost(message);
   });
-  client.on('end', () => connected && onLost(reason ?? new Error('the connection ended')));
+  client.on('end', () => connected && onLost(new Error('the connection ended')));
 
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

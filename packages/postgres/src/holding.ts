@@ -11,15 +11,17 @@ export class Holding {
   readonly on: LockSession;
   /** By `performance.now()`. */
   readonly since: number = performance.now();
+  readonly attempt: number;
   /** The table tells of it. */
   written: boolean;
   ended: { readonly outcome: Outcome; readonly at: number } | undefined;
 
-  constructor(request: AcquireRequest, key: Key, fence: bigint, on: LockSession) {
+  constructor(request: AcquireRequest, key: Key, fence: bigint, on: LockSession, attempt = 1) {
     this.request = request;
     this.key = key;
     this.fence = fence;
     this.on = on;
+    this.attempt = attempt;
     this.written = this.durable;
   }
 

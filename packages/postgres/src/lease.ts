@@ -23,8 +23,8 @@ import { checkConnection, type PostgresConnection, type PostgresPool, type Row, 
 import { rememberGuard } from './guard.ts';
 import { checkStorable, keysOf } from './key.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
-import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, type SchemaOptions } from './schema.ts';
-import { endBackend, openSession, standbyError, type Session } from './session.ts';
+import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, unusableNow, type SchemaOptions } from './schema.ts';
+import { createEnder, openSession, readOnlyError, standbyError, wasSent, type Session } from './session.ts';
 import { inOrder, questions, rowStatements, statementsFor } from './statements.ts';
 import { channelOf } from './channel.ts';
 
@@ -54,14 +54,20 @@ const LOOK_MS = 300;
 const GUARDED_PAUSE_MS = 100;
 /** Of a statement that lost a race. */
 const RETRIES = 3;
+/** undefined_table, invalid_schema_name: dropped, or another database than before. */
+const GONE: readonly string[] = ['42P01', '3F000'];
+/** Besides, insufficient_privilege, read_only_sql_transaction, serialization_failure: what was looked at once is not so any more. */
+const LOOK_AGAIN: readonly string[] = [...GONE, '42501', '25006', '40001'];
 
 /** One statement on whatever connection there is. */
 interface Link {
   ask(statement: Statement, signal?: AbortSignal): Promise<readonly Row[]>;
   /** Notifications arrive here. */
   readonly listens: () => boolean;
-  /** The session that was opened last, also when it has ended. */
-  readonly last: () => Session | undefined;
+  /** The session that was opened last, if it has ended. */
+  readonly lost: () => Session | undefined;
+  /** The server has become one: the next question is asked on another connection. Gives the error back. */
+  onStandby(error: Error): Error;
   close(): Promise<void>;
 }
 
@@ -96,6 +102,11 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   const link = pool === undefined ? linkBySession() : linkByPool(pool);
   let prepared: Promise<void> | undefined;
   let isReady = false;
+  /** There were tables once. */
+  let hadTables = false;
+  let highest = 0n;
+  /** The schema was dropped since: rows that are made anew begin above this fence. */
+  let floor: string | undefined;
   /** So that half of the shortest lease is left for another connection. */
   let callMs = CALL_MS;
   let closed = false;
@@ -135,7 +146,11 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
         return session.query(statement, callMs);
       },
       listens: () => notify && connector.current?.direct !== false,
-      last: () => last,
+      lost: () => (last?.lost.aborted === true ? last : undefined),
+      onStandby(error) {
+        last?.destroy(error);
+        return error;
+      },
       close: () => connector.close(),
     };
   }
@@ -143,8 +158,9 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   /** The schema is looked after once, before the first question. */
   async function ready(): Promise<void> {
     prepared ??= prepareSchema((statement) => link.ask(statement), schema, 'lease').then(async (state) => {
-      if (state === 'standby') throw standbyError(KIND);
-      if (state !== 'ready') throw schemaRemedy(KIND, state.missing);
+      if (state === 'standby') throw link.onStandby(standbyError(KIND));
+      if (state === 'read-only') throw readOnlyError(KIND);
+      if (state !== 'ready') throw hadTables ? unusableNow(KIND, state.missing) : schemaRemedy(KIND, state.missing);
       const [row] = await link.ask({ text: "SELECT current_setting('default_transaction_isolation') AS isolation" });
       if (row?.['isolation'] !== 'read committed') {
         throw new UnsupportedError(
@@ -155,27 +171,37 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     });
     try {
       await prepared;
-      isReady = true;
+      [isReady, hadTables] = [true, true];
     } catch (error) {
       prepared = undefined;
-      throw understood(error);
+      throw error;
     }
   }
 
   /** One statement, again if it lost a race that Postgres breaks off rather than decides. */
-  async function ask(statement: Statement): Promise<readonly Row[]> {
-    if (!isReady) await ready();
+  async function ask(asked: Statement | (() => Statement)): Promise<readonly Row[]> {
+    let looked = isReady ? 0 : 1;
     for (let tries = 1; ; tries += 1) {
+      if (!isReady) await ready();
       try {
-        return await link.ask(statement);
+        return await link.ask(typeof asked === 'function' ? asked() : asked);
       } catch (error) {
         const { code = '' } = error as { code?: string };
-        // undefined_table, invalid_schema_name: another database than before.
-        if (['42P01', '3F000'].includes(code)) [prepared, isReady] = [undefined, false];
+        if (GONE.includes(code)) floor = String(highest);
+        if (LOOK_AGAIN.includes(code)) {
+          [prepared, isReady] = [undefined, false];
+          // Either it is told what is true now, or it is made anew and asked once more.
+          if ((looked += 1) === 1) continue;
+        }
         // deadlock_detected
-        if (code !== '40P01' || tries > RETRIES) throw understood(error);
+        if (code !== '40P01' || tries > RETRIES) throw error;
       }
     }
+  }
+
+  function acquireOf(asks: readonly Taking[]): Statement {
+    const asked = floor === undefined ? asks : asks.map((one) => ({ ...one, floor }));
+    return { name: 'solorun_acquire', text: statements.acquire, values: [questions(asked), false] };
   }
 
   /** One that needs no occurrence, of a name that is there and free: a third of the work. */
@@ -191,8 +217,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
         const row = await takeAlone(query, only!);
         if (row !== undefined) return [row];
       }
-      const values = [questions(asks), false];
-      return inOrder(await query({ name: 'solorun_acquire', text: statements.acquire, values }), asks.length);
+      return inOrder(await query(() => acquireOf(asks)), asks.length);
     } catch (error) {
       // data_exception: one of them is at fault, and the others should not suffer for it.
       if (asks.length === 1 || !((error as { code?: string }).code ?? '').startsWith('22')) throw error;
@@ -236,9 +261,10 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   });
 
   /** A try whose answer never came may hold the name until its lease ends. */
+  const endBackend = createEnder(ask);
   const undo = createUndo<Session>(async (name, owner, lost) => {
-    if (lost?.proxied === false) await ask(endBackend(lost));
-    return releasing.ask({ name, owner, result: 'abandoned', error: undefined });
+    const over = await endBackend(lost);
+    return (await releasing.ask({ name, owner, result: 'abandoned', error: undefined })) || over;
   });
 
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
@@ -259,20 +285,19 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
     };
     for (let again = 0; ; again += 1) {
-      const sent = link.last();
       const asking = active.track(acquiring.ask(asked, signal));
       const row = await unlessAborted(asking, signal).catch((error: unknown) => {
         const doubtful = asking.then(
           // Granted after the caller had gone.
           (late) => void (late['fence'] != null && undo.add(name, owner)),
-          (unanswered: unknown) =>
-            void (mayHaveRun(unanswered) && undo.add(name, owner, sent?.lost.aborted === true ? sent : undefined)),
+          (unanswered: unknown) => void (mayHaveRun(unanswered) && undo.add(name, owner, link.lost())),
         );
         void active.track(doubtful);
         throw error;
       });
       if (row['fence'] != null) {
         const grant = grantOf(request, row);
+        if (grant.fence > highest) highest = grant.fence;
         rememberGuard(grant, { kind: 'lease', schema, leaseMs });
         return { acquired: true, grant };
       }
@@ -366,7 +391,8 @@ function linkByPool(pool: PostgresPool): Link {
   return {
     ask: async ({ text, values = [] }) => (await pool.query(text, values)).rows as readonly Row[],
     listens: () => false,
-    last: () => undefined,
+    lost: () => undefined,
+    onStandby: (error) => error,
     close: async () => {},
   };
 }
@@ -379,18 +405,11 @@ const unsent = new WeakSet<object>();
  * connection that ended in between tells nothing.
  */
 function mayHaveRun(error: unknown): boolean {
-  if (error instanceof SolorunError || unsent.has(error as object)) return false;
+  if (error instanceof SolorunError || unsent.has(error as object) || !wasSent(error)) return false;
   const { code = '' } = error as { code?: string };
   // connection_exception, and the shutdowns of a session, say nothing about the statement before.
   if (/^[0-9A-Z]{5}$/.test(code)) return /^(?:08|57P)/.test(code);
   return !['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code);
-}
-
-/** What a server that cannot be written to says, in words that help. */
-function understood(error: unknown): unknown {
-  // read_only_sql_transaction
-  if ((error as { code?: string }).code === '25006') return standbyError(KIND);
-  return error;
 }
 
 function guaranteesOf(listens: boolean): Guarantees {

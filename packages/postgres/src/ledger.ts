@@ -150,10 +150,13 @@ function rowOf({ newest, last }: Page, now: number): object {
   const { request, key, fence, on, since } = newest;
   const { name, owner, holder, leaseMs } = request;
   const outcome = last?.ended?.outcome;
+  // Noted only when the row that claimed it is gone: it is claimed again.
+  const occurrence = newest.ended?.outcome.result === 'abandoned' ? undefined : request.occurrence;
   return {
     ...{ name, key: key.lock, fence: String(fence), owner, host: holder.host, pid: holder.pid, label: holder.label },
     ...{ backend: on.session.pid, lease: leaseMs, held: newest.ended === undefined, age: now - since },
     ...{ result: outcome?.result, error: outcome?.result === 'failed' ? outcome.error : undefined },
+    ...(occurrence && { at_ms: occurrence.at.getTime(), attempt: newest.attempt, hash: occurrence.scheduleHash }),
     ...(last?.ended && { duration: last.ended.at - last.since, ended: now - last.ended.at }),
   };
 }

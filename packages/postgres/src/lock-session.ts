@@ -55,8 +55,14 @@ export interface LockSession {
   readonly locks: Locks;
   /** False, and its end, if nothing was heard of it for longer than the server would have kept it. */
   usable(): boolean;
-  /** Bare locks, without a schema of ours. */
+  /** Bare locks, without a schema of ours. It ends when the tables are found. */
   readonly plain: boolean;
+  /**
+   * Looks for the tables again if there were none, at most every few seconds; undefined if that need not be.
+   *
+   * @param now there are tables: this session need only see them
+   */
+  lookAgain(now: boolean): Promise<void> | undefined;
   /** Locks that this session holds, by key, and until when they are to be kept unless they are renewed. */
   readonly keys: Map<string, { until: number }>;
   /** From now on the lock is held here, and lasts for the session's lease. */
@@ -71,10 +77,12 @@ export interface LockSession {
   take(key: Key, got: boolean, signal: AbortSignal): Promise<bigint | 'guarded' | undefined>;
   /** Gives the lock alone back. False: the session did not hold it. */
   free(key: string, signal: AbortSignal): Promise<boolean>;
-  /** Whether the lease is still that owner's. */
-  confirm(ask: ConfirmAsk, key: string, signal: AbortSignal): Promise<boolean>;
+  /** Whether the lease is still that owner's. `unwritten`: it is, and its row is gone, as when the schema was dropped. */
+  confirm(ask: ConfirmAsk, key: string, signal: AbortSignal): Promise<boolean | 'unwritten'>;
   release(ask: ReleaseAsk, signal: AbortSignal): Promise<boolean>;
   query(statement: Statement): Promise<readonly Row[]>;
+  /** The same, of the tables: where one is missing, they are looked for (and made), and it is asked once more. */
+  queryTables(statement: Statement): Promise<readonly Row[]>;
   /**
    * Waits in the server's queue for a slice of time. `mine`: the session holds the lock. `guarded`: that too, but a transaction that the
    * last holder guarded may be under way. Undefined: not yet.
@@ -95,6 +103,8 @@ export interface LockSessionTerms {
   readonly channel: string;
   /** Without a schema of ours: bare locks, one statement each. */
   readonly plain: boolean;
+  /** Sees to the tables. False: there are none. */
+  readonly prepare: () => Promise<boolean>;
   /** Gives back a lock that nobody has renewed in time: the heartbeat keeps the session, and would keep the lock for ever. */
   readonly lapsed: (key: string) => void;
 }
@@ -111,12 +121,17 @@ const TICK_MS = 500;
 const CALL_MS = 5_000;
 /** A call while locks without end are held, in ms. */
 const PATIENCE_MS = 15_000;
+/** So often the tables are looked for where there were none, in ms. */
+const LOOK_AGAIN_MS = 5_000;
 
 export function createLockSession(session: Session, terms: LockSessionTerms): LockSession {
-  const { leaseMs, statements, locks, schema, channel, kind, plain, lapsed } = terms;
+  const { leaseMs, statements, locks, schema, channel, kind, lapsed, prepare } = terms;
   const lockStatement = lockStatements(schema, locks);
   const plainly = plainStatements(locks);
   const keys = new Map<string, { until: number }>();
+  let { plain } = terms;
+  let lookedAt = performance.now();
+  let looking: Promise<void> | undefined;
   let blocked = false;
   let beating = false;
   let listening: Promise<unknown> | undefined;
@@ -147,6 +162,8 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     () => {
       const now = performance.now();
       for (const [key, { until }] of keys) if (now > until) lapsed(key);
+      // What it lacks still is told by the next try.
+      lookAgain(false)?.catch(() => {});
       // Whatever was asked in the meantime was a sign of life too.
       if (blocked || beating || now - session.sentAt < everyMs) return;
       beating = true;
@@ -210,7 +227,40 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     return rows;
   }
 
-  const acquiring = createBatch<LockAsk, Row, Query>(turn, plain ? tryPlainly : tryTogether);
+  const acquiring = createBatch<LockAsk, Row, Query>(turn, (ask, asks) => (plain ? tryPlainly(ask, asks) : tryTogether(ask, asks)));
+
+  function lookForTables(): Promise<void> {
+    looking ??= prepare()
+      .then((ready) => {
+        plain = !ready;
+      })
+      .finally(() => {
+        lookedAt = performance.now();
+        looking = undefined;
+      });
+    return looking;
+  }
+
+  function lookAgain(now: boolean): Promise<void> | undefined {
+    if (!plain || blocked || session.lost.aborted) return undefined;
+    return now || performance.now() - lookedAt > LOOK_AGAIN_MS ? lookForTables() : undefined;
+  }
+
+  /** Nothing is remembered of the tables: they may be dropped, and rights on them revoked, at any time, and made or granted again. */
+  async function withTables<T>(job: (again: boolean) => Promise<T>, without?: () => Promise<T>): Promise<T> {
+    try {
+      return await job(false);
+    } catch (error) {
+      if (session.lost.aborted || !isOfTables(error)) throw error;
+      try {
+        await lookForTables();
+      } catch (worse) {
+        if (without === undefined || !areGone(error)) throw worse;
+        return without();
+      }
+      return job(true);
+    }
+  }
 
   async function takeTogether(ask: Query, asks: readonly Key[]): Promise<readonly string[]> {
     try {
@@ -233,13 +283,19 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     answersOf(ask, 'solorun_free', lockStatement.free, [asks]),
   );
 
-  const confirming = createBatch<ConfirmAsk, boolean, Query>(turn, async (ask, asks) => {
-    const rows = plain
-      ? await ask({ name: 'solorun_plain_beat', text: plainly.beat, values: [questions(asks)] })
-      : await ask({ name: 'solorun_confirm', text: statements.renew, values: [questions(asks)] });
+  const confirming = createBatch<ConfirmAsk, boolean | 'unwritten', Query>(turn, async (ask, asks) => {
+    const rows = await (plain ? beatPlainly(ask, asks) : confirmByRows(ask, asks));
     look(rows[0]);
-    return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
+    return inOrder(rows, asks.length).map(({ ours, gone }) => (gone === 'true' ? 'unwritten' : ours === 'true'));
   });
+  const beatPlainly = (ask: Query, asks: readonly ConfirmAsk[]): Promise<readonly Row[]> =>
+    ask({ name: 'solorun_plain_beat', text: plainly.beat, values: [questions(asks)] });
+  const confirmByRows = (ask: Query, asks: readonly ConfirmAsk[]): Promise<readonly Row[]> =>
+    ask({ name: 'solorun_confirm', text: statements.renew, values: [questions(asks)] }).catch((error: unknown) => {
+      // The session has its locks whatever becomes of the tables.
+      if (!isOfTables(error)) throw error;
+      return beatPlainly(ask, asks);
+    });
 
   const releasing = createBatch<ReleaseAsk, boolean, Query>(turn, async (ask, asks) => {
     const rows = plain
@@ -264,14 +320,22 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       }
       return !session.lost.aborted;
     },
-    plain,
+    get plain() {
+      return plain;
+    },
+    lookAgain,
     keys,
     query,
-    acquire: (ask, signal) => acquiring.ask(ask, signal),
+    queryTables: (statement) => withTables(() => query(statement)),
+    acquire: (ask, signal) =>
+      // The lock that was waited for was given back when its question failed.
+      withTables((again) => acquiring.ask(again && ask.mode === 2 ? { ...ask, mode: 1 } : ask, signal)),
     async take(key, got, signal) {
-      const answer = got
-        ? (await query({ name: 'solorun_keep', text: lockStatement.keep, values: [key.lock, key.guard] }))[0]?.['answers']
-        : await taking.ask(key, signal);
+      const answer = await withTables(async () =>
+        got
+          ? (await query({ name: 'solorun_keep', text: lockStatement.keep, values: [key.lock, key.guard] }))[0]?.['answers']
+          : taking.ask(key, signal),
+      );
       if (answer == null || answer === '') return undefined;
       return answer === 'guarded' ? answer : BigInt(answer);
     },
@@ -287,12 +351,15 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     async confirm(ask, key, signal) {
       const ours = await confirming.ask(ask, signal);
       const held = keys.get(key);
-      if (ours && held !== undefined) held.until = performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY);
+      if (ours !== false && held !== undefined) held.until = performance.now() + (leaseMs ?? Number.POSITIVE_INFINITY);
       return ours;
     },
     async release(ask, signal) {
       try {
-        return await releasing.ask(ask, signal);
+        const { key } = ask;
+        // Where nothing can be recorded, the lock is given back all the same.
+        const bare = key === undefined ? undefined : async () => (await freeing.ask(key, signal)) === 'true';
+        return await withTables(() => releasing.ask(ask, signal), bare);
       } catch (error) {
         forgetSoon(ask.key);
         throw error;
@@ -340,6 +407,15 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
 const GUARD_SLICE_MS = 1_000;
 const UNGUARDED = `SELECT pg_advisory_xact_lock($1::bigint)::text
   FROM (SELECT set_config('lock_timeout', '${GUARD_SLICE_MS}', true) AS slice OFFSET 0) AS s WHERE s.slice IS NOT NULL`;
+
+/** undefined_table, invalid_schema_name, insufficient_privilege, read_only_sql_transaction */
+function isOfTables(error: unknown): boolean {
+  return ['42P01', '3F000', '42501', '25006'].includes((error as { code?: string }).code ?? '');
+}
+
+function areGone(error: unknown): boolean {
+  return ['42P01', '3F000'].includes((error as { code?: string }).code ?? '');
+}
 
 /** lock_not_available: the slice is over. query_canceled: an operator did it. */
 function isEndOfSlice(error: unknown): boolean {

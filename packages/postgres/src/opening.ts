@@ -1,9 +1,9 @@
 import type { Identity } from '@solorun/core';
-import type { PostgresConnection, Row } from './client.ts';
+import type { PostgresConnection, Row, Statement } from './client.ts';
 import { PoolerDetectedError } from './errors.ts';
 import { findPath, type Path } from './pooler.ts';
-import { leapIfNeeded, prepareSchema, schemaRemedy } from './schema.ts';
-import { openSession, standbyError, type Session } from './session.ts';
+import { leapIfNeeded, leapOver, prepareSchema, schemaRemedy, unusableNow } from './schema.ts';
+import { openSession, readOnlyError, standbyError, type Session } from './session.ts';
 
 /** Opens the sessions that hold locks, and knows what was learned of the server on the way. */
 export interface Opening {
@@ -11,10 +11,21 @@ export interface Opening {
    * @throws PoolerDetectedError; ProviderError for a hot standby or a server that is too old
    */
   open(terms: LockSettings): Promise<{ readonly session: Session; readonly plain: boolean }>;
+  /**
+   * Sees to the tables on a session that is open, and makes them if it may. False: there are none, and never were.
+   *
+   * @throws ProviderError while the database is read-only, or where tables that this program has used cannot be used now: plain locks
+   * have fences that would go back
+   */
+  prepare(session: Session): Promise<boolean>;
+  /** A fence was handed out: those of tables that are made anew begin above it. */
+  handedOut(fence: bigint): void;
   /** The next session may come another way. */
   forgetPath(): void;
   /** What the last session lacked to keep records. */
   missing(): string | undefined;
+  /** No session is open that lacks something: the next one finds out. */
+  forgetMissing(): void;
   /** The server does not end the sessions of those who are silent. */
   isOld(): boolean;
 }
@@ -40,6 +51,9 @@ const OLD_SERVER = 140_000;
 export function createOpening({ kind, connection, schema, onWarning }: OpeningTerms): Opening {
   let path: Promise<Path> | undefined;
   let missing: string | undefined;
+  /** There were tables once: this program does without them no more. */
+  let hadTables = false;
+  let highest = 0n;
   let version = Number.POSITIVE_INFINITY;
 
   async function open({ leaseMs, identity, lockTimeoutMs }: LockSettings): Promise<{ session: Session; plain: boolean }> {
@@ -79,7 +93,6 @@ export function createOpening({ kind, connection, schema, onWarning }: OpeningTe
         path = undefined;
         throw new Error('the connection goes through a proxy now, which it did not before');
       }
-      const ask = (statement: Parameters<typeof session.query>[0]): Promise<readonly Row[]> => session.query(statement, CONNECT_MS);
       if (session.version < OLD_SERVER && version >= OLD_SERVER) {
         onWarning(
           `${kind}: the server is older than Postgres 14 and knows no idle_session_timeout, so a paused holder keeps its lock ` +
@@ -87,28 +100,54 @@ export function createOpening({ kind, connection, schema, onWarning }: OpeningTe
         );
       }
       version = session.version;
-      const state = await prepareSchema(ask, schema, 'advisory');
-      // It has become one since it was asked.
-      if (state === 'standby') throw standbyError(kind);
-      if (state === 'ready') await leapIfNeeded(ask, schema);
-      else if (missing === undefined) {
-        onWarning(
-          `${schemaRemedy(kind, state.missing).message} Until then, and until the program is started anew, there are ` +
-            'locks, but no records and no occurrences, and fences may go back when the server crashes.',
-        );
-      }
-      missing = state === 'ready' ? undefined : state.missing;
+      return { session, plain: !(await prepare(session)) };
     } catch (error) {
       session.destroy(error as Error);
       throw error;
     }
-    return { session, plain: missing !== undefined };
+  }
+
+  async function prepare(session: Session): Promise<boolean> {
+    const ask = (statement: Statement): Promise<readonly Row[]> => session.query(statement, CONNECT_MS);
+    const state = await prepareSchema(ask, schema, 'advisory');
+    // It has become one since it was asked.
+    if (state === 'standby') {
+      const error = standbyError(kind);
+      session.destroy(error);
+      throw error;
+    }
+    if (state === 'read-only') throw readOnlyError(kind);
+    if (state !== 'ready') {
+      if (hadTables) throw unusableNow(kind, state.missing);
+      if (missing !== state.missing) {
+        onWarning(
+          `${schemaRemedy(kind, state.missing).message} Until then there are locks, but no records and no occurrences, and fences may go back when the server crashes.`,
+        );
+      }
+      missing = state.missing;
+      return false;
+    }
+    try {
+      await leapIfNeeded(ask, schema);
+      if (highest > 0n || missing !== undefined) await leapOver(ask, schema, highest, missing !== undefined);
+    } catch (error) {
+      // Neither leaves its transaction open on a session that goes on. One that has ended says so by itself.
+      await ask({ text: 'ROLLBACK' }).catch((worse: unknown) => session.destroy(worse as Error));
+      throw error;
+    }
+    [missing, hadTables] = [undefined, true];
+    return true;
   }
 
   return {
     open,
+    prepare,
+    handedOut(fence) {
+      if (fence > highest) highest = fence;
+    },
     forgetPath: () => (path = undefined),
     missing: () => missing,
+    forgetMissing: () => (missing = undefined),
     isOld: () => version < OLD_SERVER,
   };
 }

@@ -1,4 +1,4 @@
-import { OptionError, UnsupportedError } from '@solorun/core';
+import { OptionError, ProviderError, UnsupportedError } from '@solorun/core';
 import type { Row, Statement } from './client.ts';
 
 /**
@@ -97,7 +97,10 @@ const SCHEMA_LOCK = 0x736f6c6f72756en;
 
 type Ask = (statement: Statement) => Promise<readonly Row[]>;
 
-export type SchemaState = 'ready' | 'standby' | { readonly missing: string };
+export type SchemaState = 'ready' | 'standby' | 'read-only' | { readonly missing: string };
+
+/** A database that is read-only for a while is not a role that only reads: that one is told by where its setting comes from. */
+const OF_THE_ROLE: readonly (string | null | undefined)[] = ['user', 'database user'];
 
 /**
  * Sees to it that the schema is there, makes it if need be and allowed, and says what is missing if not.
@@ -106,10 +109,15 @@ export type SchemaState = 'ready' | 'standby' | { readonly missing: string };
  */
 export async function prepareSchema(ask: Ask, schema: string, kind: Kind): Promise<SchemaState> {
   const [server] = await ask({
-    text: "SELECT pg_is_in_recovery()::text AS standby, current_setting('transaction_read_only') AS read_only",
+    text: `SELECT pg_is_in_recovery()::text AS standby, current_setting('transaction_read_only') AS read_only,
+      (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') AS source`,
   });
   if (server?.['standby'] === 'true') return 'standby';
-  if (server?.['read_only'] === 'on') return { missing: 'this role only reads (default_transaction_read_only)' };
+  if (server?.['read_only'] === 'on') {
+    return OF_THE_ROLE.includes(server['source'])
+      ? { missing: 'this role only reads (default_transaction_read_only)' }
+      : 'read-only';
+  }
   const found = await lookAt(ask, schema, kind);
   if (found.version === undefined || found.version < SCHEMA_VERSION) {
     const refused = await create(ask, schema);
@@ -135,6 +143,15 @@ export function schemaRemedy(kind: string, missing: string): UnsupportedError {
   );
 }
 
+/** They were there before: this may pass, and whoever waits goes on waiting. */
+export function unusableNow(kind: string, missing: string): ProviderError {
+  return new ProviderError(
+    kind,
+    'lock here',
+    `the tables that there were cannot be used now. ${schemaRemedy(kind, missing).message}`,
+  );
+}
+
 async function lookAt(ask: Ask, schema: string, kind: Kind): Promise<{ version: number | undefined; rights: boolean }> {
   const [there] = await ask({
     text: `SELECT (to_regclass($1) IS NOT NULL AND has_schema_privilege($2, 'USAGE'))::text AS there`,
@@ -153,8 +170,8 @@ async function lookAt(ask: Ask, schema: string, kind: Kind): Promise<{ version: 
              has_table_privilege($4, 'SELECT')::text AS readable`,
     values: [...['job', 'fence', 'uptime', 'schema_version'].map((table) => `${ident(schema)}.${table}`), kind === 'lease'],
   }).catch((error: unknown) => {
-    // Half of it is there: somebody is making it at this moment, or stopped in the middle.
-    if ((error as { code?: string }).code === '42P01') return [{ rights: 'false', readable: 'true' }];
+    // Half of it is there: another process is making it at this moment, or stopped in the middle, or a table was dropped.
+    if ((error as { code?: string }).code === '42P01') return [];
     throw error;
   });
   if (right?.['readable'] !== 'true') return { version: undefined, rights: false };
@@ -165,9 +182,17 @@ async function lookAt(ask: Ask, schema: string, kind: Kind): Promise<{ version: 
 
 /** One transaction, and one maker at a time: CREATE … IF NOT EXISTS alone loses races. Returns why not, if it is not allowed. */
 async function create(ask: Ask, schema: string): Promise<string | undefined> {
-  const [namespace] = await ask({ text: 'SELECT to_regnamespace($1)::text AS there', values: [ident(schema)] });
+  const [namespace] = await ask({
+    text: `SELECT n.there::text, CASE WHEN n.there IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+        ELSE has_schema_privilege(n.there, 'CREATE') END::text AS allowed,
+      CASE WHEN n.there IS NULL THEN 'database ' || current_database() ELSE 'schema ' || n.there::text END AS place
+      FROM (SELECT to_regnamespace($1) AS there) AS n`,
+    values: [ident(schema)],
+  });
+  // Not tried in vain: this is asked again and again, and each refusal would stand in the log of the server.
+  if (namespace?.['allowed'] !== 'true') return `permission denied: CREATE on ${namespace?.['place']}`;
   // Even IF NOT EXISTS wants the right to make it.
-  const sql = namespace?.['there'] == null ? schemaSql({ schema }) : schemaSql({ schema }).replace(/^CREATE SCHEMA .*;$/m, '');
+  const sql = namespace['there'] == null ? schemaSql({ schema }) : schemaSql({ schema }).replace(/^CREATE SCHEMA .*;$/m, '');
   const text = `SELECT pg_advisory_xact_lock(${SCHEMA_LOCK}); ${sql}`;
   try {
     // Without parameters it is one simple query, and so one transaction, wherever it runs.
@@ -184,6 +209,22 @@ async function create(ask: Ask, schema: string): Promise<string | undefined> {
 /** The sequence, as an argument of its functions. */
 export function fenceOf(schema: string): string {
   return `'${ident(schema).replaceAll("'", "''")}.fence'`;
+}
+
+/**
+ * Makes the fences of session locks go on above one that was handed out: from transaction ids, or from a sequence that was dropped since.
+ *
+ * @param wasPlain other processes may have handed out transaction ids too
+ */
+export async function leapOver(ask: Ask, schema: string, fence: bigint, wasPlain: boolean): Promise<void> {
+  const above = `greatest(${fence}, ${wasPlain ? 'pg_current_xact_id()::text::bigint' : '0'})`;
+  const last = `coalesce(pg_sequence_last_value(${fenceOf(schema)}), 0)`;
+  const [state] = await ask({ text: `SELECT (${last} < ${above})::text AS behind` });
+  if (state?.['behind'] !== 'true') return;
+  await ask({
+    text: `BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock(${SCHEMA_LOCK});
+      SELECT CASE WHEN ${last} < ${above} THEN setval(${fenceOf(schema)}, ${above} + ${LEAP}) END; COMMIT`,
+  });
 }
 
 /** Once per session, before its first lock: makes fences grow over whatever took some of them back. */

@@ -104,8 +104,18 @@ export function standbyError(kind: string): ProviderError {
   return new ProviderError(
     kind,
     'lock here',
-    'the server is a hot standby (read-only): its locks are not those of the primary. Connect to the primary, ' +
-      'for example with target_session_attrs or the address of the writer',
+    'the server is a hot standby (pg_is_in_recovery): its locks are not those of the primary. Connect to the primary: give the ' +
+      'address of the writer, or all the hosts, as in postgres://user@host1:5432,host2:5432/database',
+  );
+}
+
+/** For a while, as where a disk is nearly full: it is asked again at the next try. */
+export function readOnlyError(kind: string): ProviderError {
+  return new ProviderError(
+    kind,
+    'lock here',
+    'the database is read-only (default_transaction_read_only is on), so neither fences nor records can be written. Set it off, or ' +
+      'wait until the operator does: the next try looks again',
   );
 }
 
@@ -165,6 +175,7 @@ function createSession(
   };
 
   function now(statement: Statement, timeoutMs: number): Promise<readonly Row[]> {
+    if (loss.signal.aborted) return Promise.reject(unsent(loss.signal.reason as Error));
     sentAt = performance.now();
     const { text, values } = statement;
     return bound(client.query(about.direct ? statement : { text, ...(values && { values }) }), timeoutMs);
@@ -173,7 +184,7 @@ function createSession(
   /** Begins at once if nothing is before it. */
   async function take<T>(before: Promise<unknown> | undefined, job: (query: typeof now) => Promise<T>): Promise<T> {
     if (before !== undefined) await before.catch(() => {});
-    loss.signal.throwIfAborted();
+    if (loss.signal.aborted) throw unsent(loss.signal.reason as Error);
     return job(now);
   }
 
@@ -280,15 +291,48 @@ function createBound(
     });
 }
 
+/** Errors of what was never sent. */
+const neverSent = new WeakSet<object>();
+
+/** Why a session ended, as an error of what was to be sent on it. */
+function unsent(reason: Error): Error {
+  const error = new Error(reason.message, { cause: reason });
+  neverSent.add(error);
+  return error;
+}
+
+/** What failed so may have been done: it was sent, as far as is known. */
+export function wasSent(error: unknown): boolean {
+  return !neverSent.has(error as object);
+}
+
 /** For values of settings alone, which are ours or a host's name. */
 function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
-/** Ends the backend of a session that was lost, in case a statement is still on its way to it. */
-export function endBackend({ pid, since }: Session): Statement {
-  return {
-    text: `SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE pid = $1 AND ${STARTED} = $2`,
-    values: [pid, since],
+/**
+ * Ends the backends of sessions that were lost, in case a statement is still on its way to one: once each, however many tries were
+ * sent on it. Afterwards nothing of theirs can arrive any more.
+ */
+export function createEnder(ask: (statement: Statement) => Promise<unknown>): (lost: Session | undefined) => Promise<boolean> {
+  const ended = new WeakMap<Session, Promise<boolean>>();
+  return async (lost) => {
+    // A pooler's backend may serve another client by now.
+    if (lost === undefined || lost.proxied) return false;
+    let ending = ended.get(lost);
+    if (ending === undefined) {
+      const { pid, since, version } = lost;
+      const text = `SELECT pg_terminate_backend(pid${version < WAITS ? '' : `, ${END_MS}`})::text AS over FROM pg_stat_activity
+        WHERE pid = $1 AND ${STARTED} = $2`;
+      ending = ask({ text, values: [pid, since] }).then(() => version >= WAITS);
+      ended.set(lost, ending);
+      ending.catch(() => ended.delete(lost));
+    }
+    return ending;
   };
 }
+
+/** From this version on the end of a backend can be waited for, in ms. */
+const WAITS = 140_000;
+const END_MS = 1_000;

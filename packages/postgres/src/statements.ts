@@ -108,7 +108,7 @@ function acquireSql(place: Place): string {
   const locked = `CASE a.mode WHEN 1 THEN ${locks.call('pg_try_advisory_lock', 'a.key')} WHEN 2 THEN true ELSE false END`;
   return `WITH asked AS MATERIALIZED (
     SELECT a.* FROM json_to_recordset($1::json) AS a(ord int, name text, key bigint, guard bigint, mode int, owner text, host text,
-      pid bigint, label text, lease float8, at_ms float8, attempts int, hash text)
+      pid bigint, label text, lease float8, at_ms float8, attempts int, hash text, floor bigint)
   ), locked AS MATERIALIZED (
     SELECT a.*, ${advisory ? locked : 'true'} AS locked FROM asked a
   ), tried AS MATERIALIZED (
@@ -117,7 +117,7 @@ function acquireSql(place: Place): string {
       CASE WHEN $2 THEN set_config('synchronous_commit', 'off', true) ELSE ${FLUSH} END AS flush
     FROM locked a
   ), minted AS MATERIALIZED (
-    SELECT t.*, ${advisory ? `nextval(${fence})` : '1::bigint'} AS fence FROM tried t
+    SELECT t.*, ${advisory ? `nextval(${fence})` : 'coalesce(t.floor, 0) + 1'} AS fence FROM tried t
     WHERE t.got AND (t.at IS NULL OR t.at <= clock_timestamp()
       -- Another attempt of what was once due, by a clock that has been set back since.
       OR EXISTS (SELECT FROM ${job} k WHERE k.kind = '${kind}' AND k.name = t.name AND k.occurrence_at = t.at))
@@ -173,11 +173,11 @@ function freeSql(j: string): string {
 }
 
 /**
- * Session locks live as long as their session does; the rows tell whether an operator has released one, or somebody deleted it. One
- * that has not been written yet tells nothing.
+ * Session locks live as long as their session does; the rows tell whether an operator has released one. One that has not been written
+ * yet tells nothing, and one that is gone (`gone`) is written again: the table was emptied, or dropped and made anew.
  */
 function confirmSql(job: string): string {
-  return `SELECT a.ord::text, (CASE WHEN a.written THEN coalesce(j.held AND j.owner = a.owner, false)
+  return `SELECT a.ord::text, (a.written AND j.name IS NULL)::text AS gone, (CASE WHEN a.written THEN coalesce(j.held AND j.owner = a.owner, false)
         ELSE NOT coalesce(j.fence = a.fence AND NOT j.held, false) END)::text AS ours,
       pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby
     FROM json_to_recordset($1::json) AS a(ord int, name text, owner text, fence bigint, written boolean)
@@ -312,12 +312,14 @@ export function recordLocksSql(schema: string): string {
   const ago = (column: string): string => `clock_timestamp() - ${column} * interval '1 millisecond'`;
   return `WITH asked AS MATERIALIZED (
     SELECT a.* FROM json_to_recordset($1::json) AS a(ord int, name text, key bigint, fence bigint, owner text, host text, pid bigint,
-      label text, backend int, lease float8, age float8, held boolean, result text, error text, duration float8, ended float8)
+      label text, backend int, lease float8, age float8, held boolean, result text, error text, duration float8, ended float8,
+      at_ms float8, attempt int, hash text)
   ), open AS MATERIALIZED (
     SELECT j.name FROM ${job} j JOIN asked a ON j.name = a.name WHERE j.kind = 'advisory' ORDER BY j.name FOR NO KEY UPDATE OF j SKIP LOCKED
   ), told AS (
     UPDATE ${job} j SET key = a.key, fence = a.fence, owner = a.owner, host = a.host, pid = a.pid, label = a.label, backend = a.backend,
-      lease_ms = a.lease, acquired_at = ${ago('a.age')}, held = a.held, claimed = false,
+      lease_ms = a.lease, acquired_at = ${ago('a.age')}, held = a.held,
+      claimed = j.claimed AND a.at_ms IS NOT NULL,
       last_duration_ms = coalesce(a.duration, j.last_duration_ms),
       last_success_at = CASE WHEN a.result = 'done' THEN ${ago('a.ended')} ELSE j.last_success_at END,
       last_error = CASE a.result WHEN 'done' THEN NULL WHEN 'failed' THEN a.error ELSE j.last_error END
@@ -330,9 +332,10 @@ export function recordLocksSql(schema: string): string {
       AND j.fence > a.fence AND a.result = 'done' AND coalesce(j.last_success_at < ${ago('a.ended')}, true)
   ), born AS (
     INSERT INTO ${job} AS j (kind, name, key, fence, owner, host, pid, label, backend, lease_ms, acquired_at, held, claimed,
-      last_duration_ms, last_success_at, last_error)
-    SELECT 'advisory', a.name, a.key, a.fence, a.owner, a.host, a.pid, a.label, a.backend, a.lease, ${ago('a.age')}, a.held, false,
-      a.duration, CASE WHEN a.result = 'done' THEN ${ago('a.ended')} END, a.error
+      attempt, occurrence_at, occurrence_state, schedule_hash, last_duration_ms, last_success_at, last_error)
+    SELECT 'advisory', a.name, a.key, a.fence, a.owner, a.host, a.pid, a.label, a.backend, a.lease, ${ago('a.age')}, a.held,
+      a.held AND a.at_ms IS NOT NULL, a.attempt, to_timestamp(a.at_ms / 1000),
+      CASE WHEN a.at_ms IS NOT NULL THEN coalesce(CASE WHEN NOT a.held THEN a.result END, 'claimed') END, a.hash, a.duration, CASE WHEN a.result = 'done' THEN ${ago('a.ended')} END, a.error
     FROM asked a WHERE NOT EXISTS (SELECT FROM ${job} k WHERE k.kind = 'advisory' AND k.name = a.name) ORDER BY a.name
     ON CONFLICT DO NOTHING
     RETURNING j.name

@@ -36,6 +36,7 @@ const terms = {
   schema: 'solorun',
   channel: 'x',
   plain: false,
+  prepare: async () => true,
   lapsed: () => {},
 };
 
