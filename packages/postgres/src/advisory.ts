@@ -53,6 +53,11 @@ export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptio
    */
   readonly waitSliceMs?: number | undefined;
   /**
+   * How long a session is kept that holds no lock and is asked for nothing, in ms: from 1,000, or `Infinity`. Until then its heartbeat
+   * goes on; afterwards the server hears nothing, and the next try connects anew. A serverless Postgres can sleep so. @default 120_000
+   */
+  readonly idleMs?: number | undefined;
+  /**
    * Which number a name becomes, so that programs of another kind can hold the same locks: `advisory-lock` for the npm package of that
    * name and its `withlock`, `pals` for Python's PALs (the lock is then named as PALs names it: `app.name`). Use no `namespace` then:
    * they have none. @default 'solorun'
@@ -84,14 +89,17 @@ const LOOK_MS = 700;
  * const solo = createSolo({ provider: postgresAdvisory({ connectionString: process.env.DATABASE_URL }) });
  */
 export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider {
-  checkConnection(options, 'postgresAdvisory', ['schema', 'maxLocks', 'waitSessions', 'waitSliceMs', 'keyspace', 'onWarning']);
+  checkConnection(options, 'postgresAdvisory', [
+    ...['schema', 'maxLocks', 'waitSessions', 'waitSliceMs', 'idleMs', 'keyspace', 'onWarning'],
+  ]);
   const { schema = DEFAULT_SCHEMA, maxLocks = 10_000, waitSessions = 1, waitSliceMs = 12_000, onWarning = warn } = options;
-  const { keyspace = 'solorun' } = options;
+  const { keyspace = 'solorun', idleMs = 120_000 } = options;
   checkSchema(schema);
   checkKeyspace(keyspace);
   checkCount('maxLocks', maxLocks, 1);
   checkCount('waitSessions', waitSessions, 0);
   checkCount('waitSliceMs', waitSliceMs, 100);
+  if (idleMs !== Number.POSITIVE_INFINITY) checkCount('idleMs', idleMs, 1_000);
 
   const keys = keysOf(keyspace);
   const locks = locksOf(keys.pairs);
@@ -120,7 +128,10 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   async function open(leaseMs: number | null, waiting: boolean): Promise<LockSession> {
     const { session, plain } = await opening.open({ leaseMs, identity, lockTimeoutMs: waiting ? waitSliceMs : undefined });
     const prepare = (): Promise<boolean> => opening.prepare(session);
-    const made = createLockSession(session, { kind: KIND, leaseMs, statements, locks, schema, channel, plain, prepare, lapsed });
+    const onIdle = (): void => void active.track(session.end());
+    const made = createLockSession(session, {
+      ...{ kind: KIND, leaseMs, statements, locks, schema, channel, plain, prepare, lapsed, idleMs, onIdle },
+    });
     session.onNotification((heard, payload) => {
       if (heard === channel) watch.notified(payload);
     });
@@ -128,8 +139,10 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       'abort',
       () => {
         for (const [key, { on }] of holders) if (on === made) holders.delete(key);
-        opening.forgetPath();
+        // A pooler may share connections by then.
+        if (!made.idle || session.proxied) opening.forgetPath();
         if (made.plain) opening.forgetMissing();
+        if (made.idle) return;
         watch.wakeAll();
       },
       { once: true },
@@ -221,11 +234,13 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     trying += 1;
     let result: AcquireResult | undefined;
     let here: Holding | undefined;
+    let on: LockSession | undefined;
     try {
       // What an unanswered try may have claimed is given back before the next one is judged by it.
       const doubt = undo.settled(request.name);
       if (doubt !== undefined) await unlessAborted(doubt, signal);
-      const on = wait?.on ?? mainFor(request.leaseMs).current ?? (await mainFor(request.leaseMs).get(signal));
+      on = wait?.on ?? mainFor(request.leaseMs).current ?? (await mainFor(request.leaseMs).get(signal));
+      on.users += 1;
       if (on.plain) await unlessAborted(Promise.resolve(on.lookAgain(opening.missing() === undefined)), signal);
       if (request.occurrence !== undefined && on.plain)
         throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
@@ -241,6 +256,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (!result.acquired || !signal.aborted) return result;
     } finally {
       trying -= 1;
+      if (on !== undefined) on.users -= 1;
       if (wait !== undefined && (result === undefined || (here !== undefined && !result.acquired))) {
         await waits.giveBack(wait, key.lock);
       } else if (wait !== undefined && result?.acquired === false) {

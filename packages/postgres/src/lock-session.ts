@@ -53,6 +53,10 @@ export interface LockSession {
   readonly lost: AbortSignal;
   /** How its locks are called. */
   readonly locks: Locks;
+  /** Tries that need it before they ask it anything: it is not let go meanwhile. */
+  users: number;
+  /** It was let go, holding nothing and asked for nothing: its end is no loss. */
+  readonly idle: boolean;
   /** False, and its end, if nothing was heard of it for longer than the server would have kept it. */
   usable(): boolean;
   /** Bare locks, without a schema of ours. It ends when the tables are found. */
@@ -105,6 +109,10 @@ export interface LockSessionTerms {
   readonly plain: boolean;
   /** Sees to the tables. False: there are none. */
   readonly prepare: () => Promise<boolean>;
+  /** How long it is kept while it holds nothing and is asked for nothing, in ms. */
+  readonly idleMs: number;
+  /** Ends it. */
+  readonly onIdle: () => void;
   /** Gives back a lock that nobody has renewed in time: the heartbeat keeps the session, and would keep the lock for ever. */
   readonly lapsed: (key: string) => void;
 }
@@ -125,7 +133,7 @@ const PATIENCE_MS = 15_000;
 const LOOK_AGAIN_MS = 5_000;
 
 export function createLockSession(session: Session, terms: LockSessionTerms): LockSession {
-  const { leaseMs, statements, locks, schema, channel, kind, lapsed, prepare } = terms;
+  const { leaseMs, statements, locks, schema, channel, kind, lapsed, prepare, idleMs, onIdle } = terms;
   const lockStatement = lockStatements(schema, locks);
   const plainly = plainStatements(locks);
   const keys = new Map<string, { until: number }>();
@@ -134,6 +142,8 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   let looking: Promise<void> | undefined;
   let blocked = false;
   let beating = false;
+  let idle = false;
+  let usedAt = performance.now();
   let listening: Promise<unknown> | undefined;
 
   /**
@@ -145,7 +155,11 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     return Math.min(CALL_MS, leaseMs ?? CALL_MS);
   }
 
-  const query: Query = (statement) => session.query(statement, timeoutMs());
+  const ask: Query = (statement) => session.query(statement, timeoutMs());
+  const query: Query = (statement) => {
+    usedAt = performance.now();
+    return ask(statement);
+  };
 
   /** A heartbeat that comes back from another backend, or from a server that has become a standby, is the end. */
   function look(row: Row | undefined): void {
@@ -161,13 +175,18 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
   const timer = setInterval(
     () => {
       const now = performance.now();
+      if (keys.size > 0 || blocked || made.users > 0 || (session.busy && !beating)) usedAt = now;
+      if (now - usedAt > idleMs) {
+        idle = true;
+        return onIdle();
+      }
       for (const [key, { until }] of keys) if (now > until) lapsed(key);
       // What it lacks still is told by the next try.
       lookAgain(false)?.catch(() => {});
       // Whatever was asked in the meantime was a sign of life too.
       if (blocked || beating || now - session.sentAt < everyMs) return;
       beating = true;
-      query({ name: 'solorun_beat', text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' })
+      ask({ name: 'solorun_beat', text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' })
         .then(([row]) => look(row))
         // A session that ends says so through `lost`; one that only failed once is asked again.
         .catch(() => {})
@@ -183,8 +202,10 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     if (held !== undefined) held.until = Math.min(held.until, performance.now() + UNRELEASED_MS);
   }
 
-  const turn = (job: (query: Query) => Promise<void>): Promise<void> =>
-    session.inLine((ask) => job((statement) => ask(statement, timeoutMs())));
+  const turn = (job: (query: Query) => Promise<void>): Promise<void> => {
+    usedAt = performance.now();
+    return session.inLine((send) => job((statement) => send(statement, timeoutMs())));
+  };
 
   /** Session locks survive the failure of the statement that took them. */
   async function letGo(ask: Query, tried: readonly string[]): Promise<void> {
@@ -310,10 +331,14 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     return answers.map(({ ours, freed }) => ours === 'true' || freed === 'true');
   });
 
-  return {
+  const made: LockSession = {
     session,
     lost: session.lost,
     locks,
+    users: 0,
+    get idle() {
+      return idle;
+    },
     usable() {
       if (leaseMs !== null && !blocked && performance.now() - session.answeredAt > leaseMs) {
         session.destroy(new Error(`nothing was heard of the session for longer than its lease of ${leaseMs} ms`));
@@ -401,6 +426,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       await listening;
     },
   };
+  return made;
 }
 
 /** While it waits it has the lock itself, so for no longer than a paused waiter may be missed, in ms. */

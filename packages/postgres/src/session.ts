@@ -17,6 +17,8 @@ export interface Session {
   readonly direct: boolean;
   /** Aborts when the session has ended, with the reason as an error. Locks it held are free, or about to be. */
   readonly lost: AbortSignal;
+  /** A statement is under way, or waits for its turn. */
+  readonly busy: boolean;
   /** When the last statement was sent, by `performance.now()`. */
   readonly sentAt: number;
   /** When the last answer came. */
@@ -191,6 +193,9 @@ function createSession(
   const session: Session = {
     ...about,
     lost: loss.signal,
+    get busy() {
+      return waiting > 0;
+    },
     get sentAt() {
       return sentAt;
     },

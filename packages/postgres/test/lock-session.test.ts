@@ -16,6 +16,7 @@ function mocked(answer: (statement: Statement) => Promise<readonly Row[]>): { se
     proxied: false,
     direct: true,
     lost: loss.signal,
+    busy: false,
     sentAt: 0,
     answeredAt: 0,
     query: answer,
@@ -38,6 +39,8 @@ const terms = {
   plain: false,
   prepare: async () => true,
   lapsed: () => {},
+  idleMs: Number.POSITIVE_INFINITY,
+  onIdle: () => {},
 };
 
 describe('a heartbeat', () => {
