@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type PostgresClient, type PostgresConnection } from './client.ts';
 
 /** What stands between us and the server. Only the first two keep a session's locks to the session. */
@@ -36,23 +37,31 @@ async function look(connection: PostgresConnection, timeoutMs: number, open: Pos
   };
   const x = await join(timeoutMs);
   const px = await backend(x);
-  let y: PostgresClient;
-  let py: number;
-  try {
-    y = await join(Math.min(timeoutMs, SECOND_CONNECTION_MS));
-    py = await within(SECOND_CONNECTION_MS, backend(y));
-  } catch (error) {
-    // Too many connections, or a session pool of one: the first one then is ours alone.
-    if (x.announcedPid === px) return 'direct';
-    if (isRefusal(error)) throw error;
-    return 'session pooling';
+  const proxied = x.announcedPid !== px;
+  const y = await join(proxied ? timeoutMs : Math.min(timeoutMs, SECOND_CONNECTION_MS)).catch((error: unknown) => {
+    // Too many connections, or whatever: the first one is ours alone. Behind a pooler that is not known.
+    if (proxied) throw error;
+    return undefined;
+  });
+  if (y === undefined) return 'direct';
+  const answer = backend(y);
+  answer.catch(() => {});
+  const isFree = isAnswered(answer).catch((error: unknown) => {
+    if (proxied) throw error;
+    return false;
+  });
+  if (!(await isFree)) {
+    if (!proxied) return 'direct';
+    if (await isAhead(x, px, answer)) return 'session pooling';
   }
-  if (x.announcedPid !== px) {
+  const py = await answer;
+  if (proxied) {
     for (let round = 0; round < ROUNDS; round += 1) {
       try {
         await y.query({ text: 'BEGIN' });
-      } catch {
-        return 'statement pooling';
+      } catch (error) {
+        if (isStatementPooling(error)) return 'statement pooling';
+        throw error;
       }
       // Before the next statement of x: a pool of one would make x wait for y.
       if ((await backend(y)) === px) return 'transaction pooling';
@@ -68,7 +77,32 @@ async function look(connection: PostgresConnection, timeoutMs: number, open: Pos
   const [other] = await y.query(take);
   await x.query({ text: `SELECT pg_advisory_unlock(${key})::text AS freed` });
   if (other?.['got'] !== 'false') return 'no real locks';
-  return x.announcedPid === px ? 'direct' : 'session pooling';
+  return proxied ? 'session pooling' : 'direct';
+}
+
+/** Within the time that a second connection takes where it need not wait for the first one. Why it is not, it tells itself. */
+async function isAnswered(answer: Promise<unknown>): Promise<boolean> {
+  const end = new AbortController();
+  const late = sleep(SECOND_CONNECTION_MS, false, { signal: end.signal });
+  late.catch(() => {});
+  return Promise.race([answer.then(() => true), late]).finally(() => end.abort());
+}
+
+/**
+ * Another client waits for a backend. A pooler that hands them out by transaction would serve it first, so a client that is served
+ * while it waits has one to itself.
+ */
+async function isAhead(x: PostgresClient, px: number, waiting: Promise<unknown>): Promise<boolean> {
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const pid = await Promise.race([backend(x), waiting.then(() => undefined)]);
+    if (pid !== px) return false;
+  }
+  return true;
+}
+
+/** What PgBouncer says to BEGIN in statement mode. Any other failure tells nothing of the mode. */
+function isStatementPooling(error: unknown): boolean {
+  return /statement pooling/.test((error as Error).message);
 }
 
 async function backend(client: PostgresClient): Promise<number> {
@@ -84,11 +118,6 @@ function goodbye(client: PostgresClient): void {
     () => clearTimeout(impatience),
     () => client.destroy(),
   );
-}
-
-/** The server said no (a wrong password for a second time, say), rather than nothing. */
-function isRefusal(error: unknown): boolean {
-  return ((error as { code?: string }).code ?? '').startsWith('28');
 }
 
 async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
