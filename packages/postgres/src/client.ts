@@ -4,11 +4,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { OptionError } from '@solorun/core';
 import pg from 'pg';
+import { hostsOf } from './hosts.ts';
 
 /** How to reach a server: a part of what node-postgres takes. What is left out comes from the `PG…` variables of the environment. */
 export interface PostgresConnection {
-  /** `postgres://user:password@host:port/database`. Never shown: not in errors, events, records or process titles. */
+  /**
+   * `postgres://user:password@host:port/database`. Several servers in libpq's notation (`…@host1:5432,host2:5433/…`) are tried in turn,
+   * and the primary among them is kept. Never shown: not in errors, events, records or process titles.
+   */
   readonly connectionString?: string | undefined;
+  /** One, or several with commas. */
   readonly host?: string | undefined;
   readonly port?: number | undefined;
   readonly database?: string | undefined;
@@ -58,6 +63,7 @@ export function checkConnection(connection: PostgresConnection, provider: string
   if (unknown !== undefined)
     throw new OptionError(`${provider} has no option ${JSON.stringify(unknown)}. What there is: ${known.join(', ')}.`);
   const { connectionString } = connection;
+  if (connectionString === undefined) hostsOf(connection);
   if ('connectionString' in connection && (typeof connectionString !== 'string' || connectionString === '')) {
     throw new OptionError(`The connectionString for ${provider} is empty: is the environment variable it comes from set?`);
   }
@@ -69,9 +75,10 @@ export function checkConnection(connection: PostgresConnection, provider: string
   }
   try {
     if (!/^(?:postgres(?:ql)?|socket):\/\/|^\//i.test(connectionString)) throw new TypeError('another scheme');
-    createClient(connection);
-  } catch {
-    // Whatever was thrown holds the string.
+    for (const host of hostsOf(connection)) createClient(host.connection);
+  } catch (error) {
+    if (error instanceof OptionError) throw error;
+    // The URL cannot be read, or a file that it names; what the driver throws of either may hold the string.
     throw new OptionError(
       `The connectionString for ${provider} cannot be understood. It looks like postgres://user:password@host:5432/database, ` +
         'with special characters of the password percent-encoded.',

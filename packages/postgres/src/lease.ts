@@ -21,6 +21,7 @@ import {
 } from '@solorun/core/parts';
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
 import { rememberGuard } from './guard.ts';
+import { createHosts } from './hosts.ts';
 import { checkStorable, keysOf } from './key.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, unusableNow, type SchemaOptions } from './schema.ts';
@@ -115,16 +116,15 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
 
   function linkBySession(): Link {
     let last: Session | undefined;
+    const hosts = createHosts(KIND, options);
     const connector = createConnector<Session>(
       async () => {
-        const session = await openSession({
-          kind: KIND,
-          connection: options,
-          applicationName: 'solorun',
-          allowPooler: true,
-          timeoutMs: CONNECT_MS,
-          settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
-        });
+        const session = await hosts.reach((connection) =>
+          openSession({
+            ...{ kind: KIND, connection, applicationName: 'solorun', allowPooler: true, timeoutMs: CONNECT_MS },
+            settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
+          }),
+        );
         session.onNotification((heard, payload) => {
           if (heard === channel) watch.notified(payload);
         });

@@ -1,6 +1,7 @@
 import type { Identity } from '@solorun/core';
 import type { PostgresConnection, Row, Statement } from './client.ts';
 import { PoolerDetectedError } from './errors.ts';
+import { createHosts } from './hosts.ts';
 import { findPath, type Path } from './pooler.ts';
 import { leapIfNeeded, leapOver, prepareSchema, schemaRemedy, unusableNow } from './schema.ts';
 import { openSession, readOnlyError, standbyError, type Session } from './session.ts';
@@ -49,28 +50,34 @@ const CONNECT_MS = 5_000;
 const OLD_SERVER = 140_000;
 
 export function createOpening({ kind, connection, schema, onWarning }: OpeningTerms): Opening {
-  let path: Promise<Path> | undefined;
+  const hosts = createHosts(kind, connection);
+  const paths = new Map<string, Promise<Path>>();
   let missing: string | undefined;
   /** There were tables once: this program does without them no more. */
   let hadTables = false;
   let highest = 0n;
   let version = Number.POSITIVE_INFINITY;
 
-  async function open({ leaseMs, identity, lockTimeoutMs }: LockSettings): Promise<{ session: Session; plain: boolean }> {
-    path ??= findPath(connection, CONNECT_MS);
+  async function openOn(
+    host: string,
+    one: PostgresConnection,
+    { leaseMs, identity, lockTimeoutMs }: LockSettings,
+  ): Promise<{ session: Session; plain: boolean }> {
+    const path = paths.get(host) ?? findPath(one, CONNECT_MS);
+    paths.set(host, path);
     const found = await path.catch((error: unknown) => {
-      path = undefined;
+      paths.delete(host);
       throw error;
     });
     if (found !== 'direct' && found !== 'session pooling') {
       // Asked again next time: it may have been put right.
-      path = undefined;
+      paths.delete(host);
       throw new PoolerDetectedError(kind, `the connection goes through ${withArticle[found]}`);
     }
     const seconds = (ms: number): string => String(Math.max(1, Math.ceil(ms / 1_000)));
     const session = await openSession({
       kind,
-      connection,
+      connection: one,
       applicationName: sessionName(identity),
       allowPooler: false,
       timeoutMs: CONNECT_MS,
@@ -90,7 +97,7 @@ export function createOpening({ kind, connection, schema, onWarning }: OpeningTe
     try {
       if (session.proxied && found === 'direct') {
         // Looked at again before the next session.
-        path = undefined;
+        paths.delete(host);
         throw new Error('the connection goes through a proxy now, which it did not before');
       }
       if (session.version < OLD_SERVER && version >= OLD_SERVER) {
@@ -140,12 +147,12 @@ export function createOpening({ kind, connection, schema, onWarning }: OpeningTe
   }
 
   return {
-    open,
+    open: (settings) => hosts.reach((one, host) => openOn(host, one, settings)),
     prepare,
     handedOut(fence) {
       if (fence > highest) highest = fence;
     },
-    forgetPath: () => (path = undefined),
+    forgetPath: () => paths.clear(),
     missing: () => missing,
     forgetMissing: () => (missing = undefined),
     isOld: () => version < OLD_SERVER,

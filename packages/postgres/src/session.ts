@@ -105,8 +105,8 @@ export async function openSession(terms: SessionTerms): Promise<Session> {
 export function standbyError(kind: string): ProviderError {
   return new ProviderError(
     kind,
-    'lock here',
-    'the server is a hot standby (pg_is_in_recovery): its locks are not those of the primary. Connect to the primary: give the ' +
+    'lock on a hot standby',
+    'the server is one (pg_is_in_recovery), and its locks are not those of the primary. Connect to the primary: give the ' +
       'address of the writer, or all the hosts, as in postgres://user@host1:5432,host2:5432/database',
   );
 }
