@@ -21,6 +21,7 @@ import {
 } from '@solorun/core/parts';
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
 import { rememberGuard } from './guard.ts';
+import { createDoubts } from './doubts.ts';
 import { createHosts } from './hosts.ts';
 import { checkStorable, keysOf } from './key.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
@@ -44,9 +45,11 @@ export interface PostgresLeaseOptions extends PostgresConnection, SchemaOptions 
 
 const KIND = 'postgres-lease';
 const CONNECT_MS = 5_000;
-/** A connection that does not answer for so long is given up: renewals stand in line behind it. */
+/** A connection that does not answer for so long is doubted, and another one tried: renewals stand in line behind it. */
 const CALL_MS = 5_000;
 const SHORTEST_CALL_MS = 500;
+/** It is given up after this long even if no other one is answered, in ms. */
+const PATIENCE_MS = 15_000;
 /** How often those look who wait for a notification, in case it is lost, in ms. When a lease ends by time, the core looks by itself. */
 const LISTENING_MS = 4_000;
 /** How often those look who are never told, in ms. */
@@ -65,8 +68,6 @@ interface Link {
   ask(statement: Statement, signal?: AbortSignal): Promise<readonly Row[]>;
   /** Notifications arrive here. */
   readonly listens: () => boolean;
-  /** The session that was opened last, if it has ended. */
-  readonly lost: () => Session | undefined;
   /** The server has become one: the next question is asked on another connection. Gives the error back. */
   onStandby(error: Error): Error;
   close(): Promise<void>;
@@ -115,25 +116,37 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   const guarded = new Set<string>();
 
   function linkBySession(): Link {
-    let last: Session | undefined;
     const hosts = createHosts(KIND, options);
-    const connector = createConnector<Session>(
-      async () => {
-        const session = await hosts.reach((connection) =>
-          openSession({
-            ...{ kind: KIND, connection, applicationName: 'solorun', allowPooler: true, timeoutMs: CONNECT_MS },
-            settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
-          }),
-        );
-        session.onNotification((heard, payload) => {
-          if (heard === channel) watch.notified(payload);
-        });
-        session.lost.addEventListener('abort', () => watch.wakeAll(), { once: true });
-        if (session.direct && notify) await session.query({ text: `LISTEN ${channel}` }, CONNECT_MS);
-        last = session;
-        return session;
+    async function open(): Promise<Session> {
+      const session = await hosts.reach((connection) =>
+        openSession({
+          ...{ kind: KIND, connection, applicationName: 'solorun', allowPooler: true, timeoutMs: CONNECT_MS },
+          settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
+        }),
+      );
+      session.onNotification((heard, payload) => {
+        if (heard === channel) watch.notified(payload);
+      });
+      session.lost.addEventListener(
+        'abort',
+        () => {
+          lostBy.set(session.lost.reason as object, session);
+          watch.wakeAll();
+        },
+        { once: true },
+      );
+      if (session.direct && notify) await session.query({ text: `LISTEN ${channel}` }, CONNECT_MS);
+      return session;
+    }
+    const connector = createConnector<Session>(open, (session) => session.end());
+    const doubts = createDoubts(
+      () => callMs,
+      async (silent, isSilent) => {
+        const other = await open();
+        if (!isSilent()) return other.end();
+        await connector.replace(other);
+        silent.destroy(new Error(`no answer within ${Math.round(callMs)} ms, while another connection had one`));
       },
-      (session) => session.end(),
     );
     return {
       async ask(statement, signal) {
@@ -143,12 +156,12 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
             unsent.add(error as object);
             throw error;
           }));
-        return session.query(statement, callMs);
+        doubts.watch(session);
+        return session.query(statement, PATIENCE_MS);
       },
       listens: () => notify && connector.current?.direct !== false,
-      lost: () => (last?.lost.aborted === true ? last : undefined),
       onStandby(error) {
-        last?.destroy(error);
+        connector.current?.destroy(error);
         return error;
       },
       close: () => connector.close(),
@@ -290,7 +303,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
         const doubtful = asking.then(
           // Granted after the caller had gone.
           (late) => void (late['fence'] != null && undo.add(name, owner)),
-          (unanswered: unknown) => void (mayHaveRun(unanswered) && undo.add(name, owner, link.lost())),
+          (unanswered: unknown) => void (mayHaveRun(unanswered) && undo.add(name, owner, lostBy.get(unanswered as object))),
         );
         void active.track(doubtful);
         throw error;
@@ -391,11 +404,13 @@ function linkByPool(pool: PostgresPool): Link {
   return {
     ask: async ({ text, values = [] }) => (await pool.query(text, values)).rows as readonly Row[],
     listens: () => false,
-    lost: () => undefined,
     onStandby: (error) => error,
     close: async () => {},
   };
 }
+
+/** Which session an error is the end of. */
+const lostBy = new WeakMap<object, Session>();
 
 /** Errors of connections that were never made. */
 const unsent = new WeakSet<object>();

@@ -183,8 +183,8 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       for (const [key, { until }] of keys) if (now > until) lapsed(key);
       // What it lacks still is told by the next try.
       lookAgain(false)?.catch(() => {});
-      // Whatever was asked in the meantime was a sign of life too.
-      if (blocked || beating || now - session.sentAt < everyMs) return;
+      // Whatever was asked in the meantime was a sign of life too, and what is being asked is one.
+      if (blocked || session.busy || now - session.sentAt < everyMs) return;
       beating = true;
       ask({ name: 'solorun_beat', text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' })
         .then(([row]) => look(row))
@@ -340,7 +340,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       return idle;
     },
     usable() {
-      if (leaseMs !== null && !blocked && performance.now() - session.answeredAt > leaseMs) {
+      if (leaseMs !== null && !blocked && performance.now() - Math.max(session.answeredAt, session.sentAt) > leaseMs) {
         session.destroy(new Error(`nothing was heard of the session for longer than its lease of ${leaseMs} ms`));
       }
       return !session.lost.aborted;

@@ -23,6 +23,8 @@ export interface Session {
   readonly sentAt: number;
   /** When the last answer came. */
   readonly answeredAt: number;
+  /** How long it took, in ms. */
+  readonly tookMs: number;
   /** Stands in line, runs, and ends the whole session if no answer comes in time: what is behind it must not wait for ever. */
   query(statement: Statement, timeoutMs: number): Promise<readonly Row[]>;
   /** Takes a place in the line for something that composes its statement only when its turn has come. */
@@ -167,8 +169,12 @@ function createSession(
   let tail: Promise<unknown> | undefined;
   let sentAt = performance.now();
   let answeredAt = sentAt;
+  let tookMs = 0;
   let waiting = 0;
-  const bound = createBound(client, loss, () => (answeredAt = performance.now()));
+  const bound = createBound(client, loss, () => {
+    answeredAt = performance.now();
+    tookMs = answeredAt - sentAt;
+  });
   client.keepAlive(false);
 
   const destroy = (reason: Error): void => {
@@ -201,6 +207,9 @@ function createSession(
     },
     get answeredAt() {
       return answeredAt;
+    },
+    get tookMs() {
+      return tookMs;
     },
     query: (statement, timeoutMs) => session.inLine((query) => query(statement, timeoutMs)),
     inLine(job) {

@@ -19,6 +19,7 @@ function mocked(answer: (statement: Statement) => Promise<readonly Row[]>): { se
     busy: false,
     sentAt: 0,
     answeredAt: 0,
+    tookMs: 0,
     query: answer,
     inLine: (job) => job(answer),
     onNotification: () => {},

@@ -7,6 +7,8 @@ export interface Connector<T> {
   get(signal?: AbortSignal): Promise<T>;
   /** The open one, if there is one. */
   readonly current: T | undefined;
+  /** What was opened beside takes the place of the open one, which is the caller's to end; after a close it is ended itself. */
+  replace(opened: T): Promise<void>;
   /** Opens no more, and ends what is open. */
   close(): Promise<void>;
 }
@@ -63,6 +65,11 @@ export function createConnector<T extends { readonly lost: AbortSignal; usable?(
       if (ready !== undefined) return Promise.resolve(ready);
       opening ??= start();
       return signal === undefined ? opening : unlessAborted(opening, signal);
+    },
+    async replace(opened) {
+      if (closing.signal.aborted) return end(opened);
+      failures = 0;
+      current = opened;
     },
     async close() {
       closing.abort(new Error('the provider is closed'));
