@@ -116,6 +116,6 @@ function reasonOf(error: unknown): string {
 }
 
 /** The server said no (a wrong password, say), rather than nothing. */
-export function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): boolean {
   return ((error as { code?: string }).code ?? '').startsWith('28');
 }

@@ -155,10 +155,11 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     return Math.min(CALL_MS, leaseMs ?? CALL_MS);
   }
 
-  const ask: Query = (statement) => session.query(statement, timeoutMs());
+  /** A question of the session's own, which does not keep it. */
+  const quietly: Query = (statement) => session.query(statement, timeoutMs());
   const query: Query = (statement) => {
     usedAt = performance.now();
-    return ask(statement);
+    return quietly(statement);
   };
 
   /** A heartbeat that comes back from another backend, or from a server that has become a standby, is the end. */
@@ -186,7 +187,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
       // Whatever was asked in the meantime was a sign of life too, and what is being asked is one.
       if (blocked || session.busy || now - session.sentAt < everyMs) return;
       beating = true;
-      ask({ name: 'solorun_beat', text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' })
+      quietly({ name: 'solorun_beat', text: 'SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby' })
         .then(([row]) => look(row))
         // A session that ends says so through `lost`; one that only failed once is asked again.
         .catch(() => {})

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { createSolo, ProviderError, type LockProvider } from '@solorun/core';
 import { providerContract } from '@solorun/core/testing';
 import { pgbouncerMissing, startPgbouncer, type Pgbouncer } from '@solorun/servers/pgbouncer';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { PoolerDetectedError, postgresAdvisory, postgresLease } from '../src/index.ts';
 import { acquired, asked, failureOf, never, onPostgres, openPool } from './server.ts';
 
@@ -33,17 +33,40 @@ describe.runIf(missing === undefined || process.env['CI'] === 'true')('through P
     });
   });
 
+  /** In front of a pooler, with a say in what clients send. */
+  async function relay(
+    { port: behind }: Pgbouncer,
+    onSent: (text: string, socket: Socket) => Promise<void> | void,
+  ): Promise<number> {
+    const server = createServer((socket) => {
+      const upstream = connect({ port: behind, host: '127.0.0.1' });
+      for (const one of [socket, upstream]) one.on('error', () => {});
+      upstream.on('data', (chunk) => socket.write(chunk)).on('close', () => socket.destroy());
+      socket.on('close', () => upstream.destroy());
+      let before = Promise.resolve();
+      socket.on('data', (chunk) => {
+        before = before.then(() => onSent(String(chunk), socket)).then(() => void (socket.destroyed || upstream.write(chunk)));
+      });
+    });
+    onTestFinished(() => void server.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  }
+
   it('is not taken for one in session mode while all of its backends are in transactions of others', async () => {
     const pooler = await through('transaction', { default_pool_size: 1 });
     const client = new pg.Client({ connectionString: pooler.url });
     await client.connect();
-    const provider = stage.open(postgresAdvisory({ connectionString: pooler.url }));
-    // The first connection of the look has been served, and the second one finds the only backend taken, for longer than it waits.
-    const busy = (async () => {
-      await client.query('BEGIN; SELECT 1 AS one WHERE pg_sleep(0.3) IS NOT NULL');
-      await client.query('SELECT pg_sleep(1.2)');
-      await client.query('COMMIT');
-    })();
+    let looks = 0;
+    let busy: Promise<unknown> | undefined;
+    // When the second connection of the look asks for the first time, the only backend is taken, for longer than is waited.
+    const port = await relay(pooler, async (text) => {
+      if (!text.includes('pg_backend_pid') || (looks += 1) !== 2) return;
+      await client.query('BEGIN');
+      busy = client.query('SELECT pg_sleep(1.2)').then(() => client.query('COMMIT'));
+    });
+    const provider = stage.open(postgresAdvisory({ connectionString: pooler.urlFor({ port }) }));
     const error = await failureOf(provider.tryAcquire(asked('busy pool'), never));
     expect(error).toBeInstanceOf(PoolerDetectedError);
     expect(error.message).toMatch(/transaction mode/);
@@ -52,37 +75,21 @@ describe.runIf(missing === undefined || process.env['CI'] === 'true')('through P
   });
 
   it('is not blamed for a BEGIN that failed for another reason, and an election goes on', async () => {
-    const pooler = await through('session');
     let broken = 0;
-    const relay = createServer((socket) => {
-      const upstream = connect({ port: pooler.port, host: '127.0.0.1' });
-      for (const one of [socket, upstream]) one.on('error', () => {});
-      upstream.on('data', (chunk) => socket.write(chunk)).on('close', () => socket.destroy());
-      socket.on('close', () => upstream.destroy());
-      socket.on('data', (chunk) => {
-        // A connection that breaks in just that moment, for the first two who ask.
-        if (chunk.includes('BEGIN') && broken < 2) {
-          broken += 1;
-          socket.resetAndDestroy();
-        } else upstream.write(chunk);
-      });
+    // A connection that breaks in just that moment, for the first two who ask.
+    const port = await relay(await through('session'), (text, socket) => {
+      if (!text.includes('BEGIN') || broken === 2) return;
+      broken += 1;
+      socket.resetAndDestroy();
     });
-    relay.listen(0, '127.0.0.1');
-    await once(relay, 'listening');
-    const { port } = relay.address() as AddressInfo;
+    const pooler = poolers.at(-1)!;
     const solo = createSolo({ provider: postgresAdvisory({ connectionString: pooler.urlFor({ port }) }) });
-    try {
-      await expect(solo.tryAcquire('begin')).rejects.toBeInstanceOf(ProviderError);
-      const elected = new Promise<void>((resolve) => {
-        const election = solo.elect('begin', { onElected: () => resolve() });
-        election.finished.catch((error: unknown) => resolve(Promise.reject(error as Error)));
-      });
-      await elected;
-      expect(broken).toBe(2);
-    } finally {
-      await solo.close();
-      relay.close();
-    }
+    onTestFinished(() => solo.close());
+    await expect(solo.tryAcquire('begin')).rejects.toBeInstanceOf(ProviderError);
+    await new Promise<void>((resolve, reject) => {
+      solo.elect('begin', { onElected: () => resolve() }).finished.catch(reject);
+    });
+    expect(broken).toBe(2);
   });
 
   it('refuses an election and a wait too, rather than trying for ever', async () => {
