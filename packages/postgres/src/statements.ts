@@ -177,8 +177,8 @@ function freeSql(j: string): string {
  * yet tells nothing, and one that is gone (`gone`) is written again: the table was emptied, or dropped and made anew.
  */
 function confirmSql(job: string): string {
-  return `SELECT a.ord::text, (a.written AND j.name IS NULL)::text AS gone, (CASE WHEN a.written THEN coalesce(j.held AND j.owner = a.owner, false)
-        ELSE NOT coalesce(j.fence = a.fence AND NOT j.held, false) END)::text AS ours,
+  return `SELECT a.ord::text, (CASE WHEN a.written THEN coalesce(j.held AND j.owner = a.owner, false)
+        ELSE NOT coalesce(j.fence = a.fence AND NOT j.held, false) END)::text AS ours, (a.written AND j.name IS NULL)::text AS gone,
       pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby
     FROM json_to_recordset($1::json) AS a(ord int, name text, owner text, fence bigint, written boolean)
     LEFT JOIN ${job} j ON j.kind = 'advisory' AND j.name = a.name`;
