@@ -63,6 +63,7 @@ export function grantOf(request: AcquireRequest, row: Row, lost?: AbortSignal): 
     fence: BigInt(row['fence']!),
     attempt: occurrence === undefined ? 1 : Number(row['attempt'] ?? 1),
     previous: occurrenceOf(at == null ? null : Number(at), state, Number(row['previous_attempt'])),
+    previousScheduleHash: occurrence === undefined ? undefined : (row['previous_hash'] ?? undefined),
     lost,
   };
 }

@@ -104,7 +104,8 @@ function acquireSql(place: Place): string {
   const free = advisory ? '' : `AND ${freeSql('j')}`;
   const forUpdate = `FOR ${advisory ? 'NO KEY UPDATE' : 'UPDATE'} OF j SKIP LOCKED`;
   const expiry = advisory ? 'NULL::timestamptz' : `clock_timestamp() + m.lease * interval '1 millisecond'`;
-  const returning = `m.ord, j.fence::text AS fence, j.attempt, ${ms('j.previous_at')} AS previous_at, j.previous_state, j.previous_attempt`;
+  const returning = `m.ord, j.fence::text AS fence, j.attempt, ${ms('j.previous_at')} AS previous_at, j.previous_state, j.previous_attempt,
+      o.schedule_hash AS previous_hash`;
   const locked = `CASE a.mode WHEN 1 THEN ${locks.call('pg_try_advisory_lock', 'a.key')} WHEN 2 THEN true ELSE false END`;
   return `WITH asked AS MATERIALIZED (
     SELECT a.* FROM json_to_recordset($1::json) AS a(ord int, name text, key bigint, guard bigint, mode int, owner text, host text,
@@ -122,7 +123,8 @@ function acquireSql(place: Place): string {
       -- Another attempt of what was once due, by a clock that has been set back since.
       OR EXISTS (SELECT FROM ${job} k WHERE k.kind = '${kind}' AND k.name = t.name AND k.occurrence_at = t.at))
   ), open AS MATERIALIZED (
-    SELECT j.name FROM ${job} j JOIN minted m ON j.name = m.name WHERE j.kind = '${kind}' ORDER BY j.name ${forUpdate}
+    -- The newest version of each row, which is locked from here on: what the update replaces is read off it.
+    SELECT j.name, j.schedule_hash FROM ${job} j JOIN minted m ON j.name = m.name WHERE j.kind = '${kind}' ORDER BY j.name ${forUpdate}
   ), taken AS (
     UPDATE ${job} j SET
       key = m.key, fence = ${advisory ? 'greatest(m.fence, j.fence + 1)' : 'j.fence + 1'}, owner = m.owner, host = m.host, pid = m.pid, label = m.label,
@@ -133,8 +135,8 @@ function acquireSql(place: Place): string {
       occurrence_at = coalesce(m.at, j.occurrence_at),
       occurrence_state = CASE WHEN m.at IS NULL THEN j.occurrence_state ELSE 'claimed' END,
       schedule_hash = coalesce(m.hash, j.schedule_hash)
-    FROM minted m
-    WHERE j.kind = '${kind}' AND j.name = m.name AND j.name IN (SELECT name FROM open) ${free} AND ${claimable}
+    FROM minted m JOIN open o ON o.name = m.name
+    WHERE j.kind = '${kind}' AND j.name = m.name ${free} AND ${claimable}
     RETURNING ${returning}
   ), born AS (
     INSERT INTO ${job} AS j (kind, name, key, fence, owner, host, pid, label, backend, lease_ms, acquired_at, expires_at, held,
@@ -148,9 +150,9 @@ function acquireSql(place: Place): string {
   ), granted AS (
     SELECT * FROM taken
     UNION ALL
-    SELECT m.ord, b.fence, NULL, NULL, NULL, NULL FROM born b JOIN minted m ON m.owner = b.owner
+    SELECT m.ord, b.fence, NULL, NULL, NULL, NULL, NULL FROM born b JOIN minted m ON m.owner = b.owner
   )
-  SELECT t.ord::text, t.got::text, g.fence, g.attempt::text, g.previous_at::text, g.previous_state, g.previous_attempt::text,
+  SELECT t.ord::text, t.got::text, g.fence, g.attempt::text, g.previous_at::text, g.previous_state, g.previous_attempt::text, g.previous_hash,
     CASE WHEN g.ord IS NULL THEN ${ms('clock_timestamp()')}::text END AS now,
     ${
       advisory
