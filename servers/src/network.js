@@ -191,6 +191,8 @@ function barrier() {
  * @property {string} hostAddress Where servers out here are reached from inside, if they listen there (`listen_addresses: '*'`).
  * @property {string} address Its own.
  * @property {(direction?: Direction) => void} cut Drops all packets, or only those that leave (`up`) or enter (`down`) it.
+ * @property {(act: () => Promise<void>) => Promise<void>} reset What `act` ends out here ends as when a machine is reset: nothing enters
+ *   meanwhile, and afterwards no end (FIN) of a connection until `mend()`; the rest does.
  * @property {() => void} mend
  * @property {() => void} remove Twice is quiet. What runs inside goes on, without a network.
  */
@@ -270,6 +272,13 @@ export function networkNamespace() {
     cut(direction) {
       if (direction !== 'up') iptables(`-I INPUT -i ${inside} -j DROP`);
       if (direction !== 'down') iptables(`-I OUTPUT -o ${inside} -j DROP`);
+    },
+    async reset(act) {
+      // An end is sent again and again; what resets a connection is sent once, or as the answer to something.
+      iptables(`-I INPUT -i ${inside} -p tcp --tcp-flags FIN FIN -j DROP`);
+      iptables(`-I INPUT -i ${inside} -m comment --comment reset -j DROP`);
+      await act();
+      iptables(`-D INPUT -i ${inside} -m comment --comment reset -j DROP`);
     },
     mend,
     remove,

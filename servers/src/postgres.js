@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { binaries, command, identity } from './binaries.js';
+import { wallClock } from './clock.js';
 import { guard } from './guard.js';
 import { freePort } from './port.js';
 import { codeOf, processesIn, removeNow, signalAll } from './processes.js';
@@ -32,6 +33,7 @@ export { installedVersions, postgresMissing } from './binaries.js';
  * @property {number} [version] The major version; see `installedVersions()`. Default 18.
  * @property {Settings} [settings] What goes into postgresql.conf, over the defaults here.
  * @property {string} [database] A database to create, and the one of `url`. Default `postgres`.
+ * @property {number} [clockAheadMs] It has a wall clock of its own, which is ahead of ours by so much at first, or behind if negative.
  */
 
 /**
@@ -61,6 +63,7 @@ export { installedVersions, postgresMissing } from './binaries.js';
  * @property {(settings?: Settings) => Promise<void>} start After `kill()`: again, on the same port and data.
  * @property {(which?: { sessions?: boolean }) => void} freeze Stops the postmaster: no new session. With `sessions`, all its processes.
  * @property {() => void} thaw
+ * @property {(aheadMs: number) => void} setClock Its wall clock is ahead of ours by so much from now on, or behind; only with `clockAheadMs`.
  * @property {(settings?: Settings) => Promise<Standby>} standby A hot standby that streams from this one. Stops with it.
  */
 
@@ -91,8 +94,8 @@ const defaults = {
  * @param {PostgresOptions} [options]
  * @returns {Promise<Postgres>}
  */
-export async function startPostgres({ version = 18, settings = {}, database = 'postgres' } = {}) {
-  const postgres = await launch(version, { ...defaults, ...settings }, database);
+export async function startPostgres({ version = 18, settings = {}, database = 'postgres', clockAheadMs } = {}) {
+  const postgres = await launch(version, { ...defaults, ...settings }, database, { clockAheadMs });
   if (database === 'postgres') return postgres;
   try {
     await ask(postgres.urlFor({ database: 'postgres' }), `CREATE DATABASE "${database.replaceAll('"', '""')}"`);
@@ -107,14 +110,16 @@ export async function startPostgres({ version = 18, settings = {}, database = 'p
  * @param {number} version
  * @param {Settings} settings
  * @param {string} database
- * @param {boolean} [isStandby]
+ * @param {{ isStandby?: boolean, clockAheadMs?: number | undefined }} [more]
  * @returns {Promise<Standby>}
  */
-async function launch(version, settings, database, isStandby = false) {
+async function launch(version, settings, database, { isStandby = false, clockAheadMs } = {}) {
   const { bin } = binaries(version);
   // Real, because that is how the kernel calls a process's directory.
   const directory = mkdtempSync(join(realpathSync(home(settings)), 'solorun-postgres-'));
   const forget = guard({ directory });
+  /** @type {import('./clock.js').WallClock | undefined} */
+  let clock;
   // A socket's path has about 103 bytes, less than the path of some temporary directories.
   const sockets = Buffer.byteLength(directory) < 85 ? directory : '';
   const logFile = join(directory, 'server.log');
@@ -145,7 +150,7 @@ async function launch(version, settings, database, isStandby = false) {
       cwd: directory,
       detached: true,
       stdio: ['ignore', output, output],
-      env: { ...process.env, LC_ALL: 'C' },
+      env: { ...process.env, LC_ALL: 'C', ...clock?.env },
     });
     closeSync(output);
     postmaster.unref();
@@ -210,6 +215,7 @@ async function launch(version, settings, database, isStandby = false) {
 
   try {
     command('tar', ['-xpf', await template(version), '-C', directory, '--numeric-owner']);
+    if (clockAheadMs !== undefined) clock = wallClock({ directory, aheadMs: clockAheadMs });
     if (isStandby) give(join(directory, 'standby.signal'), '');
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -267,9 +273,13 @@ async function launch(version, settings, database, isStandby = false) {
     thaw() {
       signalAll(processesIn(directory), 'SIGCONT');
     },
+    setClock(aheadMs) {
+      if (clock === undefined) throw new Error('This Postgres has no wall clock of its own: start it with clockAheadMs.');
+      clock.set(aheadMs);
+    },
     async standby(further = {}) {
       const from = `host=127.0.0.1 port=${port} user=postgres application_name=standby`;
-      const standby = await launch(version, { ...current, primary_conninfo: from, ...further }, database, true);
+      const standby = await launch(version, { ...current, primary_conninfo: from, ...further }, database, { isStandby: true });
       standbys.add(standby);
       await follows(standby, urlFor({ database: 'postgres' }));
       return standby;

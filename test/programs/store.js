@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * Opens the provider that a program was given on its command line: `file:///directory`, `postgres://…` (session locks),
- * `postgres+lease://…` (lease rows) or `redis://…` (`?settleMs=` as the provider's option).
+ * `postgres+lease://…` (lease rows) or `redis://…` (`?settleMs=` as the provider's option, for session locks too).
  *
  * @param {string} store
  * @returns {Promise<LockProvider>}
@@ -25,10 +25,11 @@ export async function openStore(store) {
     return redis({ url: url.href, ...(settleMs === null ? {} : { settleMs: Number(settleMs) }) });
   }
   const { postgresAdvisory, postgresLease } = await import('@solorun/postgres');
-  const connectionString = store.replace(/^postgres(?:\+lease)?:/, 'postgresql:');
+  const settleMs = url.searchParams.get('settleMs');
+  const connectionString = store.replace(/^postgres(?:\+lease)?:/, 'postgresql:').replace(/\?settleMs=\d+$/, '');
   switch (url.protocol) {
     case 'postgres:':
-      return postgresAdvisory({ connectionString });
+      return postgresAdvisory({ connectionString, ...(settleMs === null ? {} : { settleMs: Number(settleMs) }) });
     case 'postgres+lease:':
       return postgresLease({ connectionString });
     default:

@@ -30,13 +30,15 @@ import { createOpening } from './opening.ts';
 import { locksOf } from './locks.ts';
 import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
 import { createRoom } from './room.ts';
+import { createRowLocked } from './row-locked.ts';
 import { checkSchema, DEFAULT_SCHEMA, schemaRemedy, type SchemaOptions } from './schema.ts';
 import { createEnder, wasSent, type Session } from './session.ts';
+import { checkSettling, createSettling, type SettlingOptions } from './settling.ts';
 import { questions, recordLocksSql, statementsFor } from './statements.ts';
 import { createWaits } from './waits.ts';
 import { channelOf } from './channel.ts';
 
-export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptions {
+export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptions, SettlingOptions {
   /**
    * Locks that this process may hold at once. A server's lock table is shared by all its clients and everything they do, and when it
    * is full nobody can connect or read. @default 10_000
@@ -63,11 +65,15 @@ export interface PostgresAdvisoryOptions extends PostgresConnection, SchemaOptio
    * they have none. @default 'solorun'
    */
   readonly keyspace?: Keyspace | undefined;
-  /** Told of what is missing on an old server, or with a role that may create nothing. @default a process warning */
+  /**
+   * Called with what is missing on an old server, or with a role that may create nothing, and when a server grants nothing yet.
+   * @default a process warning
+   */
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 const KIND = 'postgres-advisory';
+const OPTIONS = ['schema', 'maxLocks', 'waitSessions', 'waitSliceMs', 'idleMs', 'keyspace', 'settleMs', 'settleAfter', 'onWarning'];
 /** A name comes free when a guarded transaction of its last holder ends: nobody tells those outside of the queue, in ms. */
 const GUARDED_PAUSE_MS = 250;
 /** So often it is looked, a quarter of the ledger's lag apart, whether the record of a new holder has been written. */
@@ -89,12 +95,11 @@ const LOOK_MS = 700;
  * const solo = createSolo({ provider: postgresAdvisory({ connectionString: process.env.DATABASE_URL }) });
  */
 export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider {
-  checkConnection(options, 'postgresAdvisory', [
-    ...['schema', 'maxLocks', 'waitSessions', 'waitSliceMs', 'idleMs', 'keyspace', 'onWarning'],
-  ]);
-  const { schema = DEFAULT_SCHEMA, maxLocks = 10_000, waitSessions = 1, waitSliceMs = 12_000, onWarning = warn } = options;
-  const { keyspace = 'solorun', idleMs = 120_000 } = options;
+  checkConnection(options, 'postgresAdvisory', OPTIONS);
+  const { schema = DEFAULT_SCHEMA, maxLocks = 10_000, waitSessions = 1, waitSliceMs = 12_000 } = options;
+  const { keyspace = 'solorun', idleMs = 120_000, onWarning } = options;
   checkSchema(schema);
+  checkSettling(options);
   checkKeyspace(keyspace);
   checkCount('maxLocks', maxLocks, 1);
   checkCount('waitSessions', waitSessions, 0);
@@ -107,18 +112,23 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   const channel = channelOf(schema);
   const line = createLine<string>();
   const active = createActive();
-  const opening = createOpening({ kind: KIND, connection: options, schema, onWarning });
+  const warn = (message: string, code?: string): void => {
+    if (onWarning !== undefined) onWarning(message);
+    else process.emitWarning(message, { type: 'SolorunWarning', ...(code !== undefined && { code }) });
+  };
+  const settling = createSettling(options, (message) => warn(`${KIND}: ${message}`, 'SOLORUN_SETTLING'));
+  const opening = createOpening({ kind: KIND, connection: options, schema, settling, onWarning: warn });
   const room = createRoom(maxLocks);
   /** Locks held in this process, on whichever session: a session would be granted its own lock a second time. */
   const holders = new Map<string, Holding>();
   const ledger = createLedger(writeDown, (message) =>
-    onWarning(
-      `${KIND}: the record of who holds what, and of how runs went, cannot be written: ${message}. The locks are not touched.`,
-    ),
+    warn(`${KIND}: the record of who holds what, and of how runs went, cannot be written: ${message}. The locks are not touched.`),
   );
   /** One session per length of lease: the server knows one time-out per session. */
   const mains = new Map<number | null, Connector<LockSession>>();
   const guarded = new Set<string>();
+  /** Names that are free, but whose rows another transaction has locked. */
+  const unclaimable = new Set<string>();
   /** Sessions that hold a lock and did not write who they are, by the lock. */
   const silent = new Map<string, string>();
   let closed: Promise<void> | undefined;
@@ -126,11 +136,13 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
   let trying = 0;
 
   async function open(leaseMs: number | null, waiting: boolean): Promise<LockSession> {
-    const { session, plain } = await opening.open({ leaseMs, identity, lockTimeoutMs: waiting ? waitSliceMs : undefined });
+    const { session, plain, settlesInMs } = await opening.open({
+      ...{ leaseMs, identity, lockTimeoutMs: waiting ? waitSliceMs : undefined },
+    });
     const prepare = (): Promise<boolean> => opening.prepare(session);
     const onIdle = (): void => void active.track(session.end());
     const made = createLockSession(session, {
-      ...{ kind: KIND, leaseMs, statements, locks, schema, channel, plain, prepare, lapsed, idleMs, onIdle },
+      ...{ kind: KIND, leaseMs, statements, locks, schema, channel, plain, settlesInMs, prepare, lapsed, idleMs, onIdle },
     });
     session.onNotification((heard, payload) => {
       if (heard === channel) watch.notified(payload);
@@ -203,6 +215,13 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     },
   });
 
+  const rowLocked = createRowLocked(
+    'advisory',
+    schema,
+    async (statement) => (await anyMain().get()).query(statement),
+    (message) => warn(`${KIND}: ${message}`, 'SOLORUN_ROW_LOCKED'),
+  );
+
   /** A try whose answer never came may have claimed an occurrence; its lock ended with the session. */
   const endBackend = createEnder(async (statement) => (await anyMain().get()).query(statement));
   const undo = createUndo<Session>(async (name, owner, lost) => {
@@ -246,6 +265,8 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
         throw schemaRemedy(KIND, opening.missing() ?? 'the session began before the tables were there');
       here = holders.get(key.lock);
       const held = here?.isHeld === true;
+      const settlesInMs = held ? 0 : on.settlesInMs(request.leaseMs);
+      if (settlesInMs > 0) return settling.refusal(settlesInMs, request);
       const full = wait === undefined && !held && room.look(holders.size, trying);
       if (full) await room.check(on, trying);
       // Who holds it here is told from the table, like anybody else.
@@ -349,7 +370,11 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
       if (result === 'guarded') return heldByGuard(request, key, on, signal);
       if (result !== undefined && (result.acquired || !isUnwritten(result, row, key, again))) return result;
       // Its row is being written by somebody at this moment, or locked by somebody for longer.
-      if (result === undefined && again >= LOOKS) return heldByGuard(request, key, on, signal);
+      if (result === undefined && again >= LOOKS) {
+        unclaimable.add(name);
+        const detail = await rowLocked.explain(name);
+        return { acquired: false, reason: 'held', detail, record: parseRecord(row['record']) };
+      }
       await delay(LAG_MS / 4, signal);
     }
   }
@@ -409,9 +434,14 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     if (signal.aborted) return;
     const key = keys.of(name);
     const isGuarded = guarded.delete(name);
+    // The queue has nothing to wait for.
+    if (unclaimable.delete(name)) await delay(GUARDED_PAUSE_MS, signal);
+    if (signal.aborted) return;
     const wait = waits.enter(leaseMs);
     if (wait !== undefined) return waits.stand(wait, key, owner, signal);
-    if (isGuarded) await delay(GUARDED_PAUSE_MS, signal);
+    const settlesInMs = (await mainFor(leaseMs).get(signal)).settlesInMs(leaseMs);
+    const pauseMs = Math.max(settlesInMs, isGuarded ? GUARDED_PAUSE_MS : 0);
+    if (pauseMs > 0) await delay(pauseMs, signal);
     return watch.until(name, key.lock, signal);
   }
 
@@ -439,7 +469,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
     const caveats = [
       'The session needs the server itself, or a pooler in session mode; a pooler that shares connections is refused.',
       'An event loop that stands still for longer than the lease loses every lock of the process.',
-      'After a fail-over the new primary knows nothing of the locks of the old one: holders learn of it at their next heartbeat.',
+      ...settling.caveats,
     ];
     const missing = opening.missing();
     if (missing !== undefined) caveats.push(`No records, no occurrences, and fences that may go back: ${missing}.`);
@@ -549,10 +579,6 @@ function storable(outcome: Outcome): Outcome {
 
 /** For what has to be done whoever gives up. */
 const never = new AbortController().signal;
-
-function warn(message: string): void {
-  process.emitWarning(message, 'SolorunWarning');
-}
 
 function checkCount(option: string, value: number, min: number): void {
   if (!Number.isSafeInteger(value) || value < min)

@@ -4,6 +4,7 @@ import {
   UnsupportedError,
   type AcquireRequest,
   type AcquireResult,
+  type Grant,
   type Guarantees,
   type LockProvider,
 } from '@solorun/core';
@@ -11,6 +12,7 @@ import {
   createActive,
   createBatch,
   createConnector,
+  createOutlasted,
   createUndo,
   createWatch,
   delay,
@@ -24,7 +26,8 @@ import { rememberGuard } from './guard.ts';
 import { createDoubts } from './doubts.ts';
 import { createHosts } from './hosts.ts';
 import { checkStorable, keysOf } from './key.ts';
-import { grantOf, heldBy, parseRecord, refusalOf } from './record.ts';
+import { grantOf, leaseSeen, parseRecord, refusalOf, type LeaseSeen } from './record.ts';
+import { createRowLocked } from './row-locked.ts';
 import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, unusableNow, type SchemaOptions } from './schema.ts';
 import { createEnder, openSession, readOnlyError, standbyError, wasSent, type Session } from './session.ts';
 import { inOrder, questions, rowStatements, statementsFor } from './statements.ts';
@@ -56,6 +59,8 @@ const LISTENING_MS = 4_000;
 const LOOK_MS = 300;
 /** A name whose row a guarded transaction holds comes free when that commits: nobody tells, in ms. */
 const GUARDED_PAUSE_MS = 100;
+/** Another process's statement has a row for about so long, in ms. */
+const BUSY_MS = 20;
 /** Of a statement that lost a race. */
 const RETRIES = 3;
 /** undefined_table, invalid_schema_name: dropped, or another database than before. */
@@ -101,6 +106,8 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   const alone = rowStatements(schema);
   const channel = channelOf(schema);
   const active = createActive();
+  /** Leases that lie further ahead of the server's clock than they last, as that was set back: they are timed here. */
+  const outlasted = createOutlasted();
   const link = pool === undefined ? linkBySession() : linkByPool(pool);
   let prepared: Promise<void> | undefined;
   let isReady = false;
@@ -112,8 +119,11 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   /** So that half of the shortest lease is left for another connection. */
   let callMs = CALL_MS;
   let closed = false;
-  /** Names whose rows are held by a transaction that the last holder guarded. */
+  /** Names whose rows another transaction has locked. */
   const guarded = new Set<string>();
+  const rowLocked = createRowLocked('lease', schema, ask, (message) =>
+    process.emitWarning(`${KIND}: ${message}`, { type: 'SolorunWarning', code: 'SOLORUN_ROW_LOCKED' }),
+  );
 
   function linkBySession(): Link {
     const hosts = createHosts(KIND, options);
@@ -226,7 +236,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   async function tryTogether(query: typeof ask, asks: readonly Taking[]): Promise<readonly (Row | Failure)[]> {
     try {
       const [only] = asks;
-      if (asks.length === 1 && only?.at_ms === undefined) {
+      if (asks.length === 1 && only?.at_ms === undefined && only?.over_owner === undefined) {
         const row = await takeAlone(query, only!);
         if (row !== undefined) return [row];
       }
@@ -246,9 +256,9 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   }
 
   const acquiring = createBatch<Taking, Row, typeof ask>(oneAtATime(ask), tryTogether);
-  const renewing = createBatch<object, boolean, typeof ask>(oneAtATime(ask), async (query, asks) => {
+  const renewing = createBatch<object, string, typeof ask>(oneAtATime(ask), async (query, asks) => {
     const rows = await query({ name: 'solorun_renew', text: statements.renew, values: [questions(asks)] });
-    return inOrder(rows, asks.length).map(({ ours }) => ours === 'true');
+    return inOrder(rows, asks.length).map(({ ours }) => ours!);
   });
   const releasing = createBatch<Ending, boolean, typeof ask>(oneAtATime(ask), async (query, asks) => {
     const [only] = asks;
@@ -280,6 +290,14 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
     return (await releasing.ask({ name, owner, result: 'abandoned', error: undefined })) || over;
   });
 
+  /** The lease in the way, if it ends later than a lease of its length can: its end was counted before the server's clock was set back. */
+  function leaseAhead(name: string, row: Row): LeaseSeen | undefined {
+    const seen = leaseSeen(row['record']);
+    if (seen !== undefined && seen.expiresAt - Number(row['now']) > seen.leaseMs) return seen;
+    outlasted.forget(name);
+    return undefined;
+  }
+
   async function tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
     const { name, owner, leaseMs, holder, occurrence } = request;
     signal.throwIfAborted();
@@ -297,8 +315,9 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       ...{ name, key: keys.of(name).lock, owner, host: holder.host, pid: holder.pid, label: holder.label, lease: leaseMs },
       ...{ at_ms: occurrence?.at.getTime(), attempts: occurrence?.attempts, hash: occurrence?.scheduleHash },
     };
+    let over: LeaseSeen | undefined;
     for (let again = 0; ; again += 1) {
-      const asking = active.track(acquiring.ask(asked, signal));
+      const asking = active.track(acquiring.ask({ ...asked, over_owner: over?.owner, over_at: over?.expiresAt }, signal));
       const row = await unlessAborted(asking, signal).catch((error: unknown) => {
         const doubtful = asking.then(
           // Granted after the caller had gone.
@@ -316,11 +335,26 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       }
       const record = parseRecord(row['record']);
       const refusal = refusalOf(request, record, Number(row['now']), false);
-      if (refusal !== undefined) return refusal;
+      const ahead = refusal?.reason === 'held' ? leaseAhead(name, row) : undefined;
+      // Once more, now that it is known to be over; its row may be locked even so.
+      const isOver = ahead !== undefined && outlasted.isOver(name, `${ahead.owner} ${ahead.expiresAt}`, ahead.leaseMs);
+      if (isOver) over = ahead;
+      else if (refusal?.reason === 'held' && ahead !== undefined) return { ...refusal, expiresInMs: ahead.leaseMs };
+      else if (refusal !== undefined) return refusal;
       if (again < 2) continue;
-      // Free, but its row is held: by a transaction that the last holder guarded.
+      // Free, but its row is locked: by a transaction that the last holder guarded, or by one that somebody has forgotten.
       guarded.add(name);
-      return { ...heldBy(record, Number(row['now'])), expiresInMs: GUARDED_PAUSE_MS };
+      const detail = await unlessAborted(rowLocked.explain(name), signal);
+      return { acquired: false, reason: 'held', expiresInMs: GUARDED_PAUSE_MS, detail, record };
+    }
+  }
+
+  async function renew({ name, owner }: Grant, signal: AbortSignal): Promise<boolean> {
+    for (let tries = 1; ; tries += 1) {
+      const ours = await renewing.ask({ name, owner }, signal);
+      if (ours !== 'locked') return ours === 'yes';
+      if (tries > RETRIES) throw new Error((await rowLocked.explain(name)) ?? 'other statements are at its row again and again');
+      await delay(BUSY_MS, signal);
     }
   }
 
@@ -330,7 +364,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
       return guaranteesOf(link.listens());
     },
     tryAcquire,
-    renew: ({ name, owner }, signal) => renewing.ask({ name, owner }, signal),
+    renew,
     release: ({ name, owner }, outcome, signal) =>
       active.track(
         releasing.ask(
@@ -390,6 +424,9 @@ interface Taking {
   readonly at_ms: number | undefined;
   readonly attempts: number | undefined;
   readonly hash: string | undefined;
+  /** The lease that is over by what has been seen of it here, whatever the server's clock says. */
+  readonly over_owner?: string | undefined;
+  readonly over_at?: number | undefined;
 }
 
 interface Ending {

@@ -4,6 +4,7 @@ import type { Row, Statement } from './client.ts';
 import { standbyError, type Session } from './session.ts';
 import type { Key } from './key.ts';
 import type { Locks } from './locks.ts';
+import type { SettlesInMs } from './settling.ts';
 import { inOrder, lockStatements, questions, type Pair, type Statements } from './statements.ts';
 
 type Query = (statement: Statement) => Promise<readonly Row[]>;
@@ -61,6 +62,8 @@ export interface LockSession {
   usable(): boolean;
   /** Bare locks, without a schema of ours. It ends when the tables are found. */
   readonly plain: boolean;
+  /** How long its server grants nothing yet. */
+  readonly settlesInMs: SettlesInMs;
   /**
    * Looks for the tables again if there were none, at most every few seconds; undefined if that need not be.
    *
@@ -107,6 +110,7 @@ export interface LockSessionTerms {
   readonly channel: string;
   /** Without a schema of ours: bare locks, one statement each. */
   readonly plain: boolean;
+  readonly settlesInMs: SettlesInMs;
   /** Sees to the tables. False: there are none. */
   readonly prepare: () => Promise<boolean>;
   /** How long it is kept while it holds nothing and is asked for nothing, in ms. */
@@ -133,7 +137,7 @@ const PATIENCE_MS = 15_000;
 const LOOK_AGAIN_MS = 5_000;
 
 export function createLockSession(session: Session, terms: LockSessionTerms): LockSession {
-  const { leaseMs, statements, locks, schema, channel, kind, lapsed, prepare, idleMs, onIdle } = terms;
+  const { leaseMs, statements, locks, schema, channel, kind, settlesInMs, lapsed, prepare, idleMs, onIdle } = terms;
   const lockStatement = lockStatements(schema, locks);
   const plainly = plainStatements(locks);
   const keys = new Map<string, { until: number }>();
@@ -349,6 +353,7 @@ export function createLockSession(session: Session, terms: LockSessionTerms): Lo
     get plain() {
       return plain;
     },
+    settlesInMs,
     lookAgain,
     keys,
     query,

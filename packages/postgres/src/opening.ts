@@ -3,15 +3,16 @@ import type { PostgresConnection, Row, Statement } from './client.ts';
 import { PoolerDetectedError } from './errors.ts';
 import { createHosts } from './hosts.ts';
 import { findPath, type Path } from './pooler.ts';
-import { leapIfNeeded, leapOver, prepareSchema, schemaRemedy, unusableNow } from './schema.ts';
+import { beginningWithoutTables, leapIfNeeded, leapOver, prepareSchema, schemaRemedy, unusableNow } from './schema.ts';
 import { openSession, readOnlyError, standbyError, type Session } from './session.ts';
+import type { Beginning, Settling, SettlesInMs } from './settling.ts';
 
 /** Opens the sessions that hold locks, and knows what was learned of the server on the way. */
 export interface Opening {
   /**
    * @throws PoolerDetectedError; ProviderError for a hot standby or a server that is too old
    */
-  open(terms: LockSettings): Promise<{ readonly session: Session; readonly plain: boolean }>;
+  open(terms: LockSettings): Promise<Opened>;
   /**
    * Sees to the tables on a session that is open, and makes them if it may. False: there are none, and never were.
    *
@@ -31,6 +32,13 @@ export interface Opening {
   isOld(): boolean;
 }
 
+interface Opened {
+  readonly session: Session;
+  /** Without a schema of ours. */
+  readonly plain: boolean;
+  readonly settlesInMs: SettlesInMs;
+}
+
 interface LockSettings {
   readonly leaseMs: number | null;
   /** Whom the session is named after, for those who look into `pg_stat_activity`. */
@@ -43,13 +51,14 @@ export interface OpeningTerms {
   readonly kind: string;
   readonly connection: PostgresConnection;
   readonly schema: string;
+  readonly settling: Settling;
   readonly onWarning: (message: string) => void;
 }
 
 const CONNECT_MS = 5_000;
 const OLD_SERVER = 140_000;
 
-export function createOpening({ kind, connection, schema, onWarning }: OpeningTerms): Opening {
+export function createOpening({ kind, connection, schema, settling, onWarning }: OpeningTerms): Opening {
   const hosts = createHosts(kind, connection);
   const paths = new Map<string, Promise<Path>>();
   let missing: string | undefined;
@@ -62,7 +71,7 @@ export function createOpening({ kind, connection, schema, onWarning }: OpeningTe
     host: string,
     one: PostgresConnection,
     { leaseMs, identity, lockTimeoutMs }: LockSettings,
-  ): Promise<{ session: Session; plain: boolean }> {
+  ): Promise<Opened> {
     const path = paths.get(host) ?? findPath(one, CONNECT_MS);
     paths.set(host, path);
     const found = await path.catch((error: unknown) => {
@@ -107,14 +116,17 @@ export function createOpening({ kind, connection, schema, onWarning }: OpeningTe
         );
       }
       version = session.version;
-      return { session, plain: !(await prepare(session)) };
+      const told = await prepare(session);
+      const beginning = told ?? (await beginningWithoutTables((statement) => session.query(statement, CONNECT_MS)));
+      return { session, plain: told === undefined, settlesInMs: settling.note(beginning, session) };
     } catch (error) {
       session.destroy(error as Error);
       throw error;
     }
   }
 
-  async function prepare(session: Session): Promise<boolean> {
+  /** How the server's life began, as its tables tell. Undefined: there are none. */
+  async function prepare(session: Session): Promise<Beginning | undefined> {
     const ask = (statement: Statement): Promise<readonly Row[]> => session.query(statement, CONNECT_MS);
     const state = await prepareSchema(ask, schema, 'advisory');
     // It has become one since it was asked.
@@ -132,23 +144,23 @@ export function createOpening({ kind, connection, schema, onWarning }: OpeningTe
         );
       }
       missing = state.missing;
-      return false;
+      return undefined;
     }
     try {
-      await leapIfNeeded(ask, schema);
+      const beginning = await leapIfNeeded(ask, schema);
       if (highest > 0n || missing !== undefined) await leapOver(ask, schema, highest, missing !== undefined);
+      [missing, hadTables] = [undefined, true];
+      return beginning;
     } catch (error) {
       // Neither leaves its transaction open on a session that goes on. One that has ended says so by itself.
       await ask({ text: 'ROLLBACK' }).catch((worse: unknown) => session.destroy(worse as Error));
       throw error;
     }
-    [missing, hadTables] = [undefined, true];
-    return true;
   }
 
   return {
     open: (settings) => hosts.reach((one, host) => openOn(host, one, settings)),
-    prepare,
+    prepare: async (session) => (await prepare(session)) !== undefined,
     handedOut(fence) {
       if (fence > highest) highest = fence;
     },

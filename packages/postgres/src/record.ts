@@ -52,6 +52,20 @@ export function parseRecord(text: string | null | undefined): JobRecord | undefi
   };
 }
 
+/** A lease row as it was read: which lease it is, and when it ends by the server's clock, in ms. */
+export interface LeaseSeen {
+  readonly owner: string;
+  readonly expiresAt: number;
+  readonly leaseMs: number;
+}
+
+/** The lease that keeps others out, to the µs; undefined if none does. */
+export function leaseSeen(text: string | null | undefined): LeaseSeen | undefined {
+  if (text == null) return undefined;
+  const { held, owner, expiresAt, leaseMs } = JSON.parse(text) as Stored;
+  return held && expiresAt !== null && leaseMs !== null ? { owner, expiresAt, leaseMs } : undefined;
+}
+
 /** What `acquireSql` grants. */
 export function grantOf(request: AcquireRequest, row: Row, lost?: AbortSignal): Grant {
   const { name, owner, occurrence } = request;
@@ -104,7 +118,8 @@ export function heldBy(record: JobRecord | undefined, nowMs: number): Extract<Re
     acquired: false,
     reason: 'held',
     holder: record.holder,
-    heldForMs: nowMs - record.acquiredAt.getTime(),
+    // The clock may have been set back since.
+    heldForMs: Math.max(0, nowMs - record.acquiredAt.getTime()),
     expiresInMs: record.expiresAt == null ? undefined : record.expiresAt.getTime() - nowMs,
     record,
   };

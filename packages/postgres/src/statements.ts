@@ -101,7 +101,8 @@ function acquireSql(place: Place): string {
   const same = 'm.at = j.occurrence_at';
   const claimable = `(m.at IS NULL OR j.occurrence_at IS NULL OR m.at > j.occurrence_at
         OR (${same} AND j.occurrence_state <> 'done' AND j.attempt < m.attempts))`;
-  const free = advisory ? '' : `AND ${freeSql('j')}`;
+  // Or exactly this lease, which has been seen unchanged for longer than it lasts: the server's clock was set back.
+  const free = advisory ? '' : `AND (${freeSql('j')} OR (j.owner = m.over_owner AND ${ms('j.expires_at')} = m.over_at))`;
   const forUpdate = `FOR ${advisory ? 'NO KEY UPDATE' : 'UPDATE'} OF j SKIP LOCKED`;
   const expiry = advisory ? 'NULL::timestamptz' : `clock_timestamp() + m.lease * interval '1 millisecond'`;
   const returning = `m.ord, j.fence::text AS fence, j.attempt, ${ms('j.previous_at')} AS previous_at, j.previous_state, j.previous_attempt,
@@ -109,7 +110,7 @@ function acquireSql(place: Place): string {
   const locked = `CASE a.mode WHEN 1 THEN ${locks.call('pg_try_advisory_lock', 'a.key')} WHEN 2 THEN true ELSE false END`;
   return `WITH asked AS MATERIALIZED (
     SELECT a.* FROM json_to_recordset($1::json) AS a(ord int, name text, key bigint, guard bigint, mode int, owner text, host text,
-      pid bigint, label text, lease float8, at_ms float8, attempts int, hash text, floor bigint)
+      pid bigint, label text, lease float8, at_ms float8, attempts int, hash text, floor bigint, over_owner text, over_at numeric)
   ), locked AS MATERIALIZED (
     SELECT a.*, ${advisory ? locked : 'true'} AS locked FROM asked a
   ), tried AS MATERIALIZED (
@@ -186,16 +187,22 @@ function confirmSql(job: string): string {
     LEFT JOIN ${job} j ON j.kind = 'advisory' AND j.name = a.name`;
 }
 
+/** A row that another transaction has locked is not waited for: all other leases of the process would wait with it, and be lost. */
 function renewSql(job: string): string {
   return `WITH asked AS MATERIALIZED (
     SELECT a.*, ${FLUSH} AS flush FROM json_to_recordset($1::json) AS a(ord int, name text, owner text)
+  ), open AS MATERIALIZED (
+    SELECT a.ord FROM ${job} j JOIN asked a ON j.name = a.name
+    WHERE j.kind = 'lease' AND j.owner = a.owner ORDER BY j.name FOR NO KEY UPDATE OF j SKIP LOCKED
   ), renewed AS (
     UPDATE ${job} j SET expires_at = clock_timestamp() + j.lease_ms * interval '1 millisecond'
-    FROM asked a WHERE j.kind = 'lease' AND j.name = a.name AND j.owner = a.owner
+    FROM asked a JOIN open o USING (ord) WHERE j.kind = 'lease' AND j.name = a.name AND j.owner = a.owner
       AND j.held AND (j.expires_at IS NULL OR j.expires_at > clock_timestamp())
     RETURNING a.ord
   )
-  SELECT a.ord::text, (r.ord IS NOT NULL)::text AS ours FROM asked a LEFT JOIN renewed r USING (ord)`;
+  SELECT a.ord::text, CASE WHEN r.ord IS NOT NULL THEN 'yes' WHEN o.ord IS NULL AND k.held THEN 'locked' ELSE 'no' END AS ours
+  FROM asked a LEFT JOIN renewed r USING (ord) LEFT JOIN open o USING (ord)
+    LEFT JOIN ${job} k ON k.kind = 'lease' AND k.name = a.name AND k.owner = a.owner`;
 }
 
 /**

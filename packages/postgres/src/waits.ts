@@ -1,4 +1,4 @@
-import { unlessAborted } from '@solorun/core/parts';
+import { delay, unlessAborted } from '@solorun/core/parts';
 import type { Key } from './key.ts';
 import type { LockSession } from './lock-session.ts';
 
@@ -121,6 +121,9 @@ export function createWaits({ places, sliceMs, open, terminate }: WaitsTerms): W
             throw error;
           }
         }
+        // Its server may have begun another life since the try: nobody gets a lock from the queue before it may be granted.
+        const settlesInMs = wait.on.settlesInMs(wait.leaseMs);
+        if (settlesInMs > 0) await delay(settlesInMs, signal);
         granted = await queue(wait.on, key, signal);
       } finally {
         if (!granted) leave(wait);

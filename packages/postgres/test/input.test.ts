@@ -198,6 +198,9 @@ it.each([
   [{ waitSessions: -1 }, /waitSessions/],
   [{ waitSessions: 1.5 }, /waitSessions/],
   [{ waitSliceMs: 5 }, /waitSliceMs/],
+  [{ settleMs: -1 }, /settleMs/],
+  [{ settleMs: Number.NaN }, /settleMs/],
+  [{ settleAfter: 'never' }, /settleAfter is 'crash' or 'restart', not "never"/],
 ])('postgresAdvisory refuses %o', (options, message) => {
-  expect(() => postgresAdvisory({ connectionString: stage.server.url, ...options })).toThrow(message);
+  expect(() => postgresAdvisory({ connectionString: stage.server.url, ...(options as object) })).toThrow(message);
 });

@@ -38,6 +38,7 @@ const terms = {
   schema: 'solorun',
   channel: 'x',
   plain: false,
+  settlesInMs: () => 0,
   prepare: async () => true,
   lapsed: () => {},
   idleMs: Number.POSITIVE_INFINITY,

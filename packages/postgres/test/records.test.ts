@@ -24,7 +24,7 @@ describe('fences', () => {
     else await stage.sql(schemaSql({ schema }));
     await stage.sql(`INSERT INTO ${schema}.job (kind, name, key, fence, owner, host, pid, acquired_at, held, claimed)
       VALUES ('advisory', 'restored', 1, 1000000, 'o', 'h', 1, now(), false, false)`);
-    const provider = open({ schema });
+    const provider = open({ schema, settleMs: 0 });
     const first = await acquired(provider, 'restored');
     expect(first.fence).toBeGreaterThan(1_000_000n);
     await provider.release(first, { result: 'done' }, never);

@@ -86,7 +86,7 @@ describe('the schema', () => {
   });
 
   it('leaps ahead with its fences when it was restored elsewhere', async () => {
-    const options = { connectionString: stage.server.url, schema: 'restored' };
+    const options = { connectionString: stage.server.url, schema: 'restored', settleMs: 0 };
     const before = await acquired(stage.open(postgresAdvisory(options)), 'x');
     expect(before.fence).toBeLessThan(100n);
     // What a dump and its restoration come to: the same rows in another table.

@@ -41,7 +41,7 @@ describe('fences', () => {
       expect(afterRestart.fence).toBeLessThan(last + 64n);
       await stage.server.kill();
       await stage.server.start();
-      const afterCrash = await acquired(stage.open(postgresAdvisory({ connectionString: stage.server.url })), 'fence');
+      const afterCrash = await acquired(stage.open(postgresAdvisory({ connectionString: stage.server.url, settleMs: 0 })), 'fence');
       expect(afterCrash.fence).toBeGreaterThan(2n ** 32n);
     },
   );

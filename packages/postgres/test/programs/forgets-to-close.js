@@ -4,8 +4,9 @@ import { createSolo } from '@solorun/core';
 import { postgresAdvisory, postgresLease } from '../../dist/index.js';
 
 const [connectionString = ''] = process.argv.slice(2);
-for (const open of [postgresAdvisory, postgresLease]) {
-  const solo = createSolo({ provider: open({ connectionString }) });
+// Its server may have been killed a moment ago.
+for (const provider of [postgresAdvisory({ connectionString, settleMs: 0 }), postgresLease({ connectionString })]) {
+  const solo = createSolo({ provider });
   const result = await solo.run('once', () => 'value');
   if (result.status !== 'ran') throw new Error(result.status);
   await solo.acquire('kept', { waitMs: 0 });
