@@ -30,8 +30,12 @@ import { freePort } from './port.js';
  * @property {() => void} mend
  * @property {() => void} breakAll Resets every connection, on both sides at once.
  * @property {(ms: number) => void} delay How long everything sent from now on is under way, in each direction.
+ * @property {(bytesPerMs: number) => void} pace How much gets to the server in a millisecond, over all connections: one that is too slow for
+ *   what is asked of it, and answers all the same. 0: at once.
  * @property {() => Promise<void>} stop
  */
+
+const PACE_MS = 10;
 
 /**
  * Starts a proxy in front of a server.
@@ -47,6 +51,9 @@ export async function startProxy({ port: serverPort, host = '127.0.0.1' }) {
   let open = 0;
   let roundTrips = 0;
   let delayMs = 0;
+  let bytesPerMs = 0;
+  /** @type {Promise<unknown>} */
+  let paced = Promise.resolve();
   /** @type {Record<Direction, ReturnType<typeof barrier> | undefined>} */
   const cuts = { up: undefined, down: undefined };
 
@@ -85,7 +92,7 @@ export async function startProxy({ port: serverPort, host = '127.0.0.1' }) {
      */
     function carry(from, direction, to) {
       let before = /** @type {Promise<unknown>} */ (to);
-      /** @param {(socket: Socket) => void} act */
+      /** @param {(socket: Socket) => unknown} act */
       const next = (act) => {
         const passed = pass(direction);
         before = before
@@ -98,7 +105,11 @@ export async function startProxy({ port: serverPort, host = '127.0.0.1' }) {
         chunks[direction] += 1;
         if (direction === 'up' && lastWord === 'down') roundTrips += 1;
         lastWord = direction;
-        next((socket) => void (socket.writable && socket.write(chunk)));
+        const slices = direction === 'up' && bytesPerMs > 0 ? sliced(chunk) : [chunk];
+        for (const slice of slices) {
+          if (direction === 'up') next(() => pacing(slice.length));
+          next((socket) => void (socket.writable && socket.write(slice)));
+        }
       });
       from.once('end', () => next((socket) => void (socket.writable && socket.end())));
       // What goes without an end was reset. The reset follows what was sent before it, and finds its socket closed after a regular end.
@@ -106,6 +117,27 @@ export async function startProxy({ port: serverPort, host = '127.0.0.1' }) {
       from.once('close', () => next((socket) => void (from.readableEnded || socket.resetAndDestroy())));
     }
   });
+
+  /**
+   * What passes within some milliseconds each.
+   *
+   * @param {Buffer} chunk
+   */
+  const sliced = (chunk) => {
+    const size = Math.ceil(bytesPerMs * PACE_MS);
+    return Array.from({ length: Math.ceil(chunk.length / size) }, (_, n) => chunk.subarray(n * size, (n + 1) * size));
+  };
+
+  /**
+   * Waits for the turn of so many bytes, after all that came before.
+   *
+   * @param {number} bytes
+   */
+  const pacing = (bytes) => {
+    if (bytesPerMs === 0) return;
+    paced = paced.then(() => (bytesPerMs === 0 ? undefined : sleep(bytes / bytesPerMs)));
+    return paced;
+  };
 
   /**
    * Resolves when what is sent now arrives.
@@ -167,6 +199,9 @@ export async function startProxy({ port: serverPort, host = '127.0.0.1' }) {
     breakAll,
     delay(ms) {
       delayMs = ms;
+    },
+    pace(bytes) {
+      bytesPerMs = bytes;
     },
     stop,
     [Symbol.asyncDispose]: stop,

@@ -7,6 +7,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, realpathSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { wallClock } from './clock.js';
 import { guard } from './guard.js';
 import { freePort } from './port.js';
 import { processesIn, removeNow, signalAll } from './processes.js';
@@ -24,6 +25,7 @@ import { processesIn, removeNow, signalAll } from './processes.js';
  * @property {(settings?: Settings) => Promise<void>} start After `kill()`: again, on the same port and data, with further settings.
  * @property {() => void} freeze It takes connections and answers nobody.
  * @property {() => void} thaw
+ * @property {(aheadMs: number) => void} setClock Its wall clock is ahead of ours by so much from now on, or behind; only with `clockAheadMs`.
  * @property {(settings?: Settings) => Promise<Redis>} replica One that streams from this one. Stops with it.
  */
 
@@ -45,15 +47,18 @@ export function redisMissing() {
 /**
  * Starts a server on 127.0.0.1 that is ours alone. It keeps nothing on disk unless the settings say so.
  *
- * @param {{ readonly settings?: Settings }} [options] What goes into its configuration, over the defaults here.
+ * @param {object} [options]
+ * @param {Settings} [options.settings] What goes into its configuration, over the defaults here.
+ * @param {number} [options.clockAheadMs] It has a wall clock of its own, which is ahead of ours by so much at first, or behind if negative.
  * @returns {Promise<Redis>}
  */
-export async function startRedis({ settings = {} } = {}) {
+export async function startRedis({ settings = {}, clockAheadMs } = {}) {
   const missing = redisMissing();
   if (missing !== undefined) throw new Error(missing);
   // Real, because that is how the kernel calls a process's directory.
   const directory = mkdtempSync(join(realpathSync(tmpdir()), 'solorun-redis-'));
   const forget = guard({ directory });
+  const clock = clockAheadMs === undefined ? undefined : wallClock({ directory, aheadMs: clockAheadMs });
   const logFile = join(directory, 'redis.log');
   let port = await freePort();
   let current = { ...defaults, ...settings };
@@ -75,7 +80,12 @@ export async function startRedis({ settings = {} } = {}) {
     const before = log().length;
     const output = openSync(logFile, 'a');
     const args = Object.entries({ ...current, port }).flatMap(([name, value]) => [`--${name}`, ...words(value)]);
-    const server = spawn('redis-server', args, { cwd: directory, detached: true, stdio: ['ignore', output, output] });
+    const server = spawn('redis-server', args, {
+      cwd: directory,
+      detached: true,
+      stdio: ['ignore', output, output],
+      env: { ...process.env, ...clock?.env },
+    });
     closeSync(output);
     server.unref();
     child = server;
@@ -141,6 +151,10 @@ export async function startRedis({ settings = {} } = {}) {
     stop,
     freeze: () => signalAll(processesIn(directory), 'SIGSTOP'),
     thaw: () => signalAll(processesIn(directory), 'SIGCONT'),
+    setClock(aheadMs) {
+      if (clock === undefined) throw new Error('This Redis goes by our clock: start it with clockAheadMs.');
+      clock.set(aheadMs);
+    },
     async replica(further = {}) {
       const replica = await startRedis({ settings: { ...settings, replicaof: `127.0.0.1 ${port}`, ...further } });
       replicas.add(replica);
@@ -154,9 +168,10 @@ export async function startRedis({ settings = {} } = {}) {
 /**
  * Several servers that share the slots of a Redis Cluster, without replicas.
  *
+ * @param {{ readonly shards?: 1 | 3 }} [options] As many servers. One has all the slots.
  * @returns {Promise<{ readonly nodes: readonly Redis[], readonly stop: () => Promise<void> }>}
  */
-export async function startRedisCluster() {
+export async function startRedisCluster({ shards = 3 } = {}) {
   const settings = { 'cluster-enabled': 'yes', 'cluster-node-timeout': 2_000 };
   /** @type {Redis[]} */
   const nodes = [];
@@ -164,21 +179,23 @@ export async function startRedisCluster() {
     await Promise.all(nodes.map((node) => node.stop()));
   };
   try {
-    for (let count = 0; count < 3; count += 1) {
+    for (let count = 0; count < shards; count += 1) {
       nodes.push(await startRedis({ settings: { ...settings, 'cluster-port': await freePort() } }));
     }
-    const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`);
-    const { status, stdout, stderr } = spawnSync('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'], {
-      encoding: 'utf8',
-      timeout: 30_000,
-    });
-    if (status !== 0) throw new Error(`The cluster was not made: ${stdout}${stderr}`);
+    if (shards === 1) cli('-p', nodes[0]?.port ?? 0, 'cluster', 'addslotsrange', 0, 16_383);
+    else cli('--cluster', 'create', ...nodes.map(({ port }) => `127.0.0.1:${port}`), '--cluster-yes');
     for (const node of nodes) await says(node, 'Cluster state changed: ok');
   } catch (error) {
     await stop();
     throw error;
   }
   return { nodes, stop };
+}
+
+/** @param {(string | number)[]} args */
+function cli(...args) {
+  const { status, stdout, stderr } = spawnSync('redis-cli', args.map(String), { encoding: 'utf8', timeout: 30_000 });
+  if (status !== 0) throw new Error(`The cluster was not made: ${stdout}${stderr}`);
 }
 
 /**
