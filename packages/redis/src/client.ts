@@ -42,7 +42,10 @@ export interface Connection {
   readonly cluster: boolean;
   /** Aborts when it has ended, with the reason as an error. */
   readonly lost: AbortSignal;
-  /** Runs a command; ends the whole connection if no answer comes in time. */
+  /**
+   * Runs a command. The whole connection ends if nothing at all is heard on it for so long while an answer is due; a server that is slow
+   * and still answers something is alive. In a cluster, where one node may be silent and the others not, each answer is due by itself.
+   */
   ask<T>(command: (wire: Wire) => Promise<T>, timeoutMs: number): Promise<T>;
   /** The servers of a cluster that keys are on, or the only one. */
   servers(): readonly Wire[];
@@ -53,6 +56,12 @@ export interface Connection {
 export interface ConnectionOptions {
   readonly url?: string | undefined;
   readonly client?: RedisClient | undefined;
+}
+
+/** A question that has not been answered. */
+interface Due {
+  readonly askedAt: number;
+  readonly timeoutMs: number;
 }
 
 /** It is ours to open again, and to be sure on whom we call; a client's own queues and retries would hide that. */
@@ -139,7 +148,11 @@ export function keyPrefixOf({ client }: ConnectionOptions): string {
 
 export async function connect({ url, client }: ConnectionOptions, timeoutMs: number): Promise<Connection> {
   const options = { ...own, connectTimeout: timeoutMs };
-  const wire = url === undefined ? duplicate(client!, options) : (new Redis(withoutOurs(url, options), options) as unknown as Wire);
+  const wire = url === undefined ? duplicate(client!, options) : new Redis(withoutOurs(url, options), options);
+  return openWire(wire as Wire, timeoutMs);
+}
+
+async function openWire(wire: Wire, timeoutMs: number): Promise<Connection> {
   const loss = new AbortController();
   let reason: Error | undefined;
   // A client goes on after some errors, such as a database that there is not: it would lock in another one.
@@ -191,10 +204,12 @@ function duplicate(client: RedisClient, options: typeof own): Wire {
 function connectionOn(wire: Wire, loss: AbortController): Connection {
   const cluster = wire.isCluster === true;
   const sockets = (): readonly (Socket | undefined)[] => (cluster ? wire.nodes!('all') : [wire]).map(({ stream }) => stream);
-  const pending = new Set<{ readonly dueAt: number; readonly timeoutMs: number }>();
+  const pending = new Set<Due>();
+  let heardAt = 0;
   const alarm = createAlarm(performance, () => {
     const now = performance.now();
-    for (const { dueAt, timeoutMs } of pending) {
+    for (const { askedAt, timeoutMs } of pending) {
+      const dueAt = Math.max(askedAt, cluster ? 0 : heardAt) + timeoutMs;
       if (dueAt > now) alarm.at(dueAt);
       // What is behind it must not wait for ever, and what was sent may still be done: a new connection, a new start.
       else end(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
@@ -215,12 +230,15 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
     lost: loss.signal,
     servers: () => (cluster ? wire.nodes!('master') : [wire]),
     ask(command, timeoutMs) {
-      if (loss.signal.aborted) return Promise.reject(loss.signal.reason as Error);
-      const one = { dueAt: performance.now() + timeoutMs, timeoutMs };
+      if (loss.signal.aborted) {
+        return Promise.reject(Object.assign(new Error((loss.signal.reason as Error).message), { sent: false }));
+      }
+      const one = { askedAt: performance.now(), timeoutMs };
       pending.add(one);
       if (pending.size === 1) alarm.keepAlive(true);
-      alarm.at(one.dueAt);
+      alarm.at(one.askedAt + timeoutMs);
       const over = (): void => {
+        heardAt = performance.now();
         pending.delete(one);
         if (pending.size > 0) return;
         alarm.keepAlive(false);
@@ -237,7 +255,7 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
           // It follows another one now. Where it is looked for (a name, sentinels) there may be the new one; and should it lead again,
           // it must be looked at again.
           if (said.answered && said.message.startsWith('READONLY')) end(said);
-          throw loss.signal.aborted && !said.answered ? loss.signal.reason : said;
+          throw loss.signal.aborted && said.sent && !said.answered ? loss.signal.reason : said;
         },
       );
     },
@@ -249,8 +267,10 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
 }
 
 /** An error of ioredis's without the command that it carries along: with AUTH, that is the password. */
-function plain(error: unknown): Error & { readonly answered: boolean } {
+function plain(error: unknown): Error & { readonly answered: boolean; readonly sent: boolean } {
   const { code, name, message } = error as { code?: unknown; name?: string; message?: string };
   const answered = name === 'ReplyError';
-  return Object.assign(new Error(message ?? String(error)), { answered, ...(typeof code === 'string' ? { code } : {}) });
+  // In these words ioredis says that it has no connection to send it on.
+  const sent = message?.includes('enableOfflineQueue options is false') !== true;
+  return Object.assign(new Error(message ?? String(error)), { answered, sent, ...(typeof code === 'string' ? { code } : {}) });
 }

@@ -17,6 +17,7 @@ import {
   delay,
   Failure,
   finishLimit,
+  oneAtATime,
   unlessAborted,
 } from '@solorun/core/parts';
 import { checkConnection, connect, keyPrefixOf, type ConnectionOptions } from './client.ts';
@@ -48,7 +49,7 @@ export interface RedisOptions extends ConnectionOptions {
 
 const KIND = 'redis';
 const CONNECT_MS = 5_000;
-/** A connection that does not answer for so long is given up: renewals stand in line behind it. */
+/** A connection on which nothing is heard for so long is given up: renewals wait behind what was asked before. */
 const CALL_MS = 5_000;
 const SHORTEST_CALL_MS = 500;
 /** How often those look who are told of releases, in case a word of it is lost, in ms. When a lease ends by time, the core looks by itself. */
@@ -57,6 +58,8 @@ const LISTENING_MS = 4_000;
 const LOOK_MS = 300;
 /** Names in one script: while the server works on some, the answers to others are dealt with here. */
 const MOST_AT_ONCE = 16;
+/** The same of tries that are taken back, for whose answers nobody waits. */
+const MOST_UNDONE_AT_ONCE = 256;
 const OPTIONS = ['url', 'client', 'prefix', 'settleMs', 'allowEviction'];
 
 /**
@@ -141,16 +144,15 @@ export function redis(options: RedisOptions): LockProvider {
     const owners = asks.map(({ owner }) => owner);
     return readAll(await ask(scripts.renew, keys, owners, 1), yesOrNo);
   });
-  const releasing = createBatch<Ending, boolean, undefined>(
-    atOnce,
-    async (_, asks) => {
-      const keys = asks.map(({ name }) => lockKey(name));
-      const words: Word[] = [];
-      for (const { owner, result, error } of asks) words.push(owner, result, error.toWellFormed());
-      return readAll(await ask(scripts.release, keys, words, scripts.RELEASE_WORDS), yesOrNo);
-    },
-    MOST_AT_ONCE,
-  );
+  const releaseAll = async (_: undefined, asks: readonly Ending[]): Promise<readonly (boolean | Failure | Promise<boolean>)[]> => {
+    const keys = asks.map(({ name }) => lockKey(name));
+    const words: Word[] = [];
+    for (const { owner, result, error } of asks) words.push(owner, result, error.toWellFormed());
+    return readAll(await ask(scripts.release, keys, words, scripts.RELEASE_WORDS), yesOrNo);
+  };
+  const releasing = createBatch<Ending, boolean, undefined>(atOnce, releaseAll, MOST_AT_ONCE);
+  /** What is in doubt is often so because the server is slow: while it works on some, the others wait for the next script. */
+  const undoing = createBatch<Ending, boolean, undefined>(oneAtATime(undefined), releaseAll, MOST_UNDONE_AT_ONCE);
 
   const wakening = createWakening(
     () => connect(options, CONNECT_MS),
@@ -177,7 +179,7 @@ export function redis(options: RedisOptions): LockProvider {
   });
 
   /** A try whose answer never came may hold the name until its lease ends. */
-  const undo = createUndo<undefined>((name, owner) => releasing.ask({ name, owner, result: 'abandoned', error: '' }));
+  const undo = createUndo<undefined>((name, owner) => undoing.ask({ name, owner, result: 'abandoned', error: '' }));
 
   /** What nobody may be granted yet, since somebody may still hold it. */
   function unsettled(link: Link, { leaseMs, occurrence }: AcquireRequest): AcquireResult | undefined {
@@ -372,7 +374,8 @@ function unsentError(error: unknown): never {
 /** Whether a script that failed may have done its work: not if the server says why not, nor if it never reached one. */
 function mayHaveRun(error: unknown): boolean {
   if (error instanceof SolorunError || unsent.has(error as object)) return false;
-  return (error as { answered?: boolean }).answered !== true;
+  const { answered, sent } = error as { answered?: boolean; sent?: boolean };
+  return answered !== true && sent !== false;
 }
 
 /** Questions need not wait for the answers to earlier ones: a connection has them in order. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createSolo } from '@solorun/core';
 import { startProxy, type Proxy } from '@solorun/servers/network';
 import { expect, it, onTestFinished } from 'vitest';
@@ -78,6 +79,39 @@ it('gives up a connection that does not answer, and opens another one', async ()
   proxy.mend();
   await until('it works again', async () => (await provider.tryAcquire(asked('silent'), never)).acquired);
   expect(proxy.connections).toBe(2);
+});
+
+it('waits for a server that is too slow for what is asked, as long as it answers something, and undoes what was given up in few scripts', async () => {
+  const { proxy, url } = await proxied();
+  const provider = stage.open(redis({ url, settleMs: 0 }));
+  // A connection would be given up after 500 ms of silence.
+  await acquired(provider, 'warm in time', { leaseMs: 1_000 });
+  const scripts = async (): Promise<number> =>
+    Number(/cmdstat_evalsha:calls=(\d+)/.exec(String(await stage.ask('INFO', 'commandstats')))![1]);
+  const before = await scripts();
+  proxy.pace(50);
+  const names = Array.from({ length: 960 }, (_, n) => `slow ${n}`);
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  const tries = names.map(async (name, n) =>
+    provider.tryAcquire(asked(name, { leaseMs: 60_000 }), n % 2 === 0 ? never : controller.signal),
+  );
+  await Promise.any(tries);
+  controller.abort(new Error('gone'));
+  const ends = await Promise.allSettled(tries);
+  const given = names.filter((_, n) => ends[n]!.status === 'rejected');
+  expect(ends.flatMap((end) => (end.status === 'rejected' ? [(end.reason as Error).message] : []))).toEqual(
+    given.map(() => 'gone'),
+  );
+  expect(given.length).toBeGreaterThan(300);
+  const held = `local held = 0 for _, key in ipairs(redis.call('KEYS', 'solorun:lock:slow *')) do held = held + redis.call('HEXISTS', key, 'until') end return held`;
+  await until('they are given back', async () => (await stage.ask('EVAL', held, 0)) === names.length - given.length);
+  expect((await scripts()) - before - names.length / 16).toBeLessThan(15);
+  expect(proxy.connections).toBe(1);
+  proxy.pace(0);
+  // None of them is judged by what was given up.
+  const again = await Promise.all(given.map(async (name) => provider.tryAcquire(asked(name), never)));
+  expect(again.every(({ acquired: got }) => got)).toBe(true);
 });
 
 it('leaves no connection behind when it is closed at whatever moment', async () => {
