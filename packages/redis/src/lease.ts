@@ -12,6 +12,7 @@ import {
   createActive,
   createBatch,
   createConnector,
+  createOutlasted,
   createUndo,
   createWatch,
   delay,
@@ -19,10 +20,11 @@ import {
   finishLimit,
   oneAtATime,
   unlessAborted,
+  type Batch,
 } from '@solorun/core/parts';
 import { checkConnection, connect, keyPrefixOf, type ConnectionOptions } from './client.ts';
 import { openLink, type Link } from './link.ts';
-import { answerOf, recordOf, writeHolder, type Answer } from './record.ts';
+import { answerOf, fieldsOf, markOf, recordOf, writeHolder, type Answer, type Stranded } from './record.ts';
 import * as scripts from './scripts.ts';
 import type { Script, Word } from './scripts.ts';
 import { createWakening } from './wakening.ts';
@@ -115,22 +117,26 @@ export function redis(options: RedisOptions): LockProvider {
     });
   }
 
-  const acquiring = createBatch<AcquireRequest, AcquireResult, undefined>(
+  const outlasted = createOutlasted();
+  const isOver = (name: string, { mark, leaseMs }: Stranded): boolean => outlasted.isOver(name, mark, leaseMs);
+
+  const acquiring: Batch<Try, AcquireResult> = createBatch<Try, AcquireResult, undefined>(
     atOnce,
     async (_, requests) => {
       const words: Word[] = [];
-      for (const { owner, holder, leaseMs, occurrence } of requests) {
-        words.push(owner, writeHolder(holder), leaseMs!);
+      for (const { owner, holder, leaseMs, occurrence, over = '' } of requests) {
+        words.push(owner, writeHolder(holder), leaseMs!, over);
         if (occurrence === undefined) words.push(false, 0, '');
         else words.push(occurrence.at.getTime(), occurrence.attempts, occurrence.scheduleHash ?? '');
       }
       const keys = requests.map(({ name }) => lockKey(name));
       const replies = await ask(scripts.acquire, keys, words, scripts.ACQUIRE_WORDS);
-      return readAll(replies, (reply, index) => {
+      return readAll<AcquireResult>(replies, (reply, index) => {
         if (Array.isArray(reply) && reply[0] === 'error') return new Failure(refused(reply[1]));
         const request = requests[index]!;
         try {
-          return answerOf(request, reply as Answer);
+          const answer = answerOf(request, reply as Answer, isOver);
+          return typeof answer === 'string' ? acquiring.ask({ ...request, over: answer }) : answer;
         } catch (error) {
           // Its hash is not of our making, and the others that were asked with it are well.
           return new Failure(refused(unreadable(request.name, error)));
@@ -174,7 +180,12 @@ export function redis(options: RedisOptions): LockProvider {
       );
       // One whose node is away is not free.
       const free = await Promise.all((await ask(scripts.look, keys, [], 0)).map(orUndefined));
-      return waiting.filter((_, index) => free[index] === 1).map(({ name }) => name);
+      const isFree = (name: string, reply: unknown): boolean => {
+        if (!Array.isArray(reply)) return reply === 1;
+        const [owner, until, leaseMs] = reply as string[];
+        return isOver(name, { mark: markOf(owner!, until!), leaseMs: Number(leaseMs) });
+      };
+      return waiting.filter(({ name }, index) => isFree(name, free[index])).map(({ name }) => name);
     },
   });
 
@@ -246,7 +257,7 @@ export function redis(options: RedisOptions): LockProvider {
       some.map((key, index) => {
         const name = key.slice(lockKey('').length);
         try {
-          return recordOf(name, all[index] as string[], Number(now));
+          return recordOf(name, fieldsOf(all[index] as string[]), Number(now));
         } catch (error) {
           return new Failure(refused(unreadable(name, error)));
         }
@@ -302,6 +313,11 @@ export function redis(options: RedisOptions): LockProvider {
   };
 }
 
+interface Try extends AcquireRequest {
+  /** The lease that is over by observation, and looks valid to the server. */
+  readonly over?: string;
+}
+
 interface Owned {
   readonly name: string;
   readonly owner: string;
@@ -335,10 +351,13 @@ function checkOptions(options: RedisOptions): void {
 /** A reply that comes by itself is a promise. */
 type Replies = readonly unknown[];
 
-function readAll<A>(replies: Replies, read: (reply: unknown, index: number) => A | Failure): readonly (A | Failure | Promise<A>)[] {
+function readAll<A>(
+  replies: Replies,
+  read: (reply: unknown, index: number) => A | Failure | Promise<A>,
+): readonly (A | Failure | Promise<A>)[] {
   return replies.map((reply, index) => {
     if (!(reply instanceof Promise)) return read(reply, index);
-    return reply.then((late: unknown) => {
+    return reply.then((late: unknown): A | Promise<A> => {
       const answer = read(late, index);
       if (answer instanceof Failure) throw answer.error;
       return answer;

@@ -13,10 +13,10 @@ export function writeHolder(holder: Identity): string {
   return text;
 }
 
-/** What `acquire` answers for one name: the fence; the fence, the attempt and the claim; or a verdict, and what it was found by. */
+/** What `acquire` answers for one name: the fence, and more of an occurrence; or a verdict, and what it was found by. */
 export type Answer =
   | number
-  | readonly [fence: number, attempt: number, claim: string]
+  | readonly [fence: number, attempt: number, claim: string, schedule: string | null]
   | readonly [
       verdict: 'held' | 'early' | 'done' | 'superseded' | 'exhausted',
       earlyUs: number,
@@ -25,38 +25,73 @@ export type Answer =
       fields: string,
     ];
 
-export function answerOf(request: AcquireRequest, answer: Answer): AcquireResult {
-  const { name, owner } = request;
-  if (typeof answer === 'number') return { acquired: true, grant: { name, owner, fence: BigInt(answer), attempt: 1 } };
-  if (answer.length === 3) {
-    const [fence, attempt, claim] = answer;
-    return { acquired: true, grant: { name, owner, fence: BigInt(fence), attempt, previous: occurrenceOf(claim) } };
-  }
-  const [verdict, earlyUs, nowUs, json] = answer;
-  const record = recordOf(name, JSON.parse(json) as readonly string[], nowUs);
-  if (verdict === 'held') return heldBy(record, nowUs);
-  if (verdict === 'early') return { acquired: false, reason: 'early', earlyMs: earlyUs / 1_000, record };
-  return { acquired: false, reason: verdict, record };
+/** A lease as it stands, which the server's clock was set back under: nobody can have been granted one that ends so late. */
+export interface Stranded {
+  /** Changes with each acquisition and each renewal. */
+  readonly mark: string;
+  readonly leaseMs: number;
 }
 
-function heldBy(record: JobRecord | undefined, nowUs: number): Refusal {
+/** @param isOver whether a lease is over that the server's clock takes for a valid one; then the answer is its mark */
+export function answerOf(
+  request: AcquireRequest,
+  answer: Answer,
+  isOver: (name: string, stranded: Stranded) => boolean,
+): AcquireResult | string {
+  const { name, owner } = request;
+  if (typeof answer === 'number') return { acquired: true, grant: { name, owner, fence: BigInt(answer), attempt: 1 } };
+  if (typeof answer[0] === 'number') {
+    const [fence, attempt, claim, schedule] = answer;
+    const previousScheduleHash = schedule ?? undefined;
+    return {
+      acquired: true,
+      grant: { name, owner, fence: BigInt(fence), attempt, previous: occurrenceOf(claim), previousScheduleHash },
+    };
+  }
+  const [verdict, earlyUs, nowUs, json] = answer;
+  const fields = fieldsOf(JSON.parse(json) as readonly string[]);
+  const record = recordOf(name, fields, nowUs);
+  if (verdict === 'early') return { acquired: false, reason: 'early', earlyMs: earlyUs / 1_000, record };
+  if (verdict !== 'held') return { acquired: false, reason: verdict, record };
+  const leaseMs = Number(fields['lease']);
+  const stranded = strandedOf(fields['owner'], fields['until'], leaseMs, nowUs);
+  if (stranded !== undefined && isOver(name, stranded)) return stranded.mark;
+  return heldBy(record, nowUs, leaseMs);
+}
+
+function strandedOf(owner = '', until = '', leaseMs: number, nowUs: number): Stranded | undefined {
+  return Number(until) > Math.ceil(nowUs + leaseMs * 1_000) ? { mark: markOf(owner, until), leaseMs } : undefined;
+}
+
+export function markOf(owner: string, until: string): string {
+  return `${owner} ${until}`;
+}
+
+function heldBy(record: JobRecord | undefined, nowUs: number, leaseMs: number): Refusal {
   if (record === undefined) return { acquired: false, reason: 'held' };
   const { holder, acquiredAt, expiresAt } = record;
   return {
     acquired: false,
     reason: 'held',
     holder,
-    heldForMs: nowUs / 1_000 - acquiredAt.getTime(),
-    expiresInMs: expiresAt == null ? undefined : expiresAt.getTime() - nowUs / 1_000,
+    heldForMs: Math.max(0, nowUs / 1_000 - acquiredAt.getTime()),
+    // A lease that seems to last for longer is over within its length, by observation.
+    expiresInMs: expiresAt == null ? undefined : Math.min(leaseMs, expiresAt.getTime() - nowUs / 1_000),
     record,
   };
 }
 
-/** @param fields names and values in turn, as HGETALL answers inside a script */
-export function recordOf(name: string, fields: readonly string[], nowUs: number): JobRecord | undefined {
+type Fields = Readonly<Record<string, string | undefined>>;
+
+/** @param pairs names and values in turn, as HGETALL answers inside a script */
+export function fieldsOf(pairs: readonly string[]): Fields {
   const of: Record<string, string | undefined> = Object.create(null) as Record<string, string>;
-  for (let index = 0; index + 1 < fields.length; index += 2) of[fields[index]!] = fields[index + 1];
-  const { owner, by, fence, since, until, mark, ok, took, error, schedule } = of;
+  for (let index = 0; index + 1 < pairs.length; index += 2) of[pairs[index]!] = pairs[index + 1];
+  return of;
+}
+
+export function recordOf(name: string, fields: Fields, nowUs: number): JobRecord | undefined {
+  const { owner, by, fence, since, until, mark, ok, took, error, schedule } = fields;
   if (owner === undefined || by === undefined || fence === undefined) return undefined;
   const acquiredAt = dateOf(Number(since));
   const held = Number(until ?? 0) > nowUs;

@@ -35,11 +35,15 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 `;
 
-export const ACQUIRE_WORDS = 6;
+export const ACQUIRE_WORDS = 7;
 
 /**
- * Words per key: owner, by, lease in ms, and the occurrence: at in ms or false, attempts, schedule. Answers the fence, with attempt and
- * claim if there is an occurrence; or the verdict and what it was found by.
+ * Words per key: owner, by, lease in ms, a lease that is over (its owner and its `until`) or '', and the occurrence: at in ms or false,
+ * attempts, schedule. Answers the fence, with attempt, claim and schedule before if there is an occurrence; or the verdict and what it was
+ * found by.
+ *
+ * A lease that is over is one that the caller has seen stand unchanged for its whole length: it only looks valid since the clock of the
+ * server was set back. If it still stands like that, nobody has renewed it in the meantime.
  *
  * A fence is the server's time or one more than the last, whatever is more: a server that has lost its memory still hands out greater
  * ones than before.
@@ -49,12 +53,13 @@ local words = cjson.decode(ARGV[1])
 local answers = {}
 for i, key in ipairs(KEYS) do
   local first = (i - 1) * ${ACQUIRE_WORDS}
-  local lease, at = words[first + 3], words[first + 4]
-  local is = redis.pcall('HMGET', key, 'until', 'fence', 'mark')
+  local lease, over, at = words[first + 3], words[first + 4], words[first + 5]
+  local is = redis.pcall('HMGET', key, 'until', 'fence', 'mark', 'schedule')
   if is.err then
     answers[i] = { 'error', is.err }
   else
     local held = (tonumber(is[1]) or 0) > now
+    if held and over ~= '' then held = redis.call('HGET', key, 'owner') .. ' ' .. is[1] ~= over end
     local verdict, attempt, early = 'granted', 1, 0
     if at then
       local last, state, tries = string.match(is[3] or '', '^(%S+) (%S+) (%S+)$')
@@ -65,7 +70,7 @@ for i, key in ipairs(KEYS) do
         verdict = 'done'
       elseif last and at == last then
         attempt = (tonumber(tries) or 0) + 1
-        if held then verdict = 'held' elseif attempt > words[first + 5] then verdict = 'exhausted' end
+        if held then verdict = 'held' elseif attempt > words[first + 6] then verdict = 'exhausted' end
       elseif at * 1000 > now then
         verdict, early = 'early', math.ceil(at * 1000 - now)
       elseif held then
@@ -82,8 +87,8 @@ for i, key in ipairs(KEYS) do
         local claim = is[3] or '-'
         redis.call('HSET', key, 'owner', words[first + 1], 'by', words[first + 2], 'fence', fence, 'since', now, 'lease', lease,
           'until', ends, 'claim', claim, 'mark', string.format('%.0f claimed %.0f', at, attempt))
-        if words[first + 6] ~= '' then redis.call('HSET', key, 'schedule', words[first + 6]) end
-        answers[i] = { fence, attempt, claim }
+        if words[first + 7] ~= '' then redis.call('HSET', key, 'schedule', words[first + 7]) end
+        answers[i] = { fence, attempt, claim, is[4] }
       else
         redis.call('HSET', key, 'owner', words[first + 1], 'by', words[first + 2], 'fence', fence, 'since', now, 'lease', lease,
           'until', ends, 'claim', '')
@@ -160,12 +165,19 @@ for i, key in ipairs(KEYS) do
 end
 return answers`);
 
-/** Answers 1 for those that are free. */
+/** Answers 1 for those that are free; owner, `until` and lease of one that the clock was set back under; and 0 for the others. */
 export const look: Script = script(`${now}
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local is = redis.pcall('HGET', key, 'until')
-  answers[i] = (type(is) ~= 'string' or (tonumber(is) or 0) <= now) and 1 or 0
+  local is = redis.pcall('HMGET', key, 'until', 'lease', 'owner')
+  local ends, lease = tonumber(is[1]) or 0, tonumber(is[2]) or 0
+  if ends <= now then
+    answers[i] = 1
+  elseif ends > math.ceil(now + lease * 1000) then
+    answers[i] = { is[3], is[1], is[2] }
+  else
+    answers[i] = 0
+  end
 end
 return answers`);
 
