@@ -92,7 +92,8 @@ export function redis(options: RedisOptions): LockProvider {
       openLink({
         kind: KIND,
         connection: options,
-        servingKey: `${base}serving`,
+        observedKey: `${base}observed`,
+        settles: settleMs !== 0,
         allowEviction,
         timeoutMs: CONNECT_MS,
       }),
@@ -194,13 +195,17 @@ export function redis(options: RedisOptions): LockProvider {
 
   /** What nobody may be granted yet, since somebody may still hold it. */
   function unsettled(link: Link, { leaseMs, occurrence }: AcquireRequest): AcquireResult | undefined {
-    const settlesInMs = link.settlesInMs(settleMs ?? leaseMs ?? 0);
-    if (settlesInMs === 0) return undefined;
+    const askedMs = settleMs ?? leaseMs ?? 0;
+    const settlesInMs = link.settling.leftMs(askedMs);
+    if (settlesInMs === 0) {
+      if (askedMs > link.settling.provedMs) link.settling.prove();
+      return undefined;
+    }
     if (warned !== link) {
       warned = link;
       process.emitWarning(
-        'Redis has just begun to serve here, and may not know of leases that are still trusted: locks are granted again in ' +
-          `${Math.ceil(settlesInMs / 1_000)} s.`,
+        'Redis has just begun to serve here, as far as anybody has observed, and may not know of leases that are still trusted: locks ' +
+          `are granted again in ${Math.ceil(settlesInMs / 1_000)} s.`,
         { code: 'SOLORUN_SETTLING' },
       );
     }
@@ -214,7 +219,7 @@ export function redis(options: RedisOptions): LockProvider {
     const { name, leaseMs } = request;
     // The usual path is kept short: each promise more costs a serial lock some µs.
     const usual = link !== undefined && !closed && leaseMs !== null && leaseMs >= callMs * 2 && !signal.aborted;
-    if (!usual || undo.settled(name) !== undefined || link.settlesInMs(settleMs ?? leaseMs) > 0)
+    if (!usual || undo.settled(name) !== undefined || link.settling.provedMs < (settleMs ?? leaseMs))
       return tryCarefully(request, signal);
     return tryNow(request, signal);
   }
@@ -280,7 +285,7 @@ export function redis(options: RedisOptions): LockProvider {
       ),
     async untilFree({ name, leaseMs }, signal) {
       if (closed) throw new Error('the provider is closed');
-      const settlesInMs = (await open(signal)).settlesInMs(settleMs ?? leaseMs ?? 0);
+      const settlesInMs = (await open(signal)).settling.leftMs(settleMs ?? leaseMs ?? 0);
       if (settlesInMs > 0) await delay(settlesInMs, signal);
       if (!signal.aborted) await watch.until(name, lockKey(name), signal);
     },
@@ -423,7 +428,7 @@ function guaranteesOf(link: Link | undefined, listens: boolean, settleMs: number
       'Redis answers before its data are safe: a crash (with appendfsync everysec, of about the last second; without persistence, ' +
         'of everything) or a fail-over to a replica, which follows asynchronously, may forget the newest leases, occurrences and ' +
         'records. An occurrence that is forgotten may run again.',
-      settlingWords(link?.cluster === true, settleMs),
+      settlingWords(link, settleMs),
       "Fences are the server's time in µs, or one more than the last: they may only go back if data are lost and its clock is set back as well.",
       "Setting the server's clock forward by more than a lease ends leases early; slewing it does not.",
       ...(evicts === undefined ? [] : [`The server throws away keys when its memory is full (maxmemory-policy ${evicts}).`]),
@@ -431,8 +436,8 @@ function guaranteesOf(link: Link | undefined, listens: boolean, settleMs: number
   };
 }
 
-function settlingWords(cluster: boolean, settleMs: number | undefined): string {
-  if (cluster) {
+function settlingWords(link: Link | undefined, settleMs: number | undefined): string {
+  if (link?.cluster === true) {
     return (
       'In a cluster, a node that has just taken over may grant a lease that its predecessor granted and it never heard of: two may ' +
       'hold it until the first one ends. Compare fences where that matters.'
@@ -440,6 +445,12 @@ function settlingWords(cluster: boolean, settleMs: number | undefined): string {
   }
   if (settleMs === 0)
     return 'A server that has just been started, or has just taken over, may grant a lease that it has forgotten (settleMs: 0).';
+  if (link?.server.told === false) {
+    return (
+      'The server may not be asked for INFO, so nobody notices that it has just been started, or has just taken over: it may grant a lease ' +
+      'that it has forgotten.'
+    );
+  }
   const howLong = settleMs === undefined ? 'the length of the lease that is asked for' : `${settleMs} ms`;
   return (
     `A server that has just been started, or has just taken over, grants nothing for ${howLong}: longer leases of the same name, which ` +

@@ -1,19 +1,16 @@
 import { ProviderError } from '@solorun/core';
 import { connect, type Connection, type ConnectionOptions } from './client.ts';
-import { serving, type Script, type Word } from './scripts.ts';
+import { observed, type Script, type Word } from './scripts.ts';
 import { checkServer, parseInfo, type Server } from './server.ts';
+import { observe, settled, type Settling } from './settling.ts';
 
 /** A connection whose server has been looked at. */
 export interface Link {
   readonly lost: AbortSignal;
+  /** Keys lie on several servers, each with its own memory of leases. */
   readonly cluster: boolean;
   readonly server: Server;
-  /**
-   * How long until leases of this length that the server may have forgotten, or never heard of, are over, in ms. A server that
-   * has just been started, or has just taken over from one that it followed, must not grant what may still be held: its holder
-   * hears of nothing and trusts its lease to the end.
-   */
-  settlesInMs(leaseMs: number): number;
+  readonly settling: Settling;
   /** Answers one reply per key, in their order. */
   run(script: Script, keys: readonly string[], words: readonly Word[], timeoutMs: number): Promise<readonly unknown[]>;
   /** The keys that match, some at a time, perhaps twice. */
@@ -24,8 +21,10 @@ export interface Link {
 export interface LinkTerms {
   readonly kind: string;
   readonly connection: ConnectionOptions;
-  /** Where it is remembered since when a server has been in charge. */
-  readonly servingKey: string;
+  /** Where it is kept for how long a server has been observed in charge. */
+  readonly observedKey: string;
+  /** False: it is granted from the first moment, whatever may have been forgotten. */
+  readonly settles: boolean;
   readonly allowEviction: boolean;
   readonly timeoutMs: number;
 }
@@ -33,29 +32,22 @@ export interface LinkTerms {
 const SCAN_COUNT = '1000';
 
 /** @throws ProviderError, UnsupportedError */
-export async function openLink({ kind, connection: options, servingKey, allowEviction, timeoutMs }: LinkTerms): Promise<Link> {
+export async function openLink(terms: LinkTerms): Promise<Link> {
+  const { kind, connection: options, observedKey, settles, allowEviction, timeoutMs } = terms;
   const connection = await connect(options, timeoutMs);
   try {
-    const infos = await Promise.allSettled(
-      connection.servers().map((wire) => connection.ask(() => wire.info(), timeoutMs).catch(untold)),
-    );
-    // What went wrong with the first words (a password, a database) is known once something has been answered.
-    connection.lost.throwIfAborted();
-    // A node of a cluster that is away keeps nobody from locks on the others.
-    const servers = infos.flatMap((info) => (info.status === 'fulfilled' ? [parseInfo(info.value)] : []));
-    for (const info of infos) if (info.status === 'rejected' && servers.length === 0) throw info.reason;
-    for (const server of servers) checkServer(kind, server, allowEviction);
-    const [server] = servers;
-    if (server === undefined) throw new ProviderError(kind, 'connect', 'the cluster has no primary');
-    const askedAt = performance.now();
-    const ageMs = connection.cluster ? undefined : await ageOf(connection, server, servingKey, timeoutMs);
+    const server = await lookAt(kind, connection, timeoutMs);
+    for (const each of server.all) checkServer(kind, each, allowEviction);
+    const evaluated = (script: Script, keys: readonly string[], words: readonly Word[], ms: number): Promise<unknown> =>
+      evaluate(connection, script, keys, JSON.stringify(words), ms);
+    const note = async (words: readonly Word[]): Promise<number> =>
+      Number(await evaluated(observed, [observedKey], words, timeoutMs));
     return {
       lost: connection.lost,
       cluster: connection.cluster,
       server,
-      settlesInMs: (leaseMs) => (ageMs === undefined ? 0 : Math.max(0, leaseMs - ageMs - (performance.now() - askedAt))),
-      run: (script, keys, words, ms) =>
-        evaluate(connection, script, keys, JSON.stringify(words), ms) as Promise<readonly unknown[]>,
+      settling: settles && server.told && !connection.cluster ? await observe(server, note) : settled,
+      run: (script, keys, words, ms) => evaluated(script, keys, words, ms) as Promise<readonly unknown[]>,
       scan: (pattern, ms) => scan(connection, pattern, ms),
       end: () => connection.end(),
     };
@@ -65,17 +57,29 @@ export async function openLink({ kind, connection: options, servingKey, allowEvi
   }
 }
 
-/** Roles may be kept from asking; then nothing is known of the server. */
-function untold(error: unknown): string {
-  if ((error as Error).message.startsWith('NOPERM')) return '';
-  throw error;
+interface Servers extends Server {
+  readonly all: readonly Server[];
 }
 
-/** For how long it has surely been the one that decides, in ms; undefined if it does not tell. */
-async function ageOf(connection: Connection, server: Server, key: string, timeoutMs: number): Promise<number | undefined> {
-  const { promoted, uptimeMs, replicationId } = server;
-  if (!promoted || replicationId === undefined) return uptimeMs;
-  return Number(await evaluate(connection, serving, [key], replicationId, timeoutMs));
+/** What the server tells of itself; in a cluster, one of those that are there. */
+async function lookAt(kind: string, connection: Connection, timeoutMs: number): Promise<Servers> {
+  const infos = await Promise.allSettled(
+    connection.servers().map((wire) => connection.ask(() => wire.info(), timeoutMs).catch(untold)),
+  );
+  // What went wrong with the first words (a password, a database) is known once something has been answered.
+  connection.lost.throwIfAborted();
+  // A node of a cluster that is away keeps nobody from locks on the others.
+  const all = infos.flatMap((info) => (info.status === 'fulfilled' ? [parseInfo(info.value)] : []));
+  for (const info of infos) if (info.status === 'rejected' && all.length === 0) throw info.reason;
+  const [server] = all;
+  if (server === undefined) throw new ProviderError(kind, 'connect', 'the cluster has no primary');
+  return { ...server, all };
+}
+
+/** Roles may be kept from asking, and administrators rename commands away; then nothing is known of the server. */
+function untold(error: unknown): string {
+  if (/^NOPERM|unknown command/.test((error as Error).message)) return '';
+  throw error;
 }
 
 /** By its digest; with its text where the server does not know it (yet, or after a flush). */

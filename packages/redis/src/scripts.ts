@@ -190,14 +190,27 @@ for i, key in ipairs(KEYS) do
 end
 return answers`);
 
+/** Machines whose clocks are kept. One whose clock is dropped is observed anew, which only takes longer. */
+const MOST_MACHINES = 64;
+
 /**
- * Since when this server has been the one that decides, in ms, as far as anybody has noticed. Its key holds the replication id,
- * which a server changes when it takes over and when it starts.
+ * One client's observation of the server in charge (settling.ts); answers for how long it has surely been in charge, in ms. Fields of
+ * the key: term, proved (ms); and for each machine what its clock showed, at the latest, when the server began.
+ *
+ * A server that can write nothing (its memory is full) has its holders renew all the same, so it may be asked this, too: what is not
+ * kept is observed again.
  */
-export const serving: Script = script(`${now}
-local is = redis.call('HMGET', KEYS[1], 'id', 'since')
-if is[1] ~= ARGV[1] then
-  redis.call('HSET', KEYS[1], 'id', ARGV[1], 'since', now)
-  return 0
+export const observed: Script = script(`
+local term, proved, computed, machine, at = unpack(cjson.decode(ARGV[1]))
+local is = redis.call('HMGET', KEYS[1], 'term', 'proved', machine)
+if is[1] == term then
+  proved = math.max(proved, computed, tonumber(is[2]) or 0, is[3] and at - is[3] or 0)
+elseif is[1] then
+  redis.pcall('DEL', KEYS[1])
+else
+  proved = math.max(proved, computed)
 end
-return math.max(0, math.floor((now - is[2]) / 1000))`);
+if redis.call('HLEN', KEYS[1]) > ${MOST_MACHINES} then redis.pcall('DEL', KEYS[1]) end
+redis.pcall('HSET', KEYS[1], 'term', term, 'proved', proved)
+if machine ~= '' then redis.pcall('HSET', KEYS[1], machine, at - proved) end
+return math.floor(proved)`);

@@ -3,12 +3,12 @@ import { ProviderError, UnsupportedError } from '@solorun/core';
 /** What a server tells of itself (`INFO`), as far as locks depend on it. */
 export interface Server {
   readonly version: string;
-  /** How long it has been running, in ms, rounded down; undefined if it does not tell. */
-  readonly uptimeMs: number | undefined;
-  /** Changes when it starts, and when it takes over from another one. */
-  readonly replicationId: string | undefined;
-  /** It may have taken over from another one after it was started, so its uptime says nothing. */
-  readonly promoted: boolean;
+  /** It may be asked at all; otherwise nothing of the rest is known. */
+  readonly told: boolean;
+  /** Changes when it starts, and when it takes over from a server that it followed. */
+  readonly term: string | undefined;
+  /** For how long its main thread has computed since it was started, in ms; 0 if that may have been as a follower, or is not told. */
+  readonly computedMs: number;
   /** Keys that never expire may be thrown away when memory is short. */
   readonly evicts: string | undefined;
   readonly standby: boolean;
@@ -17,7 +17,7 @@ export interface Server {
 
 const NO_ID = /^0*$/;
 
-/** @param info the text of `INFO`; empty where the role may not ask */
+/** @param info the text of `INFO`; empty where it may not be asked */
 export function parseInfo(info: string): Server {
   const of = new Map(
     info.split(/\r?\n/).map((line) => {
@@ -25,14 +25,18 @@ export function parseInfo(info: string): Server {
       return [line.slice(0, colon), line.slice(colon + 1)] as const;
     }),
   );
-  const uptime = of.get('uptime_in_seconds');
+  const runId = of.get('run_id');
+  // A server that has taken over remembers whom it followed.
+  const followed = !NO_ID.test(of.get('master_replid2') ?? '');
+  const computed = Number(of.get('used_cpu_user_main_thread') ?? 0) + Number(of.get('used_cpu_sys_main_thread') ?? 0);
   const policy = of.get('maxmemory_policy');
   const limit = of.get('maxmemory');
   return {
     version: of.get('redis_version') ?? 'unknown',
-    uptimeMs: uptime === undefined ? undefined : Number(uptime) * 1_000,
-    replicationId: of.get('master_replid'),
-    promoted: !NO_ID.test(of.get('master_replid2') ?? ''),
+    told: info !== '',
+    // It also takes another replication id when it gets its first replica, or has had none for an hour; nothing is forgotten then.
+    term: runId === undefined || !followed ? runId : `${runId} ${of.get('master_replid')}`,
+    computedMs: followed || !Number.isFinite(computed) ? 0 : computed * 1_000,
     evicts: policy?.startsWith('allkeys-') === true && limit !== '0' ? policy : undefined,
     standby: of.get('role') === 'slave',
     loading: of.get('loading') === '1',

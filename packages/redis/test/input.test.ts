@@ -89,6 +89,14 @@ describe('what reaches a server', () => {
     expect(String(waiter.explain())).toMatch(/polling|look/);
   });
 
+  it('works on a server whose INFO was renamed away, and says that it notices no restart', async () => {
+    await using server = await startRedis({ settings: { 'rename-command': 'INFO ""' } });
+    const solo = createSolo({ provider: redis({ url: server.url }), leaseMs: 30_000 });
+    onTestFinished(() => solo.close());
+    expect((await solo.run('job', () => 1)).status).toBe('ran');
+    expect(solo.explain().caveats.join()).toMatch(/may not be asked for INFO/);
+  });
+
   it('lets a key of somebody else fail its own question alone', async () => {
     await call('SET', 'solorun:lock:taken', 'mine');
     const provider = stage.open(redis({ url: url(), settleMs: 0 }));
@@ -153,7 +161,7 @@ describe('what reaches a server', () => {
   }
 
   it('lists thousands of locks, each once, and nothing of another prefix', async () => {
-    const many = soloOn({ url: url(), prefix: 'many' });
+    const many = soloOn({ url: url(), prefix: 'many' }, 30_000);
     await Promise.all(Array.from({ length: 2_500 }, (_, n) => many.run(`n ${n}`, () => {})));
     const names = new Set<string>();
     let count = 0;

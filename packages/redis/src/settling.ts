@@ -1,0 +1,109 @@
+/*
+ * For how long a server has surely been in charge.
+ *
+ * A server that has just been started, or has just taken over from one that it followed, may have forgotten leases that are still
+ * trusted. It must grant nothing until they are over. How long ago that was, no wall clock tells. Redis counts its uptime by the wall
+ * clock, too (`uptime_in_seconds`): a clock that is set right after the start would skip the waiting, and one that is set back would
+ * prolong it. So only time counts that was observed by a monotonic clock:
+ *
+ * - By this process: since the server named its term, on one connection.
+ * - By other clients: a key keeps for how long they have observed this server in charge, and each client goes on from there. The key
+ *   counts only for the term that it was written in: a restart changes `run_id`, and a fail-over `master_replid`.
+ * - By earlier processes of this machine: the key also keeps where the machine's monotonic clock stood. So a program that runs for a
+ *   moment each minute need not wait each time.
+ * - By the server: a main thread that has computed for 30 s was started at least 30 s ago. An idle Redis computes for two thousandths of
+ *   the time (measured on 7.0), so one that has been up for some hours grants at once to the first client it ever sees. This does not
+ *   count where the thread may have computed while it followed another server.
+ *
+ * Each of them errs only to the safe side, and none makes anybody wait for longer than one lease.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import type { Server } from './server.ts';
+
+export interface Settling {
+  /** Leases up to this length may be granted, and other clients have been told so; in ms. */
+  readonly provedMs: number;
+  /** How long until leases of this length that the server may have forgotten are over, in ms. */
+  leftMs(leaseMs: number): number;
+  /** Tells other clients what has been proved by now. */
+  prove(): void;
+}
+
+/** Every lease may be granted. */
+export const settled: Settling = { provedMs: Number.POSITIVE_INFINITY, leftMs: () => 0, prove: () => {} };
+
+/** What the script `observed` is asked: the term, observed by us, computed by the server, machine, its clock; in ms. */
+export type Observation = readonly [string, number, number, string, number];
+
+/**
+ * Begins to observe a server, whose term has been asked for before this call.
+ *
+ * @param note hands an observation to the other clients, and answers what all of them know, in ms
+ */
+export async function observe(server: Server, note: (observation: Observation) => Promise<number>): Promise<Settling> {
+  const { term, computedMs } = server;
+  let since = performance.now();
+  let provedMs = 0;
+  /** Undefined: it cannot be told from its successors, so nobody can hand on for how long it has been there. */
+  const noteFor =
+    term === undefined
+      ? undefined
+      : (observedMs: number): Promise<number> => note([term, observedMs, computedMs, machine(), machineMs()]);
+  if (noteFor !== undefined) {
+    provedMs = await noteFor(0);
+    // It was true when the server was asked, and all the more when it had answered.
+    since = performance.now() - provedMs;
+  }
+
+  const observedMs = (): number => performance.now() - since;
+  return {
+    get provedMs() {
+      return provedMs;
+    },
+    leftMs: (leaseMs) => Math.max(0, leaseMs - observedMs()),
+    prove() {
+      provedMs = observedMs();
+      // Other clients observe for themselves what they were not told, and a connection that fails is reported by what is asked next.
+      noteFor?.(provedMs).catch(() => {});
+    },
+  };
+}
+
+let known: string | undefined;
+
+/** Names what processes share a monotonic clock with this one: a boot of a machine, and a time namespace. Empty where it cannot be told. */
+function machine(): string {
+  known ??= readMachine();
+  return known;
+}
+
+function readMachine(): string {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    return `machine ${createHash('sha256').update(`${boot} ${timeNamespace()}`).digest('hex').slice(0, 16)}`;
+  } catch (error) {
+    if (isMissing(error)) return '';
+    throw error;
+  }
+}
+
+function timeNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/time');
+  } catch (error) {
+    // Kernels before 5.6 have none.
+    if (isMissing(error)) return '';
+    throw error;
+  }
+}
+
+/** Not Linux, or a sandbox that hides it. */
+function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+/** The machine's monotonic clock (CLOCK_MONOTONIC on Linux), which processes share, unlike `performance.now()`. */
+function machineMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
