@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OptionError } from '@solorun/core';
 import { createAlarm } from '@solorun/core/parts';
-import { Redis } from 'ioredis';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
 
 /** What is needed of a client of yours: that of ioredis 5 or 6, for one server, for sentinels or for a cluster. It is not used itself. */
 export interface RedisClient {
@@ -16,7 +16,9 @@ interface Wire {
   readonly stream?: Socket;
   connect(): Promise<void>;
   disconnect(): void;
+  readonly options?: Partial<RedisOptions>;
   info(): Promise<string>;
+  cluster?(word: 'INFO'): Promise<string>;
   evalsha(sha: string, keys: number, ...words: string[]): Promise<unknown>;
   eval(lua: string, keys: number, ...words: string[]): Promise<unknown>;
   scan(cursor: string, ...words: string[]): Promise<[string, string[]]>;
@@ -49,6 +51,8 @@ export interface Connection {
   ask<T>(command: (wire: Wire) => Promise<T>, timeoutMs: number): Promise<T>;
   /** The servers of a cluster that keys are on, or the only one. */
   servers(): readonly Wire[];
+  /** All nodes of the cluster that the only server belongs to, reached in the same way. */
+  wholeCluster(timeoutMs: number): Promise<Connection>;
   onMessage(listener: (channel: string) => void): void;
   end(reason?: Error): Promise<void>;
 }
@@ -193,12 +197,33 @@ function duplicate(client: RedisClient, options: typeof own): Wire {
   const copy = (...overrides: unknown[]): Wire => client.duplicate(...(overrides as never[])) as Wire;
   if ((client as { isCluster?: boolean }).isCluster !== true) return copy(options);
   const { redisOptions } = (client as { options?: { redisOptions?: object } }).options ?? {};
-  const { lazyConnect, enableOfflineQueue, enableReadyCheck, keyPrefix } = options;
-  return copy([], {
-    // Its ready check asks any one node, and when that is the one that is away, `connect()` never comes to an end.
-    ...{ lazyConnect, enableOfflineQueue, enableReadyCheck, keyPrefix, clusterRetryStrategy: null, enableAutoPipelining: false },
-    redisOptions: { ...redisOptions, ...options },
-  });
+  return copy([], ownCluster({ ...redisOptions, ...options }));
+}
+
+/** @param redisOptions of each of its connections, ours included */
+function ownCluster(redisOptions: RedisOptions): object {
+  const { lazyConnect, enableOfflineQueue, enableReadyCheck, keyPrefix, enableAutoPipelining } = own;
+  // Its ready check asks any one node, and when that is the one that is away, `connect()` never comes to an end.
+  const options = {
+    lazyConnect,
+    enableOfflineQueue,
+    enableReadyCheck,
+    keyPrefix,
+    enableAutoPipelining,
+    clusterRetryStrategy: null,
+  };
+  return { ...options, redisOptions };
+}
+
+/** The cluster of a node, reached with the same password and in the same way. */
+function clusterOf({ options = {} }: Wire, timeoutMs: number): Wire {
+  const { host, port, username, password, tls, family } = options;
+  const way = { username, password, tls, family } as RedisOptions;
+  const cluster = ownCluster({ ...way, ...own, connectTimeout: timeoutMs });
+  // A certificate is for a node's name, not for its address.
+  const named =
+    tls === undefined ? {} : { dnsLookup: (name: string, found: (error: null, name: string) => void) => found(null, name) };
+  return new Cluster([{ host: host!, port: port! }], { ...cluster, ...named }) as unknown as Wire;
 }
 
 function connectionOn(wire: Wire, loss: AbortController): Connection {
@@ -252,13 +277,14 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
         (error: unknown) => {
           over();
           const said = plain(error);
-          // It follows another one now. Where it is looked for (a name, sentinels) there may be the new one; and should it lead again,
-          // it must be looked at again.
-          if (said.answered && said.message.startsWith('READONLY')) end(said);
+          // It follows another one now, or other nodes of a cluster have keys of its own. Where it is looked for (a name, sentinels) there
+          // may be the new one; and should it lead again, it must be looked at again.
+          if (said.answered && /^(?:READONLY|MOVED) /.test(said.message)) end(said);
           throw loss.signal.aborted && said.sent && !said.answered ? loss.signal.reason : said;
         },
       );
     },
+    wholeCluster: (timeoutMs) => openWire(clusterOf(wire, timeoutMs), timeoutMs),
     onMessage: (listener) => void wire.on('message', (channel) => listener(channel)),
     async end(reason = new Error('the connection was closed')) {
       end(reason);

@@ -111,7 +111,7 @@ export function redis(options: RedisOptions): LockProvider {
   function ask(script: Script, keys: readonly string[], words: readonly Word[], wordsEach: number): Replies | Promise<Replies> {
     const link = connector.current;
     if (link === undefined) return open().then(() => ask(script, keys, words, wordsEach));
-    if (!link.cluster) return link.run(script, keys, words, callMs);
+    if (!link.oneByOne) return link.run(script, keys, words, callMs);
     return keys.map((key, index) => {
       const own = words.slice(index * wordsEach, (index + 1) * wordsEach);
       return link.run(script, [key], own, callMs).then(([reply]) => reply);
@@ -267,7 +267,7 @@ export function redis(options: RedisOptions): LockProvider {
           return new Failure(refused(unreadable(name, error)));
         }
       });
-    if (!link.cluster) return parse(await link.run(scripts.inspect, keys, [], callMs), keys);
+    if (!link.oneByOne) return parse(await link.run(scripts.inspect, keys, [], callMs), keys);
     const answers = keys.map(async (key) => parse(await link.run(scripts.inspect, [key], [], callMs), [key]));
     return (await Promise.all(answers)).flat();
   }

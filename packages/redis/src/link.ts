@@ -1,7 +1,7 @@
 import { ProviderError } from '@solorun/core';
 import { connect, type Connection, type ConnectionOptions } from './client.ts';
 import { observed, type Script, type Word } from './scripts.ts';
-import { checkServer, parseInfo, type Server } from './server.ts';
+import { checkServer, clusterSize, parseInfo, type Server } from './server.ts';
 import { observe, settled, type Settling } from './settling.ts';
 
 /** A connection whose server has been looked at. */
@@ -9,6 +9,8 @@ export interface Link {
   readonly lost: AbortSignal;
   /** Keys lie on several servers, each with its own memory of leases. */
   readonly cluster: boolean;
+  /** Keys are asked for one by one, since a node of a cluster refuses a question for several. */
+  readonly oneByOne: boolean;
   readonly server: Server;
   readonly settling: Settling;
   /** Answers one reply per key, in their order. */
@@ -34,22 +36,30 @@ const SCAN_COUNT = '1000';
 /** @throws ProviderError, UnsupportedError */
 export async function openLink(terms: LinkTerms): Promise<Link> {
   const { kind, connection: options, observedKey, settles, allowEviction, timeoutMs } = terms;
-  const connection = await connect(options, timeoutMs);
+  let connection = await connect(options, timeoutMs);
   try {
-    const server = await lookAt(kind, connection, timeoutMs);
+    let server = await lookAt(kind, connection, timeoutMs);
+    if (server.clustered && !connection.cluster && (server.standby || (await shards(connection, timeoutMs)) > 1)) {
+      const nodes = await connection.wholeCluster(timeoutMs);
+      await connection.end();
+      connection = nodes;
+      server = await lookAt(kind, connection, timeoutMs).catch((error: unknown) => unreachable(kind, error));
+    }
     for (const each of server.all) checkServer(kind, each, allowEviction);
+    const open = connection;
     const evaluated = (script: Script, keys: readonly string[], words: readonly Word[], ms: number): Promise<unknown> =>
-      evaluate(connection, script, keys, JSON.stringify(words), ms);
+      evaluate(open, script, keys, JSON.stringify(words), ms);
     const note = async (words: readonly Word[]): Promise<number> =>
       Number(await evaluated(observed, [observedKey], words, timeoutMs));
     return {
-      lost: connection.lost,
-      cluster: connection.cluster,
+      lost: open.lost,
+      cluster: open.cluster,
+      oneByOne: server.clustered || open.cluster,
       server,
-      settling: settles && server.told && !connection.cluster ? await observe(server, note) : settled,
+      settling: settles && server.told && !open.cluster ? await observe(server, note) : settled,
       run: (script, keys, words, ms) => evaluated(script, keys, words, ms) as Promise<readonly unknown[]>,
-      scan: (pattern, ms) => scan(connection, pattern, ms),
-      end: () => connection.end(),
+      scan: (pattern, ms) => scan(open, pattern, ms),
+      end: () => open.end(),
     };
   } catch (error) {
     await connection.end();
@@ -80,6 +90,21 @@ async function lookAt(kind: string, connection: Connection, timeoutMs: number): 
 function untold(error: unknown): string {
   if (/^NOPERM|unknown command/.test((error as Error).message)) return '';
   throw error;
+}
+
+/** Over how many primaries the keys of a cluster are spread. Where it may not be asked, one that is not alone says so for each key (MOVED). */
+async function shards(connection: Connection, timeoutMs: number): Promise<number> {
+  return clusterSize(await connection.ask((wire) => wire.cluster!('INFO'), timeoutMs).catch(untold));
+}
+
+function unreachable(kind: string, error: unknown): never {
+  throw new ProviderError(
+    kind,
+    'connect',
+    `the server belongs to a Redis Cluster, and its nodes cannot be reached at the addresses that it announces: ${(error as Error).message}. ` +
+      'Pass a client that knows the way: { client: new Cluster([{ host, port }], { natMap, redisOptions: { tls, password } }) } of ioredis',
+    { cause: error },
+  );
 }
 
 /** By its digest; with its text where the server does not know it (yet, or after a flush). */

@@ -9,6 +9,8 @@ export interface Server {
   readonly term: string | undefined;
   /** For how long its main thread has computed since it was started, in ms; 0 if that may have been as a follower, or is not told. */
   readonly computedMs: number;
+  /** It is a node of a Redis Cluster. */
+  readonly clustered: boolean;
   /** Keys that never expire may be thrown away when memory is short. */
   readonly evicts: string | undefined;
   readonly standby: boolean;
@@ -37,10 +39,20 @@ export function parseInfo(info: string): Server {
     // It also takes another replication id when it gets its first replica, or has had none for an hour; nothing is forgotten then.
     term: runId === undefined || !followed ? runId : `${runId} ${of.get('master_replid')}`,
     computedMs: followed || !Number.isFinite(computed) ? 0 : computed * 1_000,
+    clustered: of.get('cluster_enabled') === '1',
     evicts: policy?.startsWith('allkeys-') === true && limit !== '0' ? policy : undefined,
     standby: of.get('role') === 'slave',
     loading: of.get('loading') === '1',
   };
+}
+
+/**
+ * Over how many primaries the keys of a cluster are spread.
+ *
+ * @param info the text of `CLUSTER INFO`; empty where it may not be asked, and then it may be one
+ */
+export function clusterSize(info: string): number {
+  return Number(/^cluster_size:(\d+)/m.exec(info)?.[1] ?? 1);
 }
 
 /** @throws ProviderError, UnsupportedError for a server on which a lock would not be one */

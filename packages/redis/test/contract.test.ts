@@ -51,9 +51,10 @@ describe.runIf(missing === undefined)('on one server', () => {
 
 describe.runIf(missing === undefined && elsewhere === undefined)('on a cluster', () => {
   let cluster: Awaited<ReturnType<typeof startRedisCluster>>;
+  let alone: typeof cluster;
   const clients: (Cluster | Cluster5)[] = [];
   beforeAll(async () => {
-    cluster = await startRedisCluster();
+    [cluster, alone] = await Promise.all([startRedisCluster(), startRedisCluster({ shards: 1 })]);
     const { port } = cluster.nodes[0]!;
     clients.push(
       new Cluster([{ host: '127.0.0.1', port }], { keyPrefix: 'app:' }),
@@ -63,10 +64,13 @@ describe.runIf(missing === undefined && elsewhere === undefined)('on a cluster',
   afterAll(async () => {
     for (const client of clients) client.disconnect();
     await cluster?.stop();
+    await alone?.stop();
   });
 
   contract({
     'with a client of ioredis 6': () => redis({ client: clients[0]! }),
     'with a client of ioredis 5': () => redis({ client: clients[1]! }),
+    'with the URL of one of its nodes': () => redis({ url: cluster.nodes[1]!.url }),
+    'with the URL of its only node': () => redis({ url: alone.nodes[0]!.url, settleMs: 0 }),
   });
 });
