@@ -231,7 +231,9 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
   const sockets = (): readonly (Socket | undefined)[] => (cluster ? wire.nodes!('all') : [wire]).map(({ stream }) => stream);
   const pending = new Set<Due>();
   let heardAt = 0;
-  const alarm = createAlarm(performance, () => {
+  // A process that was stalled first reads what has arrived in the meantime.
+  const alarm = createAlarm(performance, () => void setImmediate(endIfSilent));
+  const endIfSilent = (): void => {
     const now = performance.now();
     for (const { askedAt, timeoutMs } of pending) {
       const dueAt = Math.max(askedAt, cluster ? 0 : heardAt) + timeoutMs;
@@ -239,7 +241,7 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
       // What is behind it must not wait for ever, and what was sent may still be done: a new connection, a new start.
       else end(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
     }
-  });
+  };
   // An open connection does not keep the process alive; an answer that is waited for does.
   for (const socket of sockets()) socket?.unref();
 
