@@ -1,5 +1,6 @@
 import type { AcquireRequest, AcquireResult, Grant, JobRecord, OccurrenceState, OccurrenceVerdict, Outcome } from '@solorun/core';
 import { judgeOccurrence } from '@solorun/core';
+import { createOutlasted } from '@solorun/core/parts';
 import { isKnownDead } from './holder.ts';
 import { generationKey, generationsOf, locksAmong } from './key.ts';
 import { jobRecord, readRecord, writeRecord, type LockRecord } from './record.ts';
@@ -25,7 +26,8 @@ import type { Care, FileStore, StoredFile } from './store.ts';
  *     list finds its own g gone, even from a listing that is not atomic. Who made g−1 itself, and finds nothing below it, may turn it
  *     into g+1 instead (write, link, unlink): a file that has one name more for a moment costs less than a new one and a removed one.
  *
- * A renewal writes the file again, which moves its modification time, and counts only if no higher generation exists afterwards.
+ * A renewal writes the file again, which moves its modification time, and counts only if no higher generation exists afterwards. A
+ * lease that is over by the store's clock is not renewed, see `isSpent`: the name was free, and step 1 has shown it as free.
  * A release writes it as released. Both touch one's own generation only. What is read of a release that is under way does not matter,
  * as long as there is no occurrence in it; see `careFor`.
  */
@@ -46,6 +48,8 @@ interface GenerationGrant extends Grant {
   readonly record: LockRecord;
   /** As written; a renewal writes it again. */
   readonly body: string;
+  /** The last write that counted, by this process's clock: some moment before it. */
+  readonly written: { at: number };
   /** The generation that it followed, if nothing stands below that. */
   readonly below?: bigint | undefined;
 }
@@ -98,8 +102,8 @@ interface Listed {
 }
 
 export function createGenerations({ store, keyOf, durable, onStale, lost }: GenerationsOptions): Generations {
-  /** By key: a file from the future, and since when it has not changed, by this process's clock. */
-  const observed = new Map<string, { readonly generation: bigint; readonly modifiedAt: number; readonly since: number }>();
+  /** By key: files from the future. */
+  const outlasted = createOutlasted();
   /** By key: until when a veto stands, by this process's clock. */
   const vetoed = new Map<string, number>();
   /** By key: what stood highest, and was free, when this process last had to do with the lock. */
@@ -118,30 +122,33 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
     const record = file.body === guess?.body ? guess.record : readRecord(file.body);
     if (record?.state === 'released') return { generation, file, record, expiresAt: undefined, over: true, readAt: now };
     const leaseMs = record === undefined ? UNREADABLE_LEASE_MS : record.leaseMs;
-    // The allowance is for stores that round modification times down.
-    const expiresAt = leaseMs === null ? Number.POSITIVE_INFINITY : file.modifiedAt + leaseMs + store.granularityMs;
+    const expiresAt = endOf(file, leaseMs);
     const over =
       record === undefined
         ? now >= expiresAt && file.unlocked !== false
-        : now >= expiresAt || isKnownDead(record.proof, file, store.proof) || outlasted(key, generation, file, leaseMs, now);
+        : now >= expiresAt || isKnownDead(record.proof, file, store.proof) || isOutlasted(key, generation, file, leaseMs, now);
     return { generation, file, record: record ?? (await salvage(key, known)), expiresAt, over, readAt: now };
   }
 
   /**
-   * A modification time in the future: the store's clock was set back, and says nothing of this lease. Who has seen it unchanged for
-   * a whole lease, by a clock of its own, knows that it was not renewed.
+   * A modification time in the future: the store's clock was set back, and says nothing of this lease. A process that has seen the file
+   * unchanged for a whole lease, by a clock of its own, knows that the lease was not renewed.
    */
-  function outlasted(key: string, generation: bigint, file: StoredFile, leaseMs: number | null, now: number): boolean {
-    if (leaseMs === null || file.modifiedAt <= now + store.granularityMs) {
-      observed.delete(key);
-      return false;
+  function isOutlasted(key: string, generation: bigint, file: StoredFile, leaseMs: number | null, now: number): boolean {
+    if (leaseMs !== null && isFromTheFuture(file, now)) {
+      return outlasted.isOver(key, `${generation} ${file.modifiedAt}`, leaseMs + store.granularityMs);
     }
-    const before = observed.get(key);
-    if (before?.generation === generation && before.modifiedAt === file.modifiedAt) {
-      return performance.now() >= before.since + leaseMs + store.granularityMs;
-    }
-    observed.set(key, { generation, modifiedAt: file.modifiedAt, since: performance.now() });
+    outlasted.forget(key);
     return false;
+  }
+
+  /** The end of a lease by the store's clock. The allowance is for stores that round modification times down. */
+  function endOf({ modifiedAt }: StoredFile, leaseMs: number | null): number {
+    return leaseMs === null ? Number.POSITIVE_INFINITY : modifiedAt + leaseMs + store.granularityMs;
+  }
+
+  function isFromTheFuture({ modifiedAt }: StoredFile, now: number): boolean {
+    return modifiedAt > now + store.granularityMs;
   }
 
   /** What an unreadable file replaced: the generation below is kept until the one above is taken over. */
@@ -192,7 +199,10 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
       const record = nextRecord(request, top?.record, attempt, now);
       const { name, owner } = request;
       const { previous } = record;
-      const grant = { name, owner, fence: generation, attempt, previous, lost, record, body: writeRecord(record) };
+      const previousScheduleHash = top?.record?.scheduleHash;
+      const written = { at: performance.now() };
+      const body = writeRecord(record);
+      const grant = { name, owner, fence: generation, attempt, previous, previousScheduleHash, lost, record, body, written };
       // Only if what stands is what was remembered: a directory may have been emptied, and grown anew.
       const spare = top?.record === guess?.record ? guess?.below : undefined;
       const standing = await take(key, grant, top, spare, signal);
@@ -315,19 +325,35 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
     };
   }
 
+  /** Only the process that acquired a lease renews it, with what it wrote then. */
   async function renew(grant: Grant): Promise<boolean> {
-    const { body } = grant as Partial<GenerationGrant>;
+    const { body, written } = grant as Partial<GenerationGrant>;
+    if (body === undefined || written === undefined) return false;
     const key = keyOf(grant.name);
     const own = generationKey(key, grant.fence);
-    const record = recordIn(await store.read(own), grant);
-    // Only who acquired it renews it, as it was acquired.
+    const calledAt = performance.now();
+    const file = await store.read(own);
+    const record = recordIn(file, grant);
     const renewed =
-      body !== undefined &&
+      file !== undefined &&
       record?.state === 'held' &&
+      // Asked last, so that little time lies between the answer and the write. Nobody else moves the time of this file.
+      !isSpent(file, record, written.at, await store.now()) &&
       (await store.write(own, body, 'whole')) &&
       (await generations(key)).at(-1) === grant.fence;
-    if (!renewed && body !== undefined) await store.letGo(own, body);
+    if (renewed) written.at = calledAt;
+    else await store.letGo(own, body);
     return renewed;
+  }
+
+  /**
+   * Whether the time of one's own lease is over: by the store's clock, exactly as others judge it in step 1. Where that clock was set
+   * back it says nothing, and the holder's own clock decides: others may have seen the file unchanged for a whole lease.
+   */
+  function isSpent(file: StoredFile, { leaseMs }: LockRecord, writtenAt: number, now: number): boolean {
+    if (leaseMs === null) return false;
+    if (isFromTheFuture(file, now)) return performance.now() >= writtenAt + leaseMs + store.granularityMs;
+    return now >= endOf(file, leaseMs);
   }
 
   async function release(grant: Grant, outcome: Outcome): Promise<boolean> {
@@ -356,8 +382,8 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
   }
 
   /** Whether others may have found the lease over since its file was read. */
-  function mayBeOver({ modifiedAt }: StoredFile, { leaseMs }: LockRecord, now: number): boolean {
-    return leaseMs !== null && (now >= modifiedAt + leaseMs + store.granularityMs || modifiedAt > now + store.granularityMs);
+  function mayBeOver(file: StoredFile, { leaseMs }: LockRecord, now: number): boolean {
+    return leaseMs !== null && (now >= endOf(file, leaseMs) || isFromTheFuture(file, now));
   }
 
   function remember(key: string, free: Free): void {

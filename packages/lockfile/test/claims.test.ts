@@ -170,3 +170,24 @@ it.each([
   written.open();
   await expect(released).rejects.toThrow('the lease ended before the release was written');
 });
+
+/** A holder whose store's clock is set back by an hour once it has acquired. */
+async function holderWithAClockSetBack(leaseMs: number): Promise<{ readonly holder: Generations; readonly grant: Grant }> {
+  const store = directory()();
+  let behindMs = 0;
+  const holder = generationsOn({ ...store, now: async () => (await store.now()) - behindMs });
+  const grant = await acquire(holder, 'holder', leaseMs);
+  behindMs = 3_600_000;
+  return { holder, grant };
+}
+
+it('renews a lease in time although the clock was set back meanwhile', async () => {
+  const { holder, grant } = await holderWithAClockSetBack(LONG_MS);
+  expect(await holder.renew(grant)).toBe(true);
+});
+
+it('does not renew a lease by a clock that was set back when its time is over by its own', async () => {
+  const { holder, grant } = await holderWithAClockSetBack(SHORT_MS);
+  await expired();
+  expect(await holder.renew(grant)).toBe(false);
+});

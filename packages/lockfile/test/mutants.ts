@@ -52,7 +52,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   'no-allowance': {
     says: 'takes a modification time that was rounded down for the moment of the write',
-    edits: [['file.modifiedAt + leaseMs + store.granularityMs', 'file.modifiedAt + leaseMs']],
+    edits: [['modifiedAt + leaseMs + store.granularityMs;', 'modifiedAt + leaseMs;']],
   },
   'claim-dropped': {
     says: 'does not carry the claimed occurrence into the new generation',
@@ -65,7 +65,11 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   'renews-whatever-stands-above': {
     says: 'counts a renewal without looking for a higher generation, past its own deadline',
-    edits: [['(await generations(key)).at(-1) === grant.fence;\n    if', 'String(key) !== "";\n    if']],
+    edits: [['(await generations(key)).at(-1) === grant.fence;\n    if (renewed)', 'String(key) !== "";\n    if (renewed)']],
+  },
+  'renews-what-is-over': {
+    says: 'renews a lease whose time is over, if nobody has followed',
+    edits: [['!isSpent(file, record, written.at, await store.now()) &&', '']],
   },
   'forgets-history-on-takeover': {
     says: 'starts the record anew when the holder is dead',

@@ -14,7 +14,8 @@ import type { FileStore, StoredFile } from '../src/store.ts';
  *  - at most one process trusts its lease, by its own clock (whose setting and rate differ from the store's);
  *  - the fences of those who come to trust one grow strictly;
  *  - no occurrence is started more often than it has attempts, nor after its holder was told that it is recorded as done;
- * at every release, that a holder whose time is not over is not told that its lease was lost;
+ * at every release and renewal, that a holder whose time is not over is not told that its lease was lost;
+ * at every renewal, that a lease whose time is over by the store's clock is not renewed;
  * and at the end, that a newcomer gets the lock after one lease: nobody's crash has blocked it.
  */
 
@@ -228,6 +229,12 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
     lastFence = newcomer.fence;
   }
 
+  /** By the store's clock, now. */
+  function isSpent(fence: bigint, leaseMs: number): boolean {
+    const file = files.get(`job.${fence}.lock`);
+    return file !== undefined && storeTime() >= file.modifiedAt + leaseMs + world.granularityMs;
+  }
+
   async function live(process: number, acquisitions: number, occurrences = true): Promise<number> {
     const generations = world.createGenerations(options(storeFor(process)));
     // Each clock has a setting of its own, and a rate within what the margin is for.
@@ -279,10 +286,12 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
           checkTrust();
         }
         const renewedAt = clock();
+        const isOver = isSpent(result.grant.fence, leaseMs);
         // Undefined: it was not confirmed, and the clock decides.
         const renewed = await generations.renew(result.grant).catch(() => undefined);
         if (renewed === false && clock() < trust.until)
           throw new Violation('a holder was told by a renewal that it had lost the lock');
+        if (renewed === true && isOver) throw new Violation('a lease was renewed whose time was over');
         if (renewed === false) break;
         if (renewed === undefined) continue;
         if (clock() < trust.until || world.trust === 'extends after the deadline') {
