@@ -20,12 +20,15 @@ export function loadKernelLocks(): KernelLocks | undefined {
 /**
  * Whether nobody holds the lock of a file; undefined if that cannot be known. By a shared lock, so that two who look at once do not
  * take each other for the holder. A file system without locks answers in many ways (ENOLCK, EOPNOTSUPP, ENOSYS, some of them
- * without a name in Node), and every one of them means that it cannot be known.
+ * without a name in Node), and every one of them means that it cannot be known. Not so a file that is not open, or no answer of the kernel
+ * at all: those are faults of this program.
  */
 export function isUnlocked(locks: KernelLocks, fd: number): boolean | undefined {
   try {
     return locks.tryLock(fd, { shared: true });
-  } catch {
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined || code === 'EBADF') throw error;
     return undefined;
   }
 }
