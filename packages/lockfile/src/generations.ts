@@ -18,7 +18,8 @@ import type { Care, FileStore, StoredFile } from './store.ts';
  *     Who released g itself, or has just seen it free, need not list: a list may be as old as it likes, step 3 looks again. But only
  *     to try; a refusal comes from a list.
  *  2. If g is released, expired by that clock, or its holder is known to be dead, create g+1 exclusively, with its whole content.
- *  3. Look again: if a higher generation exists, if g is gone, or if an expired g has changed, somebody was faster or alive.
+ *  3. Look again: if a higher generation exists, if g is gone, or if an expired g has changed, somebody was faster or alive. Likewise
+ *     if step 2 failed and g+1 stands all the same: it may be visible long before a disk has taken it.
  *     Withdraw, for nobody was told of g+1: remove it if something stands above it, else release it with what g says by now. Removed
  *     while it is the highest, its number would be given again, and whoever had seen it expired and was paused in step 2 would put
  *     g+2 above a g+1 that it has never seen, whose holder may be well.
@@ -108,6 +109,8 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
   const vetoed = new Map<string, number>();
   /** By key: what stood highest, and was free, when this process last had to do with the lock. */
   const lastFree = new Map<string, Free>();
+  /** By owner: releases that are being flushed. */
+  const flushing = new Map<string, { readonly own: string; readonly answer: Promise<boolean> }>();
 
   async function generations(key: string): Promise<bigint[]> {
     return generationsOf(key, await store.list(`${key}.`));
@@ -268,31 +271,38 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
     const own = generationKey(key, grant.fence);
     const care = careFor(grant.record);
     const spare = below !== undefined && care === 'loose' ? generationKey(key, below) : undefined;
-    if (!(await store.createExclusive(own, grant.body, care === 'durable', spare))) return undefined;
-    let after: bigint[] = [];
+    let created = true;
+    let after: bigint[] | undefined;
     let standing: bigint[] | undefined;
     try {
+      created = await store.createExclusive(own, grant.body, care === 'durable', spare, signal);
+      if (!created) return undefined;
       after = await generations(key);
       if ((await isNext(key, after, grant.fence, top)) && !signal.aborted) standing = after;
     } finally {
-      // Also when looking failed: a generation that nobody was told of must not stand.
-      if (standing === undefined) await withdraw(key, grant, after.at(-1) === grant.fence);
+      // Also when creating or looking failed: a generation that nobody was told of must not stand.
+      if (created && standing === undefined) await withdraw(key, grant, top, after);
     }
     signal.throwIfAborted();
     return standing;
   }
 
-  /** What step 3 does with a generation of ours that it was too late for. */
-  async function withdraw(key: string, { fence, record }: GenerationGrant, highest: boolean): Promise<void> {
+  /** What step 3 does with a generation of ours that it was too late for. `after`: what stands, if that is known. */
+  async function withdraw(key: string, grant: GenerationGrant, top: Top | undefined, after?: readonly bigint[]): Promise<void> {
+    const { fence, body, record } = grant;
     const own = generationKey(key, fence);
-    if (!highest) return store.remove(own);
+    if (after !== undefined && after.at(-1) !== fence) return store.remove(own);
+    // Whether it was created is unknown, and if it was not, another process may have created one.
+    if (after === undefined && (await store.read(own))?.body !== body) return;
     // As it is now: its holder may have come back, and have told how its run ended.
     const file = await store.read(generationKey(key, fence - 1n));
     const below = file && readRecord(file.body);
     const left: LockRecord =
       below === undefined ? releasedRecord(record, { result: 'abandoned' }, 0) : { ...below, state: 'released' };
     const occurrence = (record.occurrence ?? left.occurrence) !== undefined;
-    await store.write(own, writeRecord(left), durable(occurrence) ? 'durable' : 'whole');
+    // Without news, all that a crash of the machine can bring back is a claim whose run it has kept from starting.
+    const news = file?.body !== top?.file.body;
+    await store.write(own, writeRecord(left), news && durable(occurrence) ? 'durable' : 'whole');
   }
 
   async function isNext(key: string, after: readonly bigint[], generation: bigint, top: Top | undefined): Promise<boolean> {
@@ -359,6 +369,9 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
   async function release(grant: Grant, outcome: Outcome): Promise<boolean> {
     const key = keyOf(grant.name);
     const own = generationKey(key, grant.fence);
+    // A caller that did not want to wait for the flush comes again, and a second one would take as long.
+    const before = flushing.get(grant.owner);
+    if (before?.own === own) return before.answer;
     const now = await store.now();
     const file = await store.read(own);
     const record = recordIn(file, grant);
@@ -368,12 +381,28 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
       if (body !== undefined) await store.letGo(own, body);
       return false;
     }
-    // The first release counts, and a second one is quiet.
-    if (record.state === 'released') return true;
+    // The first release counts, and a second one is quiet; but the first one may have failed to reach the disk.
+    if (record.state === 'released') return careFor(record, outcome) !== 'durable' || store.write(own, file.body, 'durable');
     const after = releasedRecord(record, outcome, now);
+    const care = careFor(record, outcome);
+    const answer = writeReleased(grant, file, record, after, care);
+    if (care !== 'durable') return answer;
+    flushing.set(grant.owner, { own, answer });
+    return answer.finally(() => flushing.delete(grant.owner));
+  }
+
+  /** @param file with `record`, as it was read before */
+  async function writeReleased(
+    grant: Grant,
+    file: StoredFile,
+    record: LockRecord,
+    after: LockRecord,
+    care: Care,
+  ): Promise<boolean> {
+    const key = keyOf(grant.name);
     const body = writeRecord(after);
-    if (!(await store.write(own, body, careFor(record)))) return false;
-    // Whoever took over before it was written goes by what stood there.
+    if (!(await store.write(generationKey(key, grant.fence), body, care))) return false;
+    // A process that took over before it was written goes by what stood there.
     if (mayBeOver(file, record, await store.now()) && (await generations(key)).at(-1) !== grant.fence) {
       throw new Error('the lease ended before the release was written, and somebody who may not have seen it has followed');
     }
@@ -394,9 +423,13 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
   /**
    * A release without an occurrence needs no care: its holder is done, so whether a reader takes a mixture for held, for released or
    * for expired, or cannot make it out and waits, it is right. But a mixture may tell lies of an occurrence.
+   *
+   * To abandon a claim takes no flush either: what a crash of the machine brings back is a run that it has kept from starting, which
+   * counts as one that has started. On a slow disk that is what claims come to that were granted too late, and others' flushes
+   * do not wait for theirs.
    */
-  function careFor(record: LockRecord): Care {
-    if (durable(record.occurrence !== undefined)) return 'durable';
+  function careFor(record: LockRecord, outcome?: Outcome): Care {
+    if (outcome?.result !== 'abandoned' && durable(record.occurrence !== undefined)) return 'durable';
     return record.occurrence === undefined ? 'loose' : 'whole';
   }
 

@@ -11,10 +11,13 @@ export interface FileStore {
   readonly proof: Proof;
 
   /**
-   * Creates the file with its whole content, visible at once or not at all. False: the key exists. The file of `spare` is needed no
-   * more, and may be used up for it.
+   * Creates the file with its whole content, visible at once or not at all; a durable one resolves when it would survive a crash of the
+   * machine, and may be visible before. False: the key exists. Rejects: it may exist or not.
+   *
+   * @param spare the key of a file that is needed no more, and may be used up for the new one
+   * @param signal when it aborts, nobody waits for the file any more
    */
-  createExclusive(key: string, body: string, durable: boolean, spare?: string): Promise<boolean>;
+  createExclusive(key: string, body: string, durable: boolean, spare?: string, signal?: AbortSignal): Promise<boolean>;
   /**
    * Content and modification time, by the store's clock; the content may be the newer of the two. Undefined: there is no such key.
    */

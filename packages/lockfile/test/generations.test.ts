@@ -12,6 +12,7 @@ type Place = Omit<World, 'scheduler' | 'draw' | 'createGenerations'>;
 
 const disk: Place = { kernel: true, resurrects: false, tornListings: false, granularityMs: 10 };
 const unlikeLeases: Place = { ...disk, leases: [200, 60, 200] };
+const slowDisk: Place = { ...disk, slow: true };
 const tornDisk: Place = { ...disk, tornListings: true };
 const objectStore: Place = { kernel: false, resurrects: true, tornListings: false, granularityMs: 10 };
 const coarseStore: Place = { ...objectStore, granularityMs: 200 };
@@ -33,6 +34,7 @@ describe('the generations algorithm, under random interleavings, pauses and cras
   const places: [string, Place][] = [
     ['a local disk', disk],
     ['a local disk, with leases of different lengths', unlikeLeases],
+    ['a slow disk, to which all is flushed', slowDisk],
     ['a disk whose listings are not atomic', tornDisk],
     ['an object store', objectStore],
     ['a store whose times are coarse', coarseStore],
@@ -50,6 +52,8 @@ describe('the generations algorithm, under random interleavings, pauses and cras
 
   const suitable: Record<string, Place> = {
     'no-allowance': coarseStore,
+    'withdraws-unseen': slowDisk,
+    'removes-when-unsure': slowDisk,
     'renews-whatever-stands-above': { ...objectStore, trust: 'extends after the deadline' },
   };
   for (const [name, { says }] of Object.entries(mutants)) {

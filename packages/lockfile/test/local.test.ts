@@ -333,7 +333,7 @@ describe('a lock whose files somebody meddles with', () => {
   });
 
   it('keeps an occurrence on the disk through runs that have none', async () => {
-    const sync = vi.spyOn(fs, 'fsyncSync');
+    const sync = vi.spyOn(fs, 'fsync');
     syncBuiltinESMExports();
     try {
       const solo = open();

@@ -20,7 +20,12 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   'release-by-deletion': {
     says: 'deletes the highest file instead of writing it as released',
-    edits: [['if (!(await store.write(own, body, careFor(record)))) return false;', 'await store.remove(own);']],
+    edits: [
+      [
+        'if (!(await store.write(generationKey(key, grant.fence), body, care))) return false;',
+        'await store.remove(generationKey(key, grant.fence));',
+      ],
+    ],
   },
   'reads-before-now': {
     says: "asks the store's clock after reading the file, and does not look whether the file changed",
@@ -43,12 +48,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   'not-exclusive': {
     says: 'goes on although the next generation exists',
-    edits: [
-      [
-        "if (!(await store.createExclusive(own, grant.body, care === 'durable', spare))) return undefined;",
-        "await store.createExclusive(own, grant.body, care === 'durable', spare);",
-      ],
-    ],
+    edits: [['if (!created) return undefined;', 'created = true;']],
   },
   'no-allowance': {
     says: 'takes a modification time that was rounded down for the moment of the write',
@@ -70,6 +70,14 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   'renews-what-is-over': {
     says: 'renews a lease whose time is over, if nobody has followed',
     edits: [['!isSpent(file, record, written.at, await store.now()) &&', '']],
+  },
+  'withdraws-unseen': {
+    says: 'takes back what it has failed to create without looking whose it is',
+    edits: [['(await store.read(own))?.body !== body', 'body.length === 0']],
+  },
+  'removes-when-unsure': {
+    says: 'removes what it has failed to create, though that may be the highest',
+    edits: [['after !== undefined && after.at(-1) !== fence', 'after?.at(-1) !== fence']],
   },
   'forgets-history-on-takeover': {
     says: 'starts the record anew when the holder is dead',

@@ -8,7 +8,8 @@ import type { FileStore, StoredFile } from '../src/store.ts';
  * A fleet on a simulated file store, in virtual time. Every verb of the store takes two steps, its effect and its answer, or more
  * where a real one is not atomic, and the scheduler picks whose step comes next; between any two of them a process may be paused for
  * long or crash for good. On a disk, what is held stays open: its holder writes there whatever became of its name, a reader sees what
- * is half written, and a crash may leave that behind.
+ * is half written, and a crash may leave that behind. On a slow one, what is to be durable can be seen long before it is on the disk, and
+ * a flush may fail.
  *
  * What is checked at every grant and at every action of a holder:
  *  - at most one process trusts its lease, by its own clock (whose setting and rate differ from the store's);
@@ -32,6 +33,8 @@ export interface World {
   readonly tornListings: boolean;
   /** Modification times, and the store's clock, are rounded down to this. */
   readonly granularityMs: number;
+  /** All is to be durable, and flushes take long, fail, and are given up. */
+  readonly slow?: boolean;
   /** Mutations of the holder's side, which the core owns. */
   readonly trust?: 'from the response' | 'extends after the deadline';
   /** What each process asks for, in ms. @default LEASE_MS */
@@ -48,6 +51,9 @@ const ACQUISITIONS = 3;
 const TRIES = 8;
 
 export class Violation extends Error {}
+
+/** Of the store: what was asked for has happened, or it has not. */
+class Trouble extends Error {}
 
 interface File {
   body: string;
@@ -135,6 +141,15 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       }
     }
 
+    async function flush(signal?: AbortSignal): Promise<void> {
+      if (world.slow !== true) return;
+      for (let more = draw() % 12; more > 0; more -= 1) {
+        signal?.throwIfAborted();
+        await alive(step(process), process);
+      }
+      if (draw() < 20) throw new Trouble();
+    }
+
     /** In place: half of it, then all of it, then the file is closed. */
     async function overwrite(file: File, body: string): Promise<void> {
       await verb(() => {
@@ -150,7 +165,8 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       granularityMs: world.granularityMs,
       proof: world.kernel ? { pid: process, bootId: 'boot', lockedOn: 'disk' } : { pid: process },
       now: () => verb(storeTime),
-      async createExclusive(key, body, _, spare = '') {
+      async createExclusive(key, body, _, spare = '', signal) {
+        if (world.slow === true && draw() < 20) throw new Trouble();
         const used = left.get(spare);
         const usable = used !== undefined && (await verb(() => files.get(spare) === used));
         if (usable) {
@@ -167,6 +183,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
         });
         if (usable) await verb(() => files.delete(spare));
         if (usable && !created) used.closed = true;
+        if (created) await flush(signal);
         return created;
       },
       read: (key) => {
@@ -192,6 +209,9 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
           return true;
         }
         if (!(await verb(() => files.has(key) && (own === undefined || files.get(key) === own)))) return false;
+        if (care === 'durable') await flush();
+        // A flush takes long, and so it is looked at again.
+        if (care === 'durable' && !(files.has(key) && (own === undefined || files.get(key) === own))) return false;
         await verb(() => files.set(key, { ...create(body), closed: true }));
         if (own !== undefined) own.closed = true;
         held.delete(key);
@@ -250,7 +270,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       if (draw() < 200) patience.set(process, { left: 1 + (draw() % 40), quit });
       const request = { name: 'job', owner: `${process}-${n}`, leaseMs, holder: { host: 'sim', pid: process }, occurrence };
       const result = await generations.tryAcquire(request, quit.signal).catch((error: unknown) => {
-        if (error !== quit.signal.reason) throw error;
+        if (error !== quit.signal.reason && !(error instanceof Trouble)) throw error;
       });
       patience.delete(process);
       if (result?.acquired !== true) continue;
@@ -260,7 +280,11 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       /** As the core does it: an answer that it does not get is asked for again while the lease is trusted. */
       const giveBack = async (outcome: Outcome): Promise<boolean | 'unknown'> => {
         for (let retry = 0; ; retry += 1) {
-          const answer = await generations.release(result.grant, outcome).catch(() => 'unknown' as const);
+          const release = (): Promise<boolean | 'unknown'> =>
+            generations.release(result.grant, outcome).catch(() => 'unknown' as const);
+          // A caller that gave one up comes again while that is under way, and either may be told that the other one was faster.
+          const answers = await Promise.all(world.slow === true && draw() < 300 ? [release(), release()] : [release()]);
+          const answer = answers.find((one) => one !== false) ?? false;
           // After an unknown one, that it is not ours may be the echo of its success.
           if (answer === false && retry > 0) return 'unknown';
           if (answer !== 'unknown' || clock() >= trust.until || retry === 5) return answer;
@@ -312,7 +336,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
     return granted;
   }
 
-  const options = (store: FileStore): GenerationsOptions => ({ store, keyOf: (name) => name, durable: () => false });
+  const options = (store: FileStore): GenerationsOptions => ({ store, keyOf: (name) => name, durable: () => world.slow === true });
 
   const ends: (() => void)[] = [];
   const fleet = Array.from({ length: PROCESSES }, (_, process) => {

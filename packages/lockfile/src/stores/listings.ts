@@ -1,47 +1,56 @@
 import { readdirSync } from 'node:fs';
 
-export interface Listing {
+interface Listing {
   startingWith(prefix: string): string[];
 }
 
+export interface Listings {
+  /** A listing of the directory that is newer than this question. Rejects as `readdir` does. */
+  next(directory: string): Promise<Listing>;
+}
+
 /**
- * Listings of a directory, one for all who ask before it is made: it is newer than every one of their questions. A process with
+ * Listings of directories, each one for all who ask before it is made: it is newer than every one of their questions. A process with
  * thousands of leases looks once for all of them, not for each at all the files of the others.
  */
-export function createListings(directory: string): { next(): Promise<Listing> } {
-  let asked: Promise<Listing> | undefined;
-
-  function make(): Listing {
-    const names = readdirSync(directory);
-    let questions = 0;
-    return {
-      startingWith(prefix) {
-        questions += 1;
-        if (questions === 1) return names.filter((name) => name.startsWith(prefix));
-        // Worth it from the second one on.
-        if (questions === 2) names.sort();
-        const first = firstFrom(names, prefix);
-        let end = first;
-        while (names[end]?.startsWith(prefix) === true) end += 1;
-        return names.slice(first, end);
-      },
-    };
-  }
+export function createListings(): Listings {
+  const asked = new Map<string, Promise<Listing>>();
 
   return {
-    next() {
-      asked ??= new Promise((resolve, reject) => {
-        // After all that is ready to run in this turn of the event loop.
-        process.nextTick(() => {
-          asked = undefined;
-          try {
-            resolve(make());
-          } catch (error) {
-            reject(error);
-          }
+    next(directory) {
+      let listing = asked.get(directory);
+      if (listing === undefined) {
+        listing = new Promise((resolve, reject) => {
+          // After all that is ready to run in this turn of the event loop.
+          process.nextTick(() => {
+            asked.delete(directory);
+            try {
+              resolve(list(directory));
+            } catch (error) {
+              reject(error);
+            }
+          });
         });
-      });
-      return asked;
+        asked.set(directory, listing);
+      }
+      return listing;
+    },
+  };
+}
+
+function list(directory: string): Listing {
+  const names = readdirSync(directory);
+  let questions = 0;
+  return {
+    startingWith(prefix) {
+      questions += 1;
+      if (questions === 1) return names.filter((name) => name.startsWith(prefix));
+      // Worth it from the second one on.
+      if (questions === 2) names.sort();
+      const first = firstFrom(names, prefix);
+      let end = first;
+      while (names[end]?.startsWith(prefix) === true) end += 1;
+      return names.slice(first, end);
     },
   };
 }

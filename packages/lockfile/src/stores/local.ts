@@ -1,26 +1,29 @@
 import { randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  lstatSync,
-  lutimesSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fstatSync, linkSync, lstatSync, openSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import { OptionError } from '@solorun/core';
+import { unlessAborted } from '@solorun/core/parts';
 import { processProof } from '../holder.ts';
 import type { FileStore, Proof, StoredFile } from '../store.ts';
 import { createBreather } from './breather.ts';
 import { prepareDirectory, refuseNetworkFileSystem, requireDirectory } from './directory.ts';
+import {
+  CREATE,
+  holds,
+  inodeAt,
+  inodeIfSame,
+  overwrite,
+  readFile,
+  tellWatchers,
+  touch,
+  unlinkIfWeMay,
+  unlinkQuietly,
+  WRITE,
+  writeWhole,
+} from './files.ts';
+import { createFlusher } from './flusher.ts';
 import { isUnlocked, loadKernelLocks, type KernelLocks } from './kernel-locks.ts';
+import { flatLayout } from './layout.ts';
 import { createListings } from './listings.ts';
 import { createWatchers } from './watch.ts';
 
@@ -28,12 +31,10 @@ import { createWatchers } from './watch.ts';
  * A directory on a local disk.
  *
  * System calls here are synchronous: on a local disk they take microseconds, and a hop through the thread pool several times that.
- * Now and then they make room for the rest of the program.
+ * Now and then they make room for the rest of the program. Only a flush may take long; while one is under way, others go on.
  *
  * A file that is held stays open, and its holder reads, renews and releases it there. To replace a file by another takes longer than
  * all else together (ext4 starts to write the new one out), so that is left for what must never be seen, or survive, in halves.
- *
- * Files are opened with O_NOFOLLOW (a symlink planted under a lock's name is refused) and O_NONBLOCK (so is a named pipe).
  */
 
 export interface LocalStoreOptions {
@@ -45,25 +46,14 @@ export interface LocalStoreOptions {
   readonly own: boolean;
 }
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
-const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
-const WRITE = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
-const CREATE = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
 /** Readable for others only as far as the directory and the umask allow. */
 const FILE_MODE = 0o660;
 /** Linux's coarse clock, which stamps files, moves in steps of up to 10 ms (HZ = 100). */
 const GRANULARITY_MS = 10;
-/** At a file that is replaced each time. */
-const LOOKS = 10;
-/** Larger than any record can be. */
-const MAX_FILE_BYTES = 64 * 1024;
-const SPACE = 0x20;
 /** Released files that may be used up for the next generation. */
 const MOST_RELEASED = 1_000;
 /** What fits in a page is written as a whole or not at all, whenever its writer is killed. */
 const PAGE_BYTES = 4096;
-/** Every read here ends before the next one begins. */
-const scratch = Buffer.allocUnsafe(MAX_FILE_BYTES + 1);
 /** Whoever crashed while creating a file left its temporary form; nobody takes this long, in ms. */
 const LEFT_BEHIND_MS = 60 * 60 * 1000;
 
@@ -87,6 +77,9 @@ export function localStore(options: LocalStoreOptions): FileStore {
   if (options.own) prepareDirectory(directory);
   else requireDirectory(directory);
   refuseNetworkFileSystem(directory, options.allowNetworkFileSystem);
+  const names = readdirSync(directory);
+  const layout = flatLayout(directory);
+  const leftBehind = names.filter((name) => TEMPORARY.test(name));
   const loaded = options.kernelLocks ? loadKernelLocks() : undefined;
   const lockedOn = loaded === undefined ? undefined : lockingDevice(directory, loaded);
   const locks = lockedOn === undefined ? undefined : loaded;
@@ -95,36 +88,41 @@ export function localStore(options: LocalStoreOptions): FileStore {
   const held = new Map<string, HeldFile>();
   /** What this process made and released: nobody writes there any more. By inode, for others may remove and make files too. */
   const released = new Map<string, bigint>();
-  const watchers = createWatchers(directory);
-  const listings = createListings(directory);
+  /** Directories whose own entry is on the disk. */
+  const flushed = new Set<string>([directory]);
+  const flusher = createFlusher();
+  const watchers = createWatchers();
+  const listings = createListings();
   const breathe = createBreather();
   let clockFd: number | undefined;
   let closed = false;
 
-  const pathOf = (key: string): string => `${directory}${sep}${key}`;
+  const pathOf = (key: string): string => `${layout.folderOf(key)}${sep}${key}`;
 
   function forget(key: string): void {
     const file = held.get(key);
     if (file === undefined) return;
     held.delete(key);
-    closeSync(file.fd);
+    flusher.close(file.fd);
+  }
+
+  function gone(cause: unknown): Error {
+    return new Error(`the lock directory ${directory} is gone: restart the program, which makes it again`, { cause });
   }
 
   function openTemporary(mode: number): { fd: number; path: string } {
-    const path = pathOf(temporaryName());
+    const path = `${directory}${sep}${temporaryName()}`;
     try {
       return { path, fd: openSync(path, CREATE, mode) };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      throw new Error(`the lock directory ${directory} is gone: restart the program, which makes it again`, { cause: error });
+      throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? gone(error) : error;
     }
   }
 
-  function writeTemporary(bytes: Buffer, durable: boolean): { fd: number; path: string } {
+  function writeTemporary(bytes: Buffer): { fd: number; path: string } {
     const { path, fd } = openTemporary(FILE_MODE);
     try {
       writeWhole(fd, bytes);
-      if (durable) fsyncSync(fd);
     } catch (error) {
       closeSync(fd);
       unlinkQuietly(path);
@@ -143,7 +141,8 @@ export function localStore(options: LocalStoreOptions): FileStore {
     try {
       fd = openSync(path, WRITE);
     } catch {
-      // Gone, or something else by now: whatever it is, it is not to be used up.
+      // Gone (ENOENT), or a link or something else by now (ELOOP, EACCES, …), and then not to be used up. A new file is made instead;
+      // what this process lacks (EMFILE) is told of that one.
       return undefined;
     }
     try {
@@ -160,13 +159,80 @@ export function localStore(options: LocalStoreOptions): FileStore {
     return undefined;
   }
 
-  function syncDirectory(): void {
-    const fd = openSync(directory, O_RDONLY);
+  /** Gives a file its name, in a directory that is made if need be. */
+  function link(path: string, key: string): void {
     try {
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
+      linkSync(path, pathOf(key));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      layout.make(key);
+      flushed.delete(layout.folderOf(key));
+      linkSync(path, pathOf(key));
     }
+  }
+
+  /** Visible, and held from now on; not yet on the disk. Undefined: another process has created it. */
+  function create(key: string, body: string, spare: string | undefined): HeldFile | undefined {
+    const bytes = Buffer.from(body);
+    const used = spare === undefined ? undefined : useUp(spare, bytes);
+    const { fd, path } = used ?? writeTemporary(bytes);
+    let created: HeldFile | undefined;
+    try {
+      // Locked before anybody can see it: a file that is visible and not locked means a death.
+      if (used === undefined) locks?.tryLock(fd);
+      if (used === undefined) link(path, key);
+      else linkSync(path, pathOf(key));
+      created = { fd, body, bytes, quiet: used === undefined };
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // A faster process may also have removed what was to be used up.
+      if (code !== 'EEXIST' && (code !== 'ENOENT' || used === undefined)) throw error;
+    } finally {
+      // The file stands by its name; what is left of its temporary form is swept one day.
+      unlinkIfWeMay(path);
+      if (created === undefined) closeSync(fd);
+    }
+    return created;
+  }
+
+  /** Until a file that has just been created would survive a crash of the machine, and so would its directory. */
+  async function flushNew(key: string, fd: number, signal: AbortSignal | undefined): Promise<void> {
+    await flusher.file(fd, false, signal);
+    signal?.throwIfAborted();
+    await flushEntries(layout.folderOf(key));
+  }
+
+  async function flushEntries(folder: string): Promise<void> {
+    if (flushed.has(folder)) return flusher.directory(folder);
+    await Promise.all([flusher.directory(folder), flusher.directory(directory)]);
+    flushed.add(folder);
+  }
+
+  /** A file of ours in the place of the one that is there. False: that is not the one any more that was to be replaced. */
+  async function replace(key: string, bytes: Buffer, inode: bigint, durable: boolean): Promise<boolean> {
+    const file = held.get(key);
+    const path = pathOf(key);
+    const temporary = writeTemporary(bytes);
+    let replaced = false;
+    try {
+      if (durable) {
+        await flusher.file(temporary.fd, true);
+        requireOpen();
+      }
+      // Looked at again: a flush takes long.
+      if (!durable || inodeAt(path) === inode) {
+        renameSync(temporary.path, path);
+        replaced = true;
+      }
+    } finally {
+      flusher.close(temporary.fd);
+      if (!replaced) unlinkIfWeMay(temporary.path);
+      // Only now: a process that finds the old file unlocked must also find it replaced. But also if it failed: its holder is done with
+      // it, and a full disk must not keep others out for as long as this process lives.
+      if (held.get(key) === file) forget(key);
+    }
+    if (replaced && durable) await flushEntries(layout.folderOf(key));
+    return replaced;
   }
 
   function requireOpen(): void {
@@ -174,10 +240,10 @@ export function localStore(options: LocalStoreOptions): FileStore {
   }
 
   function sweep(now: number): void {
-    for (const name of readdirSync(directory)) {
-      if (!TEMPORARY.test(name)) continue;
-      const stat = lstatSync(pathOf(name), { throwIfNoEntry: false });
-      if (stat !== undefined && now - stat.mtimeMs > LEFT_BEHIND_MS) unlinkIfWeMay(pathOf(name));
+    for (const name of leftBehind.splice(0)) {
+      const path = join(directory, name);
+      const there = lstatSync(path, { throwIfNoEntry: false });
+      if (there !== undefined && now - there.mtimeMs > LEFT_BEHIND_MS) unlinkIfWeMay(path);
     }
   }
 
@@ -194,11 +260,30 @@ export function localStore(options: LocalStoreOptions): FileStore {
     return fstatSync(clockFd).mtimeMs;
   }
 
+  async function listIn(folder: string, prefix: string): Promise<string[]> {
+    try {
+      return (await listings.next(folder)).startingWith(prefix);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      // Made with its first lock. But nothing is known of locks whose directory has gone.
+      if (lstatSync(directory, { throwIfNoEntry: false }) === undefined) throw gone(error);
+      return [];
+    }
+  }
+
+  async function listAll(): Promise<string[]> {
+    const found: string[][] = [];
+    for (const folder of layout.folders()) {
+      await breathe();
+      found.push(await listIn(folder, ''));
+    }
+    return found.flat();
+  }
+
   /** One's own file needs no lock to tell that its holder lives, and no second look at what it says. Undefined: it says something else. */
   function readHeld({ fd, body, bytes }: HeldFile): StoredFile | undefined {
     const { mtimeMs, nlink, dev } = fstatSync(fd);
-    if (nlink === 0 || readSync(fd, scratch, 0, bytes.length, 0) !== bytes.length) return undefined;
-    if (bytes.compare(scratch, 0, bytes.length) !== 0) return undefined;
+    if (nlink === 0 || !holds(fd, bytes)) return undefined;
     return { body, modifiedAt: mtimeMs, device: String(dev), unlocked: locks === undefined ? undefined : false };
   }
 
@@ -214,37 +299,20 @@ export function localStore(options: LocalStoreOptions): FileStore {
       return storeNow();
     },
 
-    async createExclusive(key, body, durable, spare) {
+    async createExclusive(key, body, durable, spare, signal) {
       requireOpen();
-      const bytes = Buffer.from(body);
-      const used = spare === undefined || durable ? undefined : useUp(spare, bytes);
-      const { fd, path } = used ?? writeTemporary(bytes, durable);
-      let created = false;
-      try {
-        // Locked before anybody can see it: a file that is visible and not locked means a death.
-        if (used === undefined) locks?.tryLock(fd);
-        linkSync(path, pathOf(key));
-        created = true;
-        if (durable) syncDirectory();
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        // Whoever is faster may also have removed what was to be used up.
-        if (code !== 'EEXIST' && (code !== 'ENOENT' || used === undefined)) {
-          if (created) unlinkQuietly(pathOf(key));
-          created = false;
-          throw error;
-        }
-      } finally {
-        // The file stands by its name; what is left of its temporary form is swept one day.
-        unlinkIfWeMay(path);
-        if (!created) closeSync(fd);
+      const created = create(key, body, durable ? undefined : spare);
+      if (created === undefined) return false;
+      // Somebody deleted what this process held under the same name.
+      forget(key);
+      held.set(key, created);
+      // It is visible before it is on the disk, so that other processes are refused at once and need not flush files of their own. A
+      // crash of the machine now may leave it or not: nothing was granted.
+      if (durable) {
+        const flush = flushNew(key, created.fd, signal);
+        await (signal === undefined ? flush : unlessAborted(flush, signal));
       }
-      if (created) {
-        // Somebody deleted what this process held under the same name.
-        forget(key);
-        held.set(key, { fd, body, bytes, quiet: used === undefined });
-      }
-      return created;
+      return true;
     },
 
     async read(key) {
@@ -268,12 +336,12 @@ export function localStore(options: LocalStoreOptions): FileStore {
       }
       const bytes = Buffer.from(body);
       // Asked before it is written: once released, it may be followed and removed at any moment.
-      const inode = file === undefined ? undefined : inodeIfSame(file.fd, path);
-      if (file === undefined ? lstatSync(path, { throwIfNoEntry: false }) === undefined : inode === undefined) {
+      const inode = file === undefined ? inodeAt(path) : inodeIfSame(file.fd, path);
+      if (inode === undefined) {
         forget(key);
         return false;
       }
-      if (file !== undefined && inode !== undefined && care === 'loose' && bytes.length <= PAGE_BYTES) {
+      if (file !== undefined && care === 'loose' && bytes.length <= PAGE_BYTES) {
         try {
           overwrite(file.fd, bytes, file.bytes.length);
         } finally {
@@ -285,25 +353,12 @@ export function localStore(options: LocalStoreOptions): FileStore {
         if (file.quiet) tellWatchers(path);
         return true;
       }
-      const durable = care === 'durable';
-      try {
-        const temporary = writeTemporary(bytes, durable);
-        closeSync(temporary.fd);
-        renameSync(temporary.path, path);
-      } catch (error) {
-        // The holder is done with it, and a full disk must not keep others out for as long as this process lives.
-        forget(key);
-        throw error;
-      }
-      if (durable) syncDirectory();
-      // Only now: whoever finds the old file unlocked must also find it replaced.
-      forget(key);
-      return true;
+      return replace(key, bytes, inode, care === 'durable');
     },
 
     async list(prefix) {
       requireOpen();
-      return (await listings.next()).startingWith(prefix);
+      return prefix === '' ? listAll() : listIn(layout.folderOf(prefix), prefix);
     },
 
     async letGo(key, body) {
@@ -317,110 +372,17 @@ export function localStore(options: LocalStoreOptions): FileStore {
       forget(key);
     },
 
-    watch: (prefix, signal) => watchers.next(prefix, signal),
+    watch: (prefix, signal) => watchers.next(layout.folderOf(prefix), prefix, signal),
 
     async close() {
       closed = true;
+      flusher.end();
       for (const key of held.keys()) forget(key);
       if (clockFd !== undefined) closeSync(clockFd);
       clockFd = undefined;
       watchers.close();
     },
   };
-}
-
-/** A disk that fills up takes a part and says so only at the next write. */
-function writeWhole(fd: number, bytes: Buffer): void {
-  if (bytes.length > MAX_FILE_BYTES) throw new Error(`a record of ${bytes.length} bytes is too large for a lock file`);
-  for (let written = 0; written < bytes.length;) {
-    written += writeSync(fd, bytes, written, bytes.length - written, written);
-  }
-}
-
-/** What the new content is shorter by is filled with spaces: no step in between leaves the end of the old one behind. */
-function overwrite(fd: number, bytes: Buffer, oldLength: number): void {
-  writeWhole(fd, bytes.length < oldLength ? Buffer.concat([bytes, Buffer.alloc(oldLength - bytes.length, ' ')]) : bytes);
-}
-
-/** Writes the first byte again. */
-function touch(fd: number, body: string): void {
-  writeSync(fd, body.slice(0, 1), 0);
-}
-
-/** Nobody needs the modification time of a released file, so moving it does no harm, and the directory's watchers hear of it. */
-function tellWatchers(path: string): void {
-  try {
-    lutimesSync(path, Date.now() / 1000, Date.now() / 1000);
-  } catch {
-    // It is released all the same; who waits looks by the clock.
-  }
-}
-
-/** The number of an open file; undefined if its path leads elsewhere by now. */
-function inodeIfSame(fd: number, path: string): bigint | undefined {
-  const there = lstatSync(path, { throwIfNoEntry: false, bigint: true });
-  return there?.ino === fstatSync(fd, { bigint: true }).ino ? there.ino : undefined;
-}
-
-/**
- * The kernel's lock is asked first: a holder lets go of it after its last word, so who finds it free reads that word. Only of a file
- * that was replaced meanwhile, and so has no name any more, the successor is read instead.
- */
-function readFile(path: string, locks: KernelLocks | undefined): StoredFile | undefined {
-  for (let look = 1; ; look += 1) {
-    let fd: number;
-    try {
-      fd = openSync(path, READ);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      if ((error as NodeJS.ErrnoException).code === 'ELOOP')
-        throw new Error(`${path} is a symbolic link: refused`, { cause: error });
-      throw error;
-    }
-    try {
-      const unlocked = locks === undefined ? undefined : isUnlocked(locks, fd);
-      const stat = fstatSync(fd);
-      if (!stat.isFile()) throw new Error(`${path} is not a regular file: refused`);
-      if (stat.size > MAX_FILE_BYTES) throw new Error(`${path} is too large for a lock file: refused`);
-      if (unlocked === true && stat.nlink === 0 && look < LOOKS) continue;
-      return {
-        body: readText(fd, stat.size),
-        modifiedAt: stat.mtimeMs,
-        device: String(stat.dev),
-        // Some file systems do not count names: then the kernel's lock says nothing.
-        unlocked: stat.nlink === 0 ? undefined : unlocked,
-      };
-    } finally {
-      closeSync(fd);
-    }
-  }
-}
-
-function readText(fd: number, expected: number): string {
-  let size = 0;
-  for (let more = -1; more !== 0 && size < expected; size += more) {
-    more = readSync(fd, scratch, size, scratch.length - size, size);
-  }
-  // Without what a longer record left behind, see `overwrite`.
-  while (size > 1 && scratch[size - 1] === SPACE) size -= 1;
-  return scratch.toString('utf8', 0, size);
-}
-
-/** For clean-up: a file that stays does no harm. */
-function unlinkIfWeMay(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // Another user's in a sticky directory, a read-only disk, gone already: whoever may removes it later.
-  }
-}
-
-function unlinkQuietly(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
 }
 
 /** The device that files in this directory lie on, if its file system takes locks. */

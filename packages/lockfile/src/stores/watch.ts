@@ -1,69 +1,99 @@
 import { watch, type FSWatcher } from 'node:fs';
+import { basename } from 'node:path';
 import { clearTimeout, setTimeout } from 'node:timers';
 
 /** A watch that nobody needs stays open for so long, in ms. */
 const KEEP_OPEN_MS = 1_000;
 
 export interface Watchers {
-  next(prefix: string, signal: AbortSignal): Promise<void>;
+  /** Resolves when a file of this directory whose name starts with `prefix` may have changed. */
+  next(directory: string, prefix: string, signal: AbortSignal): Promise<void>;
   close(): void;
 }
 
-/**
- * One watch on the directory for all who wait in this process. Most releases are written in place, and so are renewals: whoever waits
- * is woken by either, and looks.
- */
-export function createWatchers(directory: string): Watchers {
-  const waiting = new Map<() => void, string>();
-  let watcher: FSWatcher | undefined;
-  let unneeded: NodeJS.Timeout | undefined;
+/** One watch per directory for all that wait in this process. */
+export function createWatchers(): Watchers {
+  const open = new Map<string, Watch>();
 
-  function open(): void {
-    watcher = watch(directory, { persistent: false }, (_, file) => {
-      for (const [wake, prefix] of waiting) if (file === null || file.startsWith(prefix)) wake();
-    });
-    // The directory went away or the watch broke: whoever waits looks for itself.
-    watcher.on('error', () => {
-      close();
-      for (const wake of waiting.keys()) wake();
+  return {
+    next(directory, prefix, signal) {
+      const there =
+        open.get(directory) ?? new Watch(directory, (closed) => void (open.get(directory) === closed && open.delete(directory)));
+      open.set(directory, there);
+      return there.next(prefix, signal);
+    },
+    close() {
+      for (const there of open.values()) there.close();
+    },
+  };
+}
+
+/** Most releases are written in place, and so are renewals: a waiter is woken by either, and looks. */
+class Watch {
+  readonly #directory: string;
+  readonly #onClosed: (closed: Watch) => void;
+  readonly #waiting = new Map<() => void, string>();
+  #watcher: FSWatcher | undefined;
+  #unneeded: NodeJS.Timeout | undefined;
+
+  constructor(directory: string, onClosed: (closed: Watch) => void) {
+    this.#directory = directory;
+    this.#onClosed = onClosed;
+  }
+
+  next(prefix: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return resolve();
+      const wake = (): void => {
+        this.#waiting.delete(wake);
+        signal.removeEventListener('abort', wake);
+        if (this.#waiting.size === 0) this.#closeSoon();
+        resolve();
+      };
+      try {
+        this.#watcher ??= this.#open();
+      } catch (error) {
+        this.close();
+        // Not made yet, or removed: the caller finds the lock free.
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return resolve();
+        // No watches left (ENOSPC, EMFILE): the caller looks by the clock.
+        return reject(error);
+      }
+      this.#waiting.set(wake, prefix);
+      signal.addEventListener('abort', wake, { once: true });
     });
   }
 
-  function close(): void {
-    clearTimeout(unneeded);
-    unneeded = undefined;
-    watcher?.close();
-    watcher = undefined;
+  close(): void {
+    clearTimeout(this.#unneeded);
+    this.#unneeded = undefined;
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    this.#onClosed(this);
+  }
+
+  #open(): FSWatcher {
+    const removed = basename(this.#directory);
+    const watcher = watch(this.#directory, { persistent: false }, (_, file) => {
+      // That it is gone itself is told under its own name, and nothing else after that.
+      if (file === removed) return this.#broken();
+      for (const [wake, prefix] of this.#waiting) if (file === null || file.startsWith(prefix)) wake();
+    });
+    watcher.on('error', () => this.#broken());
+    return watcher;
+  }
+
+  /** The directory went away or the watch broke: whoever waits looks for itself. */
+  #broken(): void {
+    this.close();
+    for (const wake of this.#waiting.keys()) wake();
   }
 
   /** Not at once: who was woken for nothing waits again, and to open a watch takes longer than a look. */
-  function closeSoon(): void {
-    unneeded ??= setTimeout(() => {
-      unneeded = undefined;
-      if (waiting.size === 0) close();
+  #closeSoon(): void {
+    this.#unneeded ??= setTimeout(() => {
+      this.#unneeded = undefined;
+      if (this.#waiting.size === 0) this.close();
     }, KEEP_OPEN_MS).unref();
   }
-
-  return {
-    next(prefix, signal) {
-      return new Promise((resolveNext, reject) => {
-        if (signal.aborted) return resolveNext();
-        const wake = (): void => {
-          waiting.delete(wake);
-          signal.removeEventListener('abort', wake);
-          if (waiting.size === 0) closeSoon();
-          resolveNext();
-        };
-        try {
-          if (watcher === undefined) open();
-        } catch (error) {
-          // No watches left (ENOSPC, EMFILE): the caller looks by the clock.
-          return reject(error);
-        }
-        waiting.set(wake, prefix);
-        signal.addEventListener('abort', wake, { once: true });
-      });
-    },
-    close,
-  };
 }

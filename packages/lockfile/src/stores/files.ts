@@ -1,0 +1,125 @@
+import { closeSync, constants, fstatSync, lstatSync, lutimesSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import type { StoredFile } from '../store.ts';
+import { isUnlocked, type KernelLocks } from './kernel-locks.ts';
+
+/*
+ * One file of a directory. Files are opened with O_NOFOLLOW (a symlink planted under a lock's name is refused) and O_NONBLOCK (so is a
+ * named pipe).
+ */
+
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
+const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+export const WRITE: number = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
+export const CREATE: number = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+/** At a file that is replaced each time. */
+const LOOKS = 10;
+/** Larger than any record can be. */
+const MAX_FILE_BYTES = 64 * 1024;
+const SPACE = 0x20;
+/** Every read here ends before the next one begins. */
+const scratch = Buffer.allocUnsafe(MAX_FILE_BYTES + 1);
+
+/** A disk that fills up takes a part and says so only at the next write. */
+export function writeWhole(fd: number, bytes: Buffer): void {
+  if (bytes.length > MAX_FILE_BYTES) throw new Error(`a record of ${bytes.length} bytes is too large for a lock file`);
+  for (let written = 0; written < bytes.length;) {
+    written += writeSync(fd, bytes, written, bytes.length - written, written);
+  }
+}
+
+/** What the new content is shorter by is filled with spaces: no step in between leaves the end of the old one behind. */
+export function overwrite(fd: number, bytes: Buffer, oldLength: number): void {
+  writeWhole(fd, bytes.length < oldLength ? Buffer.concat([bytes, Buffer.alloc(oldLength - bytes.length, ' ')]) : bytes);
+}
+
+/** Writes the first byte again. */
+export function touch(fd: number, body: string): void {
+  writeSync(fd, body.slice(0, 1), 0);
+}
+
+/** Nobody needs the modification time of a released file, so moving it does no harm, and the directory's watchers hear of it. */
+export function tellWatchers(path: string): void {
+  try {
+    lutimesSync(path, Date.now() / 1000, Date.now() / 1000);
+  } catch {
+    // Followed and removed by now (ENOENT); and whatever else it is, the file is released all the same, and waiters poll, too.
+  }
+}
+
+/** The number of an open file; undefined if its path leads elsewhere by now. */
+export function inodeIfSame(fd: number, path: string): bigint | undefined {
+  const there = lstatSync(path, { throwIfNoEntry: false, bigint: true });
+  return there?.ino === fstatSync(fd, { bigint: true }).ino ? there.ino : undefined;
+}
+
+/**
+ * The kernel's lock is asked first: a holder lets go of it after its last word, so who finds it free reads that word. Only of a file
+ * that was replaced meanwhile, and so has no name any more, the successor is read instead.
+ */
+export function readFile(path: string, locks: KernelLocks | undefined): StoredFile | undefined {
+  for (let look = 1; ; look += 1) {
+    let fd: number;
+    try {
+      fd = openSync(path, READ);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if ((error as NodeJS.ErrnoException).code === 'ELOOP')
+        throw new Error(`${path} is a symbolic link: refused`, { cause: error });
+      throw error;
+    }
+    try {
+      const unlocked = locks === undefined ? undefined : isUnlocked(locks, fd);
+      const stat = fstatSync(fd);
+      if (!stat.isFile()) throw new Error(`${path} is not a regular file: refused`);
+      if (stat.size > MAX_FILE_BYTES) throw new Error(`${path} is too large for a lock file: refused`);
+      if (unlocked === true && stat.nlink === 0 && look < LOOKS) continue;
+      return {
+        body: readText(fd, stat.size),
+        modifiedAt: stat.mtimeMs,
+        device: String(stat.dev),
+        // Some file systems do not count names: then the kernel's lock says nothing.
+        unlocked: stat.nlink === 0 ? undefined : unlocked,
+      };
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+function readText(fd: number, expected: number): string {
+  let size = 0;
+  for (let more = -1; more !== 0 && size < expected; size += more) {
+    more = readSync(fd, scratch, size, scratch.length - size, size);
+  }
+  // Without what a longer record left behind, see `overwrite`.
+  while (size > 1 && scratch[size - 1] === SPACE) size -= 1;
+  return scratch.toString('utf8', 0, size);
+}
+
+/** For clean-up: a file that stays does no harm. */
+export function unlinkIfWeMay(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Another user's in a sticky directory (EPERM, EACCES), a read-only disk (EROFS), gone already (ENOENT), a broken disk (EIO): no
+    // failure may undo what was achieved before, and whatever stays is removed by the next process that may.
+  }
+}
+
+export function unlinkQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+/** Whether an open file holds these bytes, and no more is asked of it. */
+export function holds(fd: number, bytes: Buffer): boolean {
+  return readSync(fd, scratch, 0, bytes.length, 0) === bytes.length && bytes.compare(scratch, 0, bytes.length) === 0;
+}
+
+/** The number of the file at a path. */
+export function inodeAt(path: string): bigint | undefined {
+  return lstatSync(path, { throwIfNoEntry: false, bigint: true })?.ino;
+}
