@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -35,7 +35,11 @@ async function hold(leaseMs: number | null, crashDetection = 'kernel', title = '
 
 /** Rewrites what the holder said of itself. */
 function tamper(change: (proof: Record<string, unknown>) => void): void {
-  const path = join(directory, 'job.1.lock');
+  const files = readdirSync(directory, { encoding: 'utf8', recursive: true });
+  const path = join(
+    directory,
+    files.find((file) => file.endsWith('job.1.lock'))!,
+  );
   const record = JSON.parse(readFileSync(path, 'utf8')) as { proof: Record<string, unknown> };
   change(record.proof);
   writeFileSync(`${path}.new`, JSON.stringify(record));

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
@@ -59,7 +59,12 @@ describe('status', () => {
   it('tells of a lock that a newer version has written', async () => {
     const store = newStore();
     expect(await ends(['run', 'newer', '--store', store, '--', 'true'])).toMatchObject({ status: 0 });
-    const file = join(store.slice('file:'.length), 'newer.1.lock');
+    const directory = store.slice('file:'.length);
+    const files = readdirSync(directory, { encoding: 'utf8', recursive: true });
+    const file = join(
+      directory,
+      files.find((path) => path.endsWith('newer.1.lock'))!,
+    );
     writeFileSync(file, readFileSync(file, 'utf8').replace('"solorun": 1', '"solorun": 2'));
     for (const verb of ['status', 'list']) {
       expect(await ends([verb, '--json', '--store', store])).toEqual({

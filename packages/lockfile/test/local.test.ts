@@ -21,6 +21,7 @@ import { join } from 'node:path';
 import { createSolo, LockTimeoutError, OptionError, ProviderError, type JobRecord, type Solo } from '@solorun/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockfile, type LocalLockOptions } from '../src/index.ts';
+import { filesBelow, lockPath } from './places.ts';
 
 let base: string;
 let directory: string;
@@ -84,13 +85,13 @@ describe('the lock directory', () => {
     const solo = open();
     for (let n = 0; n < 10; n += 1) await solo.run('job', nothing);
     // The last generation, and the one below it.
-    expect(readdirSync(directory).sort()).toEqual(['job.10.lock', 'job.9.lock']);
+    expect(filesBelow(directory)).toEqual(['job.10.lock', 'job.9.lock']);
   });
 
   it('passes over files that are not ours', async () => {
     const solo = open();
     for (const file of ['job.lock', 'job.01.lock', 'job.x.lock', 'job.7.lock.bak', 'README'])
-      writeFileSync(join(directory, file), 'x');
+      for (const path of [join(directory, file), lockPath(directory, file)]) writeFileSync(path, 'x');
     expect(await solo.run('job', ({ fence }) => fence)).toMatchObject({ status: 'ran', value: 1n });
     const names: string[] = [];
     for await (const { name } of solo.list()) names.push(name);
@@ -130,7 +131,7 @@ describe('a lock file', () => {
     await solo.run(
       'nightly-report',
       () => {
-        const text = readFileSync(join(directory, 'nightly-report.1.lock'), 'utf8');
+        const text = readFileSync(lockPath(directory, 'nightly-report.1.lock'), 'utf8');
         expect(text).toContain('"state": "held"');
         expect(text).toContain('"label": "worker-3"');
         expect(text).toContain('"at": "2026-01-02T03:00:00.000Z"');
@@ -138,7 +139,7 @@ describe('a lock file', () => {
       },
       { occurrence },
     );
-    expect(readFileSync(join(directory, 'nightly-report.1.lock'), 'utf8')).toContain('"state": "done"');
+    expect(readFileSync(lockPath(directory, 'nightly-report.1.lock'), 'utf8')).toContain('"state": "done"');
   });
 
   it('stays within its directory whatever its name is', async () => {
@@ -159,31 +160,31 @@ describe('a lock file', () => {
     ];
     for (const name of names) expect(await solo.run(name, nothing)).toMatchObject({ status: 'ran' });
     expect(readdirSync(base)).toEqual(['locks']);
-    expect(readdirSync(directory)).toHaveLength(names.length);
-    for (const file of readdirSync(directory)) expect(file).toMatch(/^[a-z0-9_~-]+\.1\.lock$/);
+    expect(filesBelow(directory)).toHaveLength(names.length);
+    for (const file of filesBelow(directory)) expect(file).toMatch(/^[a-z0-9_~-]+\.1\.lock$/);
   });
 
   it('is refused when a symbolic link stands in its place, which is not followed', async () => {
     const solo = open();
     const victim = join(base, 'victim');
     writeFileSync(victim, 'precious');
-    symlinkSync(victim, join(directory, 'job.1.lock'));
+    symlinkSync(victim, lockPath(directory, 'job.1.lock'));
     await expect(solo.run('job', nothing)).rejects.toThrow(/symbolic link/);
     expect(readFileSync(victim, 'utf8')).toBe('precious');
   });
 
   it('is refused when a named pipe or something huge stands in its place, without waiting for it', async () => {
     const solo = open();
-    execFileSync('mkfifo', [join(directory, 'pipe.1.lock')]);
+    execFileSync('mkfifo', [lockPath(directory, 'pipe.1.lock')]);
     await expect(solo.run('pipe', nothing)).rejects.toThrow(/not a regular file/);
-    writeFileSync(join(directory, 'huge.1.lock'), '');
-    truncateSync(join(directory, 'huge.1.lock'), 1e9);
+    writeFileSync(lockPath(directory, 'huge.1.lock'), '');
+    truncateSync(lockPath(directory, 'huge.1.lock'), 1e9);
     await expect(solo.run('huge', nothing)).rejects.toThrow(/too large/);
   });
 
   it('of a newer version is refused with the remedy', async () => {
     const solo = open();
-    writeFileSync(join(directory, 'job.1.lock'), JSON.stringify({ solorun: 2, name: 'job' }));
+    writeFileSync(lockPath(directory, 'job.1.lock'), JSON.stringify({ solorun: 2, name: 'job' }));
     await expect(solo.run('job', nothing)).rejects.toThrow(/newer Solorun.*upgrade/);
   });
 
@@ -191,7 +192,7 @@ describe('a lock file', () => {
     const solo = open();
     const occurrence = new Date('2026-01-02T03:00:00Z');
     await solo.run('job', nothing, { occurrence });
-    const empty = join(directory, 'job.2.lock');
+    const empty = lockPath(directory, 'job.2.lock');
     writeFileSync(empty, '');
     expect(await solo.run('job', nothing)).toMatchObject({ status: 'skipped', reason: 'held' });
     utimesSync(empty, new Date(), new Date(Date.now() - 61_000));
@@ -202,7 +203,7 @@ describe('a lock file', () => {
   it('is renewed in place: its content stays, its modification time moves', async () => {
     const solo = open({ leaseMs: 300 });
     await using lease = await solo.acquire('job', { waitMs: 0 });
-    const path = join(directory, 'job.1.lock');
+    const path = lockPath(directory, 'job.1.lock');
     const before = statSync(path);
     await vi.waitFor(() => expect(statSync(path).mtimeMs).toBeGreaterThan(before.mtimeMs), { timeout: 5_000 });
     expect(statSync(path).ino).toBe(before.ino);
@@ -220,7 +221,7 @@ describe('a lock file', () => {
   it('tells its holder when somebody deletes it', async () => {
     const solo = open({ leaseMs: 300 });
     const lease = await solo.acquire('job', { waitMs: 0 });
-    rmSync(join(directory, 'job.1.lock'));
+    rmSync(lockPath(directory, 'job.1.lock'));
     await vi.waitFor(() => expect(lease.signal.aborted).toBe(true), { timeout: 5_000 });
     expect(lease.signal.reason).toMatchObject({ reason: 'taken' });
   });
@@ -238,7 +239,7 @@ describe('a lock whose files somebody meddles with', () => {
   it('has one trusted holder after its highest file was deleted and taken anew in the same process', async () => {
     const solo = open({ leaseMs: 400 });
     const old = await solo.acquire('job', { waitMs: 0 });
-    rmSync(join(directory, 'job.1.lock'));
+    rmSync(lockPath(directory, 'job.1.lock'));
     const fresh = await solo.acquire('job', { waitMs: 0 });
     await vi.waitFor(() => expect(old.signal.aborted).toBe(true), { timeout: 5_000 });
     expect(await old.release()).toBe(false);
@@ -264,7 +265,7 @@ describe('a lock whose files somebody meddles with', () => {
   it('stays held while the kernel knows its holder, though its record was cut short', async () => {
     const solo = open();
     await solo.acquire('job', { waitMs: 0 });
-    const path = join(directory, 'job.1.lock');
+    const path = lockPath(directory, 'job.1.lock');
     truncateSync(path, 40);
     utimesSync(path, new Date(), new Date(Date.now() - 61_000));
     expect(await open().tryAcquire('job')).toBeUndefined();
@@ -274,7 +275,7 @@ describe('a lock whose files somebody meddles with', () => {
     const dying = lockfile({ directory, crashDetection: 'never' });
     const grant = { name: 'job', owner: 'gone', leaseMs: 200, holder: { host: 'elsewhere', pid: 1 } };
     await dying.tryAcquire(grant, new AbortController().signal);
-    utimesSync(join(directory, 'job.1.lock'), new Date(), new Date(Date.now() + 3_600_000));
+    utimesSync(lockPath(directory, 'job.1.lock'), new Date(), new Date(Date.now() + 3_600_000));
     expect((await open().acquire('job', { waitMs: 15_000 })).fence).toBe(2n);
     await dying.close();
   });
@@ -300,23 +301,23 @@ describe('a lock whose files somebody meddles with', () => {
     const solo = open();
     for (let n = 0; n < 3; n += 1) await solo.run('job', nothing);
     // Somebody has put a file of his own into the place of the one below, which would be used up next.
-    const path = join(directory, 'job.2.lock');
+    const path = lockPath(directory, 'job.2.lock');
     renameSync(path, join(base, 'moved'));
     writeFileSync(path, 'precious');
     linkSync(path, join(base, 'elsewhere'));
     expect(await solo.run('job', ({ fence }) => fence)).toMatchObject({ value: 4n });
     expect(readFileSync(join(base, 'elsewhere'), 'utf8')).toBe('precious');
     // And a file of ours that has another name too, as a backup by links gives it one, keeps its content.
-    linkSync(join(directory, 'job.3.lock'), join(base, 'backup'));
+    linkSync(lockPath(directory, 'job.3.lock'), join(base, 'backup'));
     expect(await solo.run('job', ({ fence }) => fence)).toMatchObject({ value: 5n });
     expect(readFileSync(join(base, 'backup'), 'utf8')).toContain('"state": "released"');
-    expect(readdirSync(directory).sort()).toEqual(['job.4.lock', 'job.5.lock']);
+    expect(filesBelow(directory)).toEqual(['job.4.lock', 'job.5.lock']);
   });
 
   it('does not go by what it remembers when the directory was emptied and has grown anew', async () => {
     const solo = open();
     await solo.run('job', nothing);
-    rmSync(join(directory, 'job.1.lock'));
+    rmSync(lockPath(directory, 'job.1.lock'));
     await using lease = await open().acquire('job', { waitMs: 0 });
     expect(lease.fence).toBe(1n);
     expect(await solo.tryAcquire('job')).toBeUndefined();
@@ -327,7 +328,7 @@ describe('a lock whose files somebody meddles with', () => {
     const openFiles = (): number => readdirSync('/proc/self/fd').length;
     const before = openFiles();
     const leases = await Promise.all(Array.from({ length: 20 }, (_, n) => solo.acquire(`job-${n}`, { waitMs: 0 })));
-    for (let n = 0; n < 20; n += 1) rmSync(join(directory, `job-${n}.1.lock`));
+    for (let n = 0; n < 20; n += 1) rmSync(lockPath(directory, `job-${n}.1.lock`));
     await vi.waitFor(() => expect(leases.every(({ signal }) => signal.aborted)).toBe(true), { timeout: 5_000 });
     expect(openFiles()).toBeLessThan(before + 5);
   });
@@ -467,10 +468,12 @@ describe('a full disk', () => {
       const ran = vi.fn<() => void>();
       await expect(open().run('job', ran)).rejects.toThrow(/ENOSPC/);
       expect(ran).not.toHaveBeenCalled();
-      expect(readdirSync(directory).filter((name) => name.startsWith('job') || name.endsWith('.tmp'))).toEqual([]);
+      expect(filesBelow(directory).filter((name) => name.startsWith('job') || name.endsWith('.tmp'))).toEqual([]);
       // A renewal writes in place, so who holds a lock keeps it.
-      const before = statSync(join(directory, 'held.1.lock')).mtimeMs;
-      await vi.waitFor(() => expect(statSync(join(directory, 'held.1.lock')).mtimeMs).toBeGreaterThan(before), { timeout: 5_000 });
+      const before = statSync(lockPath(directory, 'held.1.lock')).mtimeMs;
+      await vi.waitFor(() => expect(statSync(lockPath(directory, 'held.1.lock')).mtimeMs).toBeGreaterThan(before), {
+        timeout: 5_000,
+      });
       lease.checkpoint();
       rmSync(filler);
       expect(await open().run('job', () => 'done')).toMatchObject({ value: 'done' });

@@ -11,7 +11,7 @@ const NETWORK_FILE_SYSTEMS = new Set([
 ]);
 
 /** Makes the directory for its owner alone if it is not there, and refuses one that others could turn against us. */
-export function prepareDirectory(directory: string): void {
+export function prepareDirectory(directory: string): Stats {
   makeDirectory(directory);
   const stat = requireDirectory(directory);
   if ((stat.mode & 0o002) !== 0) {
@@ -19,6 +19,7 @@ export function prepareDirectory(directory: string): void {
       `The lock directory ${directory} can be written by everybody, so anybody could take or fake a lock: chmod o-w it, or use a directory of your own.`,
     );
   }
+  return stat;
 }
 
 /** mkdir -p, by hand: Node's own never returns below /proc, where a new directory is always "not found". */

@@ -1,3 +1,8 @@
+import { createHash } from 'node:crypto';
+import { chmodSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
+import { sep } from 'node:path';
+import { OptionError } from '@solorun/core';
+
 /** In which directories the lock files lie. The files of one lock lie together, so one listing shows all of them. */
 export interface Layout {
   /** Where the files of a lock lie. The key is that of one of its files, or begins like one: all up to the first dot counts. */
@@ -11,4 +16,82 @@ export interface Layout {
 /** In a directory that is the user's, all lie beside the file that is locked. */
 export function flatLayout(directory: string): Layout {
   return { folderOf: () => directory, folders: () => [directory], make: () => {} };
+}
+
+/** So many digits of a SHA-256 make 4,096 directories: with 100,000 names, each holds the files of 25. */
+const DIGITS = 3;
+const FOLDER = /^[0-9a-f]{3}$/;
+/** Locks whose directory has been looked at. */
+const MOST_KNOWN = 10_000;
+/** A lock file that lies in the directory itself, where the layout before this one had all of them. */
+const OLDER = /^[a-z0-9_~-]+\.[1-9][0-9]{0,17}\.lock$/;
+
+/**
+ * Spread over sub-directories by a hash of the name, so that listing the files of one lock costs the same however many names were ever
+ * used. They are made when they are needed, and stay. (`printf nightly-backup | sha256sum | cut -c1-3` tells which one.)
+ *
+ * @param mode of the directory, and so of what is made in it
+ * @param names what the directory holds
+ * @throws OptionError if there are lock files of the older layout: its programs and those of this one do not see each other's locks
+ */
+export function spreadLayout(directory: string, mode: number, names: readonly string[]): Layout {
+  refuseOlderLayout(directory, names);
+  const known = new Map<string, string>();
+
+  return {
+    folderOf(key) {
+      const lock = lockOf(key);
+      const before = known.get(lock);
+      if (before !== undefined) return before;
+      const path = folderFor(directory, lock);
+      if (isFolder(path)) {
+        if (known.size >= MOST_KNOWN) known.clear();
+        known.set(lock, path);
+      }
+      return path;
+    },
+    folders: () =>
+      readdirSync(directory, { withFileTypes: true })
+        .filter((entry) => entry.isDirectory() && FOLDER.test(entry.name))
+        .map(({ name }) => `${directory}${sep}${name}`),
+    make: (key) => makeFolder(folderFor(directory, lockOf(key)), mode),
+  };
+}
+
+function lockOf(key: string): string {
+  return key.slice(0, key.indexOf('.'));
+}
+
+function folderFor(directory: string, lock: string): string {
+  return `${directory}${sep}${createHash('sha256').update(lock).digest('hex').slice(0, DIGITS)}`;
+}
+
+/** False: it is not there. */
+function isFolder(path: string): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return false;
+  if (stat.isSymbolicLink()) throw new Error(`${path} is a symbolic link: refused`);
+  if (!stat.isDirectory()) throw new Error(`${path} is not a directory: refused`);
+  if ((stat.mode & 0o002) !== 0) throw new Error(`${path} can be written by everybody: refused`);
+  return true;
+}
+
+function makeFolder(path: string, mode: number): void {
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    throw error;
+  }
+  // Users who share the directory share what is in it, whatever the umask takes away.
+  if ((lstatSync(path).mode & 0o7777) !== mode) chmodSync(path, mode);
+}
+
+function refuseOlderLayout(directory: string, names: readonly string[]): void {
+  const found = names.find((name) => OLDER.test(name));
+  if (found === undefined) return;
+  throw new OptionError(
+    `The lock directory ${directory} holds ${found}, a lock file of an older version, whose programs would not see the locks of this one: ` +
+      'stop all programs that use the directory, then empty it or name another one. (If the file belongs to lockfile.beside, name another one.)',
+  );
 }

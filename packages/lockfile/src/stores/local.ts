@@ -23,7 +23,7 @@ import {
 } from './files.ts';
 import { createFlusher } from './flusher.ts';
 import { isUnlocked, loadKernelLocks, type KernelLocks } from './kernel-locks.ts';
-import { flatLayout } from './layout.ts';
+import { flatLayout, spreadLayout } from './layout.ts';
 import { createListings } from './listings.ts';
 import { createWatchers } from './watch.ts';
 
@@ -74,11 +74,10 @@ interface HeldFile {
 
 export function localStore(options: LocalStoreOptions): FileStore {
   const directory = resolve(options.directory);
-  if (options.own) prepareDirectory(directory);
-  else requireDirectory(directory);
+  const stat = options.own ? prepareDirectory(directory) : requireDirectory(directory);
   refuseNetworkFileSystem(directory, options.allowNetworkFileSystem);
   const names = readdirSync(directory);
-  const layout = flatLayout(directory);
+  const layout = options.own ? spreadLayout(directory, stat.mode & 0o7777, names) : flatLayout(directory);
   const leftBehind = names.filter((name) => TEMPORARY.test(name));
   const loaded = options.kernelLocks ? loadKernelLocks() : undefined;
   const lockedOn = loaded === undefined ? undefined : lockingDevice(directory, loaded);
