@@ -19,7 +19,7 @@ for (const [name, options] of variations) {
   describe.concurrent(`as a ${name}`, () => {
     const place = join(directory, name.replaceAll(/\W/g, '-'));
     // Longer than this machine may be busy with other tests.
-    const cases = providerContract({ open: () => lockfile({ directory: place, ...options }), leaseMs: 1_500 });
+    const cases = providerContract({ open: () => lockfile({ directory: place, ...options }), leaseMs: 3_000 });
     for (const { guarantee, name: says, run } of cases) {
       it(`${guarantee}: ${says}`, async ({ expect }) => {
         await expect(run()).resolves.toBeUndefined();
