@@ -18,8 +18,7 @@ const variations: [string, LocalLockOptions][] = [
 for (const [name, options] of variations) {
   describe.concurrent(`as a ${name}`, () => {
     const place = join(directory, name.replaceAll(/\W/g, '-'));
-    // Longer than this machine may be busy with other tests.
-    const cases = providerContract({ open: () => lockfile({ directory: place, ...options }), leaseMs: 3_000 });
+    const cases = providerContract({ open: () => lockfile({ directory: place, ...options }) });
     for (const { guarantee, name: says, run } of cases) {
       it(`${guarantee}: ${says}`, async ({ expect }) => {
         await expect(run()).resolves.toBeUndefined();
