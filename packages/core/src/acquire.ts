@@ -1,7 +1,7 @@
 import { backoffDelay, type Backoff } from './backoff.ts';
 import { delay, linkAbort } from './abort.ts';
 import type { Attempt, Core } from './core.ts';
-import { describeMs, LockBusyError, LockTimeoutError, quote } from './errors.ts';
+import { describeMs, LockBusyError, LockTimeoutError, type ProviderError, quote } from './errors.ts';
 import { createHints, type Held } from './hints.ts';
 import type { SettledPolicy, Terms } from './options.ts';
 import { Outage, supersedeRiders } from './outage.ts';
@@ -123,7 +123,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
   // Of which `held` refusal an error can tell.
   let last: Held | undefined;
   /** The last time that the provider could not be asked. */
-  let trouble: unknown;
+  let trouble: ProviderError | undefined;
   const outage = new Outage(core, terms, outageMs);
   let toldBusy = false;
   let earlyMs = 0;
@@ -147,10 +147,9 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       } catch (error) {
         hints.end();
         if (quit.signal.aborted) throw error;
-        trouble = error;
         // The unknown try is being undone by its nonce, so the next one needs a nonce of its own.
         request = core.request(terms);
-        await outage.ride(error, stop.signal);
+        trouble = await outage.ride(error, stop.signal);
         stop.signal.throwIfAborted();
         continue;
       }

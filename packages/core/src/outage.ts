@@ -17,7 +17,7 @@ interface Rider {
 export type Riders = Map<string, Set<Rider>>;
 
 /** What can pass by itself. A name or an option that the provider refuses will be refused again. */
-export function isTransient(error: unknown): boolean {
+export function isTransient(error: unknown): error is ProviderError {
   if (error instanceof OptionError || error instanceof UnsupportedError) return false;
   return error instanceof ProviderError;
 }
@@ -48,11 +48,11 @@ export class Outage {
   }
 
   /**
-   * A try has failed. Resolves when another one may be made, or `signal` has aborted.
+   * A try has failed. Resolves with its error when another one may be made, or `signal` has aborted.
    *
    * @throws the error, if it cannot pass, or the outage has lasted for too long, or a later occurrence is due
    */
-  async ride(error: unknown, signal: AbortSignal): Promise<void> {
+  async ride(error: unknown, signal: AbortSignal): Promise<ProviderError> {
     if (!isTransient(error) || this.#longestMs === 0) throw error;
     const now = performance.now();
     this.#since ??= now;
@@ -66,8 +66,8 @@ export class Outage {
     const unlink = [linkAbort(signal, pause), linkAbort(this.#superseded.signal, pause)];
     await delay(Math.min(leftMs, backoffDelay(pauses, this.#failures)), pause.signal);
     for (const end of unlink) end();
-    if (!this.#superseded.signal.aborted || signal.aborted) return;
-    const detail = `${messageOf(error instanceof ProviderError ? (error.cause ?? error) : error)}, and a later occurrence is due by now`;
+    if (!this.#superseded.signal.aborted || signal.aborted) return error;
+    const detail = `${messageOf(error.cause ?? error)}, and a later occurrence is due by now`;
     throw new ProviderError(this.#core.settings.provider.kind, `acquire ${quote(name)}`, detail, { cause: error });
   }
 

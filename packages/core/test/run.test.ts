@@ -78,10 +78,11 @@ describe('a run', () => {
       const remaining: number[] = [];
       const run = watch(solo.run('job', ({ remainingMs }) => void remaining.push(remainingMs()), { occurrence: at(0) }));
       await settle();
-      if (remaining.length > 0) return expect(remaining).toEqual([28_500]);
-      // No handler has run, so the occurrence is left to others.
-      expect(run.error).toBeInstanceOf(LeaseLostError);
-      expect((await provider.inspect('job'))?.occurrence).toBeUndefined();
+      const began = remaining.length > 0;
+      expect(remaining).toEqual(began ? [28_500] : []);
+      // If no handler has run, the occurrence is left to others.
+      const { occurrence } = (await provider.inspect('job')) ?? {};
+      expect(began || (run.error instanceof LeaseLostError && occurrence === undefined)).toBe(true);
     },
   );
 
