@@ -83,7 +83,7 @@ async function tryLock({ solo, provider }: Opened, leaseMs: number): Promise<rea
   const times: { took: number; gave: number }[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
     const asked = performance.now();
-    const lease = await solo.acquire(PROBE, { waitMs: leaseMs + PROBE_WAIT_MS });
+    const lease = await solo.acquire(PROBE, { waitMs: leaseMs + PROBE_WAIT_MS, onOutage: 'fail' });
     const got = performance.now();
     fences.push(lease.fence);
     if (round === 0) findings.push(await renewed(provider, lease), ...(await recorded(solo, lease)));
