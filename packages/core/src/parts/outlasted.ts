@@ -16,8 +16,11 @@ export interface Outlasted {
   forget(name: string): void;
 }
 
-/** Names that are observed at once. One that is dropped is observed anew, which only takes longer. */
-const MOST = 1_000;
+/**
+ * Names that are observed at once: those that changed last. With still more of them that stand unchanged, those that are dropped wait for
+ * the provider's clock.
+ */
+const MOST = 100_000;
 
 /**
  * @param now a monotonic clock, in ms. It may stand still while the machine sleeps: an observation then takes longer, never less
@@ -29,7 +32,12 @@ export function createOutlasted(now: () => number = () => performance.now()): Ou
     isOver(name, mark, leaseMs) {
       const before = observed.get(name);
       if (before?.mark === mark) return now() >= before.since + leaseMs;
-      if (before === undefined && observed.size >= MOST) observed.clear();
+      // Set anew it is the youngest.
+      observed.delete(name);
+      for (const oldest of observed.keys()) {
+        if (observed.size < MOST) break;
+        observed.delete(oldest);
+      }
       observed.set(name, { mark, since: now() });
       return false;
     },
