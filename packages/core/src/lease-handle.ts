@@ -1,24 +1,25 @@
-import { createAskingController } from './asking-signal.ts';
 import { quote } from './errors.ts';
 import type { HeldLease, Lease, Occurrence } from './lease.ts';
 import type { Grant, Outcome } from './provider.ts';
 
+/** What its user may have kept of a lease beside the lease itself. */
+interface Use {
+  /** The signal, the fence or the grant were read: a listener, a combined signal or another system may still go by them. */
+  shared: boolean;
+}
+
 /**
- * A lease as its user holds it. Nothing of the core holds it in turn, so a lease that its user has lost sight of is garbage, and is
- * released then: renewed for ever, it would keep the name from everybody until the process ends.
+ * A lease as its user holds it. Nothing of the core holds it in turn, so a lease that its user has lost sight of is garbage, and that is
+ * found. Renewed for ever, it would keep the name from all others until the process ends. It is released then, unless its signal, its
+ * fence or its grant may still be in use: no garbage collector knows a listener of a signal, or who was given a number.
  */
 export class LeaseHandle implements Lease {
   readonly #held: HeldLease;
-  #controller: AbortController | undefined;
+  readonly #use: Use = { shared: false };
 
   constructor(held: HeldLease) {
     this.#held = held;
-    const handle = new WeakRef<LeaseHandle>(this);
-    held.onStopped(() => {
-      const alive = handle.deref();
-      if (alive !== undefined) alive.#stop();
-    });
-    leaks.register(this, held);
+    leaks.register(this, { held, use: this.#use });
   }
 
   get name(): string {
@@ -26,6 +27,7 @@ export class LeaseHandle implements Lease {
   }
 
   get fence(): bigint {
+    this.#use.shared = true;
     return this.#held.fence;
   }
 
@@ -34,16 +36,13 @@ export class LeaseHandle implements Lease {
   }
 
   get grant(): Grant {
+    this.#use.shared = true;
     return this.#held.grant;
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      // It asks the handle and not the lease, so that a signal in use keeps its lease in use.
-      this.#controller = createAskingController({ isTrusted: () => this.#held.isTrusted() });
-      this.#stop();
-    }
-    return this.#controller.signal;
+    this.#use.shared = true;
+    return this.#held.signal;
   }
 
   remainingMs(): number {
@@ -70,20 +69,15 @@ export class LeaseHandle implements Lease {
         : { result: 'failed', error: 'the lease was disposed of without release()' },
     );
   }
-
-  /** Tells the signal why, if the lease was stopped and somebody has asked for the signal. */
-  #stop(): void {
-    const { stopped } = this.#held;
-    if (stopped !== undefined) this.#controller?.abort(stopped.reason);
-  }
 }
 
-const leaks = new FinalizationRegistry<HeldLease>((held) => {
+const leaks = new FinalizationRegistry<{ readonly held: HeldLease; readonly use: Use }>(({ held, use }) => {
   if (held.ended) return;
-  process.emitWarning(
-    `The lease of ${quote(held.name)} (fence ${held.fence}) was garbage-collected without having been released, and is released now. ` +
-      'Keep what acquire() returns for as long as the lock is needed, then call its release().',
-    { code: 'SOLORUN_LEAKED_LEASE' },
-  );
-  void held.release({ result: 'failed', error: 'the lease was garbage-collected without release()' });
+  // Whoever was asked to stop and is gone has stopped.
+  const isKept = use.shared && held.stopped === undefined;
+  const lost = `The lease of ${quote(held.name)} (fence ${held.fence}) was garbage-collected without having been released`;
+  const remedy = 'Keep what acquire() returns for as long as the lock is needed, then call its release().';
+  const what = isKept ? 'and is kept until close(), for its signal or its fence may still be in use' : 'and is released now';
+  process.emitWarning(`${lost}, ${what}. ${remedy}`, { code: 'SOLORUN_LEAKED_LEASE' });
+  if (!isKept) void held.release({ result: 'failed', error: 'the lease was garbage-collected without release()' });
 });

@@ -26,10 +26,6 @@ describe('a lease that its user has lost sight of', () => {
     ['acquire()', async (solo: Solo) => void (await solo.acquire('job', { waitMs: 0 }))],
     ['tryAcquire()', async (solo: Solo) => void (await solo.tryAcquire('job'))],
     ['claim()', async (solo: Solo) => void (await solo.claim('job'))],
-    [
-      'acquire(), and whose signal nobody uses any more',
-      async (solo: Solo) => void (await solo.acquire('job', { waitMs: 0 })).signal,
-    ],
   ])('is released when it came from %s, with a warning that names it', async (_, lose) => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const solo = createSolo({ provider: memory() });
@@ -44,30 +40,75 @@ describe('a lease that its user has lost sight of', () => {
     await solo.close();
   });
 
-  it('is kept while the lease or its signal is still in use', async () => {
-    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
-    const solo = createSolo({ provider: memory() });
-    const used: { lease?: Lease | undefined; signal?: AbortSignal | undefined } = {
-      lease: await solo.acquire('job', { waitMs: 0 }),
-    };
-    // Garbage that is made now has surely been found when this is.
+  /** Everything that is garbage now has been found when this resolves. */
+  async function allCollected(): Promise<void> {
     let found = false;
     const probe = new FinalizationRegistry(() => (found = true));
     probe.register({}, undefined);
     await collected(() => found);
     expect(found).toBe(true);
-    expect(await isHeld(solo)).toBe(true);
+  }
 
-    used.signal = used.lease!.signal;
-    used.lease = undefined;
-    found = false;
-    probe.register({}, undefined);
-    await collected(() => found);
+  it('is kept without a word while the lease is still in use', async () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const solo = createSolo({ provider: memory() });
+    const lease = await solo.acquire('job', { waitMs: 0 });
+    await allCollected();
     expect(await isHeld(solo)).toBe(true);
-    expect(used.signal.aborted).toBe(false);
     expect(warned).not.toHaveBeenCalled();
+    expect(await lease.release()).toBe(true);
     await solo.close();
-    expect(used.signal.aborted).toBe(true);
+  });
+
+  /** Each uses a lease and keeps something else of it. What it returns says whether that has heard of the end. */
+  const uses: readonly (readonly [string, (lease: Lease) => () => boolean])[] = [
+    [
+      'a listener of its signal',
+      ({ signal }) => {
+        let heard = false;
+        signal.addEventListener('abort', () => (heard = true));
+        return () => heard;
+      },
+    ],
+    [
+      'a handler of its signal',
+      ({ signal }) => {
+        let heard = false;
+        // oxlint-disable-next-line unicorn/prefer-add-event-listener -- users do
+        signal.onabort = () => (heard = true);
+        return () => heard;
+      },
+    ],
+    [
+      'a signal that was made of its signal',
+      ({ signal }) => {
+        const composite = AbortSignal.any([signal]);
+        return () => composite.aborted;
+      },
+    ],
+    [
+      'its fence',
+      ({ fence }) =>
+        () =>
+          fence === 1n,
+    ],
+    [
+      'its grant',
+      ({ grant: { fence } }) =>
+        () =>
+          fence === 1n,
+    ],
+  ];
+  it.each(uses)('is kept, with a warning, while %s may still be in use, and its loss is told', async (_, use) => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const solo = createSolo({ provider: memory() });
+    const hasHeard = await (async () => use(await solo.acquire('job', { waitMs: 0 })))();
+    await collected(() => warned.mock.calls.length > 0);
+    const kept = expect.stringMatching(/^The lease of "job" \(fence 1\) .*, and is kept until close\(\)/) as string;
+    expect(warned.mock.calls).toEqual([[kept, { code: 'SOLORUN_LEAKED_LEASE' }]]);
+    expect(await isHeld(solo)).toBe(true);
+    await solo.close();
+    expect(hasHeard()).toBe(true);
   });
 
   it('is not missed once it was released or lost', async () => {
@@ -80,10 +121,7 @@ describe('a lease that its user has lost sight of', () => {
       await lease.release();
     };
     await use('job');
-    let found = false;
-    const probe = new FinalizationRegistry(() => (found = true));
-    probe.register({}, undefined);
-    await collected(() => found);
+    await allCollected();
     expect(released).toEqual(new Set(['job']));
     expect(warned).not.toHaveBeenCalled();
     await solo.close();
