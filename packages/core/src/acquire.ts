@@ -59,17 +59,20 @@ export async function tryOnce(core: Core, terms: Terms, options?: TryOptions): P
 }
 
 function ask(core: Core, terms: Terms, outageMs = 0): Promise<Attempt> {
-  if (outageMs > 0) return askThrough(core, terms, new Outage(core, terms, outageMs));
+  if (outageMs > 0) return askThrough(core, terms, outageMs);
   return core.attempt(terms, core.request(terms), terms.signal, core.closing.signal);
 }
 
 /** Asks until the provider answers. */
-async function askThrough(core: Core, terms: Terms, outage: Outage): Promise<Attempt> {
+async function askThrough(core: Core, terms: Terms, outageMs: number): Promise<Attempt> {
   return untilClosed(core, terms, async (signal) => {
+    const outage = new Outage(core, terms, outageMs);
     try {
       for (;;) {
         try {
-          return await core.attempt(terms, core.request(terms), signal);
+          const attempt = await core.attempt(terms, core.request(terms), signal);
+          outage.over();
+          return attempt;
         } catch (error) {
           if (signal.aborted) throw error;
           await outage.ride(error, signal);
@@ -77,7 +80,7 @@ async function askThrough(core: Core, terms: Terms, outage: Outage): Promise<Att
         }
       }
     } finally {
-      outage.over();
+      outage.end();
     }
   });
 }
@@ -183,6 +186,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       if (last === undefined && trouble !== undefined) throw trouble;
       throw new LockTimeoutError(terms.name, last?.holder, last?.heldForMs, performance.now() - startedAt, {
         detail: last?.detail,
+        settling: last?.settling,
         ...(trouble === undefined ? {} : { cause: trouble }),
       });
     }
@@ -192,7 +196,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
     clearTimeout(timer);
     for (const end of unlink) end();
     hints.end();
-    outage.over();
+    outage.end();
     place?.leave();
     leaveStandby(core, terms);
   }

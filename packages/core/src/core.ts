@@ -8,10 +8,10 @@ import { createHeartbeat } from './heartbeat.ts';
 import { HeldLease, type LeaseKeeper, type ReleaseAnswer } from './lease.ts';
 import { callTimeout, type SoloSettings, type Terms } from './options.ts';
 import type { AcquireRequest, Grant, LockProvider, Outcome, Refusal } from './provider.ts';
-import type { Riders } from './outage.ts';
+import type { Outages, Riders } from './outage.ts';
 import { queueOf, type Queue } from './queue.ts';
 import { createSchedules } from './schedules.ts';
-import { throttleOf } from './throttle.ts';
+import { throttleOf, type Pass, type TryEnd } from './throttle.ts';
 
 export type Attempt = { readonly acquired: true; readonly lease: HeldLease } | Refusal;
 
@@ -28,6 +28,7 @@ export interface Core {
   /** By full name: the one standby here that waits for an earlier occurrence to end. */
   readonly standbys: Map<string, { readonly at: number; displace(): void }>;
   readonly riders: Riders;
+  readonly outages: Outages;
   /** Full names of which it was told that they were asked for much too early. */
   readonly earlyTold: Set<string>;
   /** Aborts with a `ClosedError` when the solo closes. */
@@ -127,11 +128,11 @@ export function createCore(settings: SoloSettings): Core {
   }
 
   async function attempt(terms: Terms, request: AcquireRequest, ...signals: (AbortSignal | undefined)[]): Promise<Attempt> {
-    const turn = throttle.enter();
-    if (turn !== undefined) await turnOf(turn, terms, signals);
+    const pass = throttle.enter(terms.fullName);
+    if (pass.come !== undefined) await turnOf(pass, terms, signals);
     const sentAt = clock.now();
     let result;
-    let how: 'answered' | 'late' | 'other' = 'other';
+    let how: TryEnd = 'other';
     try {
       result = await calls.bounded((bound) => provider.tryAcquire(request, bound), {
         timeoutMs: terms.callTimeoutMs,
@@ -148,7 +149,7 @@ export function createCore(settings: SoloSettings): Core {
         throw error;
       throw unanswered(terms, messageOf(error), error);
     } finally {
-      throttle.leave(how, terms.callTimeoutMs, clock.now() - sentAt);
+      pass.leave(how, terms.callTimeoutMs, clock.now() - sentAt);
     }
     if (result.acquired) return hold(terms, result.grant, sentAt);
     if (terms.occurrence !== undefined) schedules.found(terms, result.record?.scheduleHash, result.record?.holder);
@@ -156,19 +157,15 @@ export function createCore(settings: SoloSettings): Core {
   }
 
   /** Waits until the provider may be asked, for no longer than for its answer. Nothing has been sent, so there is nothing to undo. */
-  async function turnOf(
-    turn: NonNullable<ReturnType<typeof throttle.enter>>,
-    terms: Terms,
-    signals: readonly (AbortSignal | undefined)[],
-  ): Promise<void> {
+  async function turnOf(pass: Pass, terms: Terms, signals: readonly (AbortSignal | undefined)[]): Promise<void> {
     try {
-      await calls.bounded(() => turn.come, {
+      await calls.bounded(() => pass.come, {
         timeoutMs: terms.callTimeoutMs,
         signals,
         timeoutError: () => unanswered(terms, 'it is too slow for all that is asked of it, and this was not sent'),
       });
     } catch (error) {
-      turn.cancel();
+      pass.cancel();
       throw error;
     }
   }
@@ -211,6 +208,7 @@ export function createCore(settings: SoloSettings): Core {
     releasing,
     standbys: new Map(),
     riders: new Map(),
+    outages: { names: new Map(), warnedAt: Number.NEGATIVE_INFINITY },
     earlyTold: new Set(),
     closing,
     request: (terms) => ({

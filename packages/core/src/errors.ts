@@ -30,6 +30,8 @@ export class UnsupportedError extends SolorunError {
   }
 }
 
+const SETTLING = 'its provider has just come back, and grants nothing until leases that it may have forgotten are over';
+
 /** Somebody else holds the lock and the policy is `throw`. */
 export class LockBusyError extends SolorunError {
   readonly lock: string;
@@ -38,9 +40,7 @@ export class LockBusyError extends SolorunError {
   readonly settling: boolean;
 
   constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined, settling = false, detail?: string) {
-    const why = settling
-      ? 'its provider has just come back, and grants nothing until leases that it may have forgotten are over'
-      : (detail ?? `held by ${describeHolder(holder, heldForMs)}`);
+    const why = settling ? SETTLING : (detail ?? `held by ${describeHolder(holder, heldForMs)}`);
     super(
       'SOLORUN_BUSY',
       `Cannot acquire ${quote(lock)}: ${why}. ` +
@@ -57,6 +57,8 @@ export class LockTimeoutError extends SolorunError {
   readonly lock: string;
   readonly holder: Holder | undefined;
   readonly waitedMs: number;
+  /** As `LockBusyError.settling`. */
+  readonly settling: boolean;
 
   /** @param options.detail what is in the way, in words, where that is no holder */
   constructor(
@@ -64,13 +66,18 @@ export class LockTimeoutError extends SolorunError {
     holder: Holder | undefined,
     heldForMs: number | undefined,
     waitedMs: number,
-    options: ErrorOptions & { readonly detail?: string | undefined } = {},
+    options: ErrorOptions & { readonly detail?: string | undefined; readonly settling?: boolean | undefined } = {},
   ) {
-    const { detail = `held by ${describeHolder(holder, heldForMs)}`, ...rest } = options;
-    super('SOLORUN_TIMEOUT', `Cannot acquire ${quote(lock)}: ${detail}, gave up after ${Math.round(waitedMs)} ms.`, rest);
+    const { settling = false, detail = `held by ${describeHolder(holder, heldForMs)}`, ...rest } = options;
+    super(
+      'SOLORUN_TIMEOUT',
+      `Cannot acquire ${quote(lock)}: ${settling ? SETTLING : detail}, gave up after ${Math.round(waitedMs)} ms.`,
+      rest,
+    );
     this.lock = lock;
     this.holder = holder;
     this.waitedMs = waitedMs;
+    this.settling = settling;
   }
 }
 

@@ -1,7 +1,7 @@
 import { delay, linkAbort } from './abort.ts';
 import { backoffDelay, settleBackoff } from './backoff.ts';
 import type { Core } from './core.ts';
-import { messageOf, OptionError, ProviderError, quote, UnsupportedError } from './errors.ts';
+import { describeMs, messageOf, OptionError, ProviderError, quote, UnsupportedError } from './errors.ts';
 import type { Terms } from './options.ts';
 
 /** Between tries of a provider that cannot be asked. */
@@ -22,6 +22,26 @@ export function isTransient(error: unknown): error is ProviderError {
   return error instanceof ProviderError;
 }
 
+/** What the acquisitions of one name that are under way share: those that stand in line have not been refused themselves yet. */
+interface Shared {
+  acquisitions: number;
+  /** When the first of the tries failed that have failed in a row. */
+  since: number | undefined;
+}
+
+/** Of one solo. */
+export interface Outages {
+  /** By the full name. */
+  readonly names: Map<string, Shared>;
+  /** When a process warning told of one. */
+  warnedAt: number;
+}
+
+/** An outage that lasts for longer than this is told in a process warning: a wait without end would be a silent one, in ms. */
+const SILENT_MS = 10_000;
+/** For all names of a solo there is one warning in this time, in ms. */
+const WARN_EVERY_MS = 60_000;
+
 /** A later occurrence is asked for: those that still wait out an outage for an earlier one of the name give up. */
 export function supersedeRiders({ riders }: Core, { fullName, occurrence }: Terms): void {
   const at = occurrence?.at.getTime();
@@ -34,8 +54,8 @@ export class Outage {
   readonly #core: Core;
   readonly #terms: Terms;
   readonly #longestMs: number;
-  /** When the first of the tries failed that have failed in a row. */
-  #since: number | undefined;
+  readonly #begun = performance.now();
+  readonly #shared: Shared;
   #failures = 0;
   #rider: Rider | undefined;
   readonly #superseded = new AbortController();
@@ -45,6 +65,9 @@ export class Outage {
     this.#core = core;
     this.#terms = terms;
     this.#longestMs = longestMs;
+    this.#shared = core.outages.names.get(terms.fullName) ?? { acquisitions: 0, since: undefined };
+    this.#shared.acquisitions += 1;
+    core.outages.names.set(terms.fullName, this.#shared);
   }
 
   /**
@@ -55,11 +78,13 @@ export class Outage {
   async ride(error: unknown, signal: AbortSignal): Promise<ProviderError> {
     if (!isTransient(error) || this.#longestMs === 0) throw error;
     const now = performance.now();
-    this.#since ??= now;
-    const leftMs = this.#since + this.#longestMs - now;
+    this.#shared.since ??= now;
+    const outMs = now - Math.max(this.#shared.since, this.#begun);
+    const leftMs = this.#longestMs - outMs;
     if (leftMs <= 0) throw error;
     const { name, occurrence } = this.#terms;
     this.#core.events.emit('unconfirmed', { name, provider: this.#core.settings.provider.kind, operation: 'acquire', error });
+    if (outMs >= SILENT_MS) this.#warn(error, outMs);
     if (occurrence !== undefined) this.#register(occurrence.at.getTime());
     this.#failures += 1;
     const pause = new AbortController();
@@ -71,16 +96,27 @@ export class Outage {
     throw new ProviderError(this.#core.settings.provider.kind, `acquire ${quote(name)}`, detail, { cause: error });
   }
 
-  /** The provider has answered, or the acquisition is over. */
+  /** The provider has answered. */
   over(): void {
-    this.#since = undefined;
+    this.#shared.since = undefined;
     this.#failures = 0;
-    if (this.#rider === undefined) return;
-    const { riders } = this.#core;
-    const set = riders.get(this.#terms.fullName);
-    set?.delete(this.#rider);
-    if (set?.size === 0) riders.delete(this.#terms.fullName);
-    this.#rider = undefined;
+    this.#unregister();
+  }
+
+  /** The acquisition is over, however it ended. */
+  end(): void {
+    this.#unregister();
+    this.#shared.acquisitions -= 1;
+    if (this.#shared.acquisitions === 0) this.#core.outages.names.delete(this.#terms.fullName);
+  }
+
+  #warn(error: ProviderError, outMs: number): void {
+    const { outages } = this.#core;
+    const now = performance.now();
+    if (now < outages.warnedAt + WARN_EVERY_MS) return;
+    outages.warnedAt = now;
+    const until = this.#longestMs === Number.POSITIVE_INFINITY ? 'without end' : `for ${describeMs(this.#longestMs - outMs)} more`;
+    process.emitWarning(`${error.message}. It is asked again, ${until} (onOutage, outageMs).`, { code: 'SOLORUN_OUTAGE' });
   }
 
   #register(at: number): void {
@@ -89,5 +125,14 @@ export class Outage {
     const { riders } = this.#core;
     const set = riders.get(this.#terms.fullName) ?? new Set();
     riders.set(this.#terms.fullName, set.add(this.#rider));
+  }
+
+  #unregister(): void {
+    if (this.#rider === undefined) return;
+    const { riders } = this.#core;
+    const set = riders.get(this.#terms.fullName);
+    set?.delete(this.#rider);
+    if (set?.size === 0) riders.delete(this.#terms.fullName);
+    this.#rider = undefined;
   }
 }

@@ -623,6 +623,42 @@ describe('a provider that cannot be asked', () => {
     expect(waiting.state).toBe('resolved');
   });
 
+  it('lasts no longer for those that stand in line than for the first of them', async () => {
+    const { stage, begin } = outage();
+    begin();
+    const solo = stage.replica();
+    const waits = Array.from({ length: 5 }, () =>
+      watch(solo.run('job', unreachable, { onBusy: 'wait', waitMs: 600_000, outageMs: 10_000 })),
+    );
+    await pass(5_000);
+    const late = watch(solo.run('job', unreachable, { onBusy: 'wait', waitMs: 600_000, outageMs: 10_000 }));
+    await pass(5_000);
+    expect(waits.map(({ error }) => (error as Error | undefined)?.name)).toEqual(Array.from({ length: 5 }, () => 'ProviderError'));
+    // For one that came later it has lasted for less long.
+    expect(late.state).toBe('pending');
+    await pass(5_000);
+    expect(late.error).toMatchObject({ name: 'ProviderError' });
+    expect(await timersLeft()).toBe(0);
+  });
+
+  it('is told in a process warning a minute, when it lasts', async () => {
+    const { stage, begin, end } = outage();
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    begin();
+    const solo = stage.replica();
+    const waiting = watch(solo.acquire('job', { waitMs: Number.POSITIVE_INFINITY }));
+    watch(solo.acquire('another job', { waitMs: Number.POSITIVE_INFINITY }));
+    await pass(9_000);
+    expect(warned).not.toHaveBeenCalled();
+    await pass(50_000);
+    const words =
+      'memory: cannot acquire "job": connect ECONNREFUSED postgres://***@db. It is asked again, without end (onOutage, outageMs).';
+    expect(warned.mock.calls).toEqual([[words, { code: 'SOLORUN_OUTAGE' }]]);
+    end();
+    await pass(6_000);
+    expect(waiting.state).toBe('resolved');
+  });
+
   it('is named as the cause when the waiting time ends in the outage', async () => {
     const { stage, begin } = outage();
     await crash(stage.provider, { leaseMs: 600_000 });

@@ -57,6 +57,9 @@ describe('a message', () => {
       'Cannot acquire "nightly-report": held by host-a (pid 4711) for 41 s, gave up after 10000 ms.',
     );
     expect(new LockTimeoutError('nightly-report', undefined, undefined, 10_000).message).toContain('held by an unknown holder,');
+    expect(new LockTimeoutError('nightly-report', undefined, undefined, 10_000, { settling: true }).message).toMatch(
+      /its provider has just come back, and grants nothing .*, gave up after 10000 ms/,
+    );
     expect(new CloseTimeoutError(30_000, ['a', 'b']).message).toContain('Still running after 30000 ms: "a", "b".');
     expect(new RunTimeoutError('nightly-report', 60_000).message).toContain('longer than maxRunMs = 60000');
   });
