@@ -3,7 +3,8 @@
 // other one has to wake up first, and a scheduler that is left to itself flips between the two: ratios are noise then.
 
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { treeOf } from '@solorun/servers/processes';
 
 const cpus = pinnableCpus();
 
@@ -47,29 +48,6 @@ function taskset(pid, list) {
   const { status, stderr } = spawnSync('taskset', ['-a', '-p', '-c', list, String(pid)], { encoding: 'utf8' });
   // A backend may have ended in between.
   if (status !== 0 && !/No such process/.test(stderr)) throw new Error(`Process ${pid} cannot be pinned: ${stderr}`);
-}
-
-/**
- * A process and all that descend from it.
- *
- * @param {number} pid
- */
-function treeOf(pid) {
-  const parents = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      try {
-        // The name of the program, in parentheses, may contain anything.
-        const [, parent] = /^\d+ \(.*\) \S (\d+)/s.exec(readFileSync(`/proc/${name}/stat`, 'utf8')) ?? [];
-        return [{ pid: Number(name), parent: Number(parent) }];
-      } catch (error) {
-        if (['ENOENT', 'ESRCH'].includes(String(/** @type {NodeJS.ErrnoException} */ (error).code))) return [];
-        throw error;
-      }
-    });
-  const tree = [pid];
-  for (const member of tree) tree.push(...parents.filter(({ parent }) => parent === member).map((one) => one.pid));
-  return tree;
 }
 
 /** Those that this process may use, where it can be told which of them to use. */

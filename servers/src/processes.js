@@ -46,6 +46,30 @@ function processesNaming(directory) {
 }
 
 /**
+ * A process and all that descend from it.
+ *
+ * @param {number} pid
+ * @returns {number[]} itself first
+ */
+export function treeOf(pid) {
+  const parents = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        // The name of the program, in parentheses, may contain anything.
+        const [, parent] = /^\d+ \(.*\) \S (\d+)/s.exec(readFileSync(`/proc/${name}/stat`, 'utf8')) ?? [];
+        return [{ pid: Number(name), parent: Number(parent) }];
+      } catch (error) {
+        if (['ENOENT', 'ESRCH'].includes(codeOf(error))) return [];
+        throw error;
+      }
+    });
+  const tree = [pid];
+  for (const member of tree) tree.push(...parents.filter(({ parent }) => parent === member).map((one) => one.pid));
+  return tree;
+}
+
+/**
  * @param {readonly number[]} pids
  * @param {NodeJS.Signals} signal
  */

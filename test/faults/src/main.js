@@ -1,0 +1,107 @@
+#!/usr/bin/env node
+// @ts-check
+// The fault programme's command line.
+
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { postgresMissing } from '@solorun/servers/postgres';
+import { BadArguments, HELP, readArguments } from './arguments.js';
+import { wholeProgramme } from './programme.js';
+import { createRandom } from './random.js';
+import { nameOf, PAGE, writePage } from './report.js';
+import { playRound, roundMissing } from './round.js';
+
+/** @import { Outcome, Scenario } from './round.js' */
+
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  // Servers, processes and directories end with this process.
+  process.on(signal, () => process.exit(128 + constants.signals[signal]));
+}
+const print = (/** @type {string} */ text) => void process.stdout.write(`${text}\n`);
+const tell = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
+
+try {
+  await main();
+} catch (error) {
+  tell(error instanceof BadArguments ? `${error.message}\n\n${HELP}` : String(error instanceof Error ? error.stack : error));
+  process.exitCode = error instanceof BadArguments ? 64 : 1;
+}
+// Node 20 may spin for ever in its own cleaning up when sockets were reset (net.Socket.resetAndDestroy, as proxies do it). This skips it.
+process.exit();
+
+async function main() {
+  const settings = readArguments(process.argv.slice(2));
+  if (settings.help) return print(HELP);
+  const missing = postgresMissing();
+  if (missing !== undefined) throw new Error(missing);
+  print(`seed ${settings.seed}`);
+  const scenarios = scenariosOf(settings);
+  /** @type {Outcome[]} */
+  const outcomes = [];
+  /** @type {string[]} */
+  const unplayed = [];
+  /** @type {Set<string>} */
+  const skipped = new Set();
+  const waiting = [...scenarios];
+  const startedAt = performance.now();
+  const player = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const why = roundMissing(next);
+      if (why !== undefined) {
+        skipped.add(`SKIPPED: ${nameOf(next)}. ${why}`);
+        continue;
+      }
+      const number = scenarios.indexOf(next) + 1;
+      const place = String(number).padStart(3);
+      try {
+        const outcome = await playRound(next, settings.keep === undefined ? {} : { keep: join(settings.keep, String(number)) });
+        outcomes.push(outcome);
+        print(`${place}/${scenarios.length}  ${lineOf(outcome)}`);
+      } catch (error) {
+        // The harness's own trouble: the others are played all the same, and the programme fails.
+        unplayed.push(nameOf(next));
+        print(
+          `${place}/${scenarios.length}  ${nameOf(next)} --seed ${next.seed}: NOT PLAYED: ${String(error instanceof Error ? error.stack : error)}`,
+        );
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, settings.atOnce) }, player));
+  for (const line of skipped) tell(line);
+  const broken = outcomes.flatMap(({ violations }) => violations.filter(({ excluded }) => excluded === undefined));
+  const minutes = (performance.now() - startedAt) / 60_000;
+  const seen = outcomes.flatMap(({ violations }) => violations).length - broken.length;
+  print(
+    `${outcomes.length} rounds in ${minutes.toFixed(1)} min: ${broken.length} promises broken, and ${seen} that the docs exclude`,
+  );
+  if (settings.write) {
+    writePage(outcomes, { seed: settings.seed, seconds: settings.seconds, minutes });
+    tell(`Written to ${PAGE.pathname}`);
+  }
+  if (broken.length + unplayed.length > 0) process.exitCode = 1;
+}
+
+/** @param {ReturnType<typeof readArguments>} settings @returns {Scenario[]} */
+function scenariosOf({ on, strikes, job, seconds, rounds, seed }) {
+  const plays =
+    strikes === undefined && Object.keys(job).length === 0
+      ? wholeProgramme(on)
+      : on.map((page) => ({ page, nemeses: strikes?.(page) ?? [], job }));
+  const random = createRandom(seed);
+  // The first seed is the one that was given, so that a round which is named by its seed can be played again.
+  return Array.from({ length: rounds }, () => plays)
+    .flat()
+    .map((play, index) => ({ ...play, seconds, seed: index === 0 ? seed : random.between(0, 2 ** 32 - 1) }));
+}
+
+/** @param {Outcome} outcome */
+function lineOf({ scenario, figures, violations }) {
+  const { asked, ran, lost, refused, faults, worstRecoveryMs } = figures;
+  const recovery = worstRecoveryMs === undefined ? '' : `, at work again after ${Math.round(worstRecoveryMs)} ms at most`;
+  const counts = `${faults} faults, ${asked} asked, ${ran} ran, ${lost} lost, ${refused} refused${recovery}`;
+  const found = violations.map(({ kind, name, detail, excluded }) => {
+    const excuse = excluded === undefined ? 'BROKEN' : 'excluded';
+    return `\n         ${excuse}: ${kind} of ${name}: ${detail}${excluded === undefined ? '' : ` (“${excluded}”)`}`;
+  });
+  return `${nameOf(scenario)} --seed ${scenario.seed}: ${counts}${found.join('')}`;
+}

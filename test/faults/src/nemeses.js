@@ -1,0 +1,53 @@
+// @ts-check
+// What happens to fleets. A nemesis does its harm, waits, and mends it; it resolves when all is as it was.
+
+import { clocks } from './nemeses/clocks.js';
+import { disks } from './nemeses/disks.js';
+import { networks } from './nemeses/networks.js';
+import { postgresServers } from './nemeses/postgres.js';
+import { processes } from './nemeses/processes.js';
+import { redisServers } from './nemeses/redis.js';
+
+/** @import { Fleet } from './fleet.js' */
+/** @import { ViolationKind } from './history.js' */
+/** @import { PageName, Place } from './places.js' */
+/** @import { Random } from './random.js' */
+/** @import { Job } from './worker.js' */
+
+/**
+ * @typedef {object} Scene
+ * @property {Place} place
+ * @property {Fleet} fleet
+ * @property {Job} job
+ * @property {Random} random
+ */
+
+/**
+ * @typedef {object} Nemesis
+ * @property {string} title For the table.
+ * @property {readonly PageName[]} on
+ * @property {(scene: Scene) => Promise<void>} strike
+ * @property {() => string | undefined} [missing] Why it cannot be done on this machine, and the remedy.
+ * @property {'namespace'} [network] It takes more than a proxy.
+ * @property {'commands'} [workload] It is for that one only.
+ * @property {boolean} [ownClock] It takes a server that believes in a clock of its own.
+ * @property {Partial<Record<ViolationKind, string>>} [excluded] What docs/guarantees.md excludes under this nemesis, with its words.
+ */
+
+export const nemeses = /** @satisfies {Readonly<Record<string, Nemesis>>} */ ({
+  ...processes,
+  ...networks,
+  ...clocks,
+  ...disks,
+  ...postgresServers,
+  ...redisServers,
+});
+
+/** @typedef {keyof typeof nemeses} NemesisName */
+
+/** @param {string} name @returns {Nemesis} */
+export function nemesisNamed(name) {
+  const found = /** @type {Readonly<Record<string, Nemesis>>} */ (nemeses)[name];
+  if (found === undefined) throw new Error(`There is no nemesis ${JSON.stringify(name)}.`);
+  return found;
+}

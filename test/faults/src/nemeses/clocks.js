@@ -1,0 +1,28 @@
+// @ts-check
+// Clocks that are set while everything runs.
+
+import { faketimeMissing } from '@solorun/servers/clock';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** @import { Nemesis } from '../nemeses.js' */
+
+/** The words of docs/guarantees.md, "What is not promised". */
+const FORWARD = 'Anything while the clock of the machine that keeps the files is stepped forward by more than a lease';
+
+export const clocks = /** @satisfies {Record<string, Nemesis>} */ ({
+  'server-clock-back': {
+    title: "the server's clock is set back by half a minute",
+    on: ['advisory', 'lease', 'redis'],
+    missing: faketimeMissing,
+    ownClock: true,
+    async strike({ place, random, job }) {
+      const server = place.postgres ?? place.redis;
+      server?.setClock(-random.between(5_000, 30_000));
+      await sleep(job.leaseMs * 3);
+      server?.setClock(0);
+      await sleep(job.leaseMs);
+    },
+    // Set right again, it has stepped forward.
+    excluded: { overlap: FORWARD, 'untrusted begin': FORWARD, 'told too late': FORWARD, early: FORWARD },
+  },
+});

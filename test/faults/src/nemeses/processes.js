@@ -1,0 +1,84 @@
+// @ts-check
+// What happens to the processes of replicas.
+
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { codeOf, signalAll, treeOf } from '@solorun/servers/processes';
+
+/** @import { Nemesis, Scene } from '../nemeses.js' */
+/** @import { PageName } from '../places.js' */
+
+/** @type {readonly PageName[]} */
+const everywhere = ['lockfile', 'advisory', 'lease', 'redis', 'redis-cluster'];
+
+/** @param {Scene} scene @param {number} from @param {number} to of a lease */
+async function stopFor({ fleet, random, job }, from, to) {
+  const member = random.pick(fleet.members);
+  const ms = random.between(Math.round(from * job.leaseMs), Math.round(to * job.leaseMs));
+  member.signal('SIGSTOP');
+  await sleep(ms);
+  member.signal('SIGCONT');
+}
+
+/**
+ * Each `solorun run` of a replica, and the Node.js process that watches over it: all but the command.
+ *
+ * @param {number} pid the replica's
+ */
+function solorunsOf(pid) {
+  return treeOf(pid).filter((each) => {
+    try {
+      const words = readFileSync(`/proc/${each}/cmdline`, 'utf8');
+      return /^solorun run|bin\/solorun\.js|warden/.test(words);
+    } catch (error) {
+      if (['ENOENT', 'ESRCH'].includes(codeOf(error))) return false;
+      throw error;
+    }
+  });
+}
+
+export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
+  kill: {
+    title: 'a replica is killed (SIGKILL)',
+    on: everywhere,
+    strike: ({ fleet, random }) => random.pick(fleet.members).kill(),
+  },
+  'kill-all': {
+    title: 'all replicas are killed at once',
+    on: everywhere,
+    strike: async ({ fleet }) => void (await Promise.all(fleet.members.map((member) => member.kill()))),
+  },
+  'stop-short': {
+    title: 'a replica is stopped for a part of its lease (SIGSTOP)',
+    on: everywhere,
+    strike: (scene) => stopFor(scene, 0.05, 0.6),
+  },
+  'stop-edge': {
+    title: 'a replica is stopped for about its lease',
+    on: everywhere,
+    strike: (scene) => stopFor(scene, 0.85, 1.15),
+  },
+  'stop-long': {
+    title: 'a replica is stopped for two to three leases',
+    on: everywhere,
+    strike: (scene) => stopFor(scene, 2, 3),
+  },
+  block: {
+    title: 'an event loop stands still for about a lease',
+    on: everywhere,
+    async strike({ fleet, random, job }) {
+      const ms = random.between(Math.round(0.3 * job.leaseMs), Math.round(1.3 * job.leaseMs));
+      random.pick(fleet.members).write(`block ${ms}`);
+      await sleep(ms);
+    },
+  },
+  'solorun-killed': {
+    title: 'solorun and its warden are killed at once',
+    on: everywhere,
+    workload: 'commands',
+    async strike({ fleet, random, job }) {
+      signalAll(solorunsOf(random.pick(fleet.members).pid), 'SIGKILL');
+      await sleep(job.leaseMs);
+    },
+  },
+});

@@ -1,0 +1,100 @@
+// @ts-check
+// docs/faults.md, from what a long run found.
+
+import { writeFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
+import { nemesisNamed } from './nemeses.js';
+import { pages } from './places.js';
+import { MIXED, mixedOn } from './programme.js';
+
+/** @import { Outcome, Scenario } from './round.js' */
+
+export const PAGE = new URL('../../../docs/faults.md', import.meta.url);
+
+/**
+ * What is played, as the command line has it.
+ *
+ * @param {Pick<Scenario, 'page' | 'nemeses' | 'job'>} scenario
+ */
+export function nameOf({ page, nemeses, job }) {
+  const workload = job?.workload === undefined || job.workload === 'ticks' ? '' : ` --workload ${job.workload}`;
+  const isMixed = nemeses.length > 1 && nemeses.join() === mixedOn(page).join();
+  const strikes = isMixed ? MIXED : nemeses.join(',') || 'none';
+  return `--provider ${page} --nemesis ${strikes}${workload}`;
+}
+
+/**
+ * @param {readonly Outcome[]} outcomes
+ * @param {{ seed: number, seconds: number, minutes: number }} run
+ */
+export function writePage(outcomes, { seed, seconds, minutes }) {
+  const columns = Object.keys(pages);
+  /** @type {Map<string, Map<string, Outcome[]>>} */
+  const rows = new Map();
+  for (const outcome of outcomes) {
+    const title = titleOf(outcome.scenario);
+    const row = rows.get(title) ?? new Map();
+    rows.set(title, row);
+    row.set(outcome.scenario.page, [...(row.get(outcome.scenario.page) ?? []), outcome]);
+  }
+  const table = [
+    `| | ${columns.join(' | ')} |`,
+    `|---|${columns.map(() => '---').join('|')}|`,
+    ...[...rows].map(([title, row]) => `| ${title} | ${columns.map((column) => cell(row.get(column) ?? [])).join(' | ')} |`),
+  ];
+  const excluded = outcomes.flatMap(({ scenario, violations }) =>
+    violations.flatMap(({ kind, excluded: words }) =>
+      words === undefined ? [] : [{ page: scenario.page, title: titleOf(scenario), kind, words }],
+    ),
+  );
+  const kinds = new Map(excluded.map((one) => [`${one.page} ${one.title} ${one.kind}`, one]));
+  const broken = outcomes.flatMap(({ scenario, violations }) =>
+    violations
+      .filter(({ excluded: words }) => words === undefined)
+      .map(({ kind, detail }) => `- \`${nameOf(scenario)} --seed ${scenario.seed}\`: ${kind}: ${detail}`),
+  );
+  const total = (/** @type {'faults' | 'ran' | 'asked'} */ key) =>
+    outcomes.reduce((sum, { figures }) => sum + figures[key], 0).toLocaleString('en');
+  const text = `# Under faults
+
+This page is written by \`npm run faults -- --seconds ${seconds} --seed ${seed} --write\`. In each round three replicas work on the same
+locks while faults happen to them, and a checker compares what they wrote down with [what is promised](guarantees.md).
+
+**${outcomes.length} rounds in ${Math.round(minutes)} min, on ${cpus().length} processors (Linux ${release()}, Node.js ${process.versions.node}): ${total('faults')} faults, ${total('asked')} requests, ${total('ran')} runs, ${broken.length} promises broken.**
+
+A cell has the runs, the faults, and the longest time from the end of a fault to the next run. Then, where there were any, what
+was broken (**in bold**), or what the guarantees exclude and was seen.
+
+${table.join('\n')}
+
+## What the guarantees exclude, and was seen
+
+${[...kinds.values()].map(({ page, title, kind, words }) => `- *${page}*, ${title}: ${kind}. “${words}”`).join('\n') || 'Nothing in this run.'}
+${broken.length === 0 ? '' : `\n## Broken\n\n${broken.join('\n')}\n`}
+## Workloads
+
+Each replica asks for an occurrence of each lock every 200 ms to 1 s, for jobs of 5 ms to 3 s, with each \`onBusy\`, one or two
+attempts and leases of 1 s to 2 s; a handler asks its lease by \`checkpoint()\` or \`confirm()\` before each step, or listens to \`signal\`. One
+replica is up to 200 ms late. *Mixed* draws one fault after the other from all that can be mixed. What is drawn follows from the seed.
+`;
+  writeFileSync(PAGE, text);
+}
+
+/** @param {Outcome['scenario']} scenario */
+function titleOf({ nemeses, job }) {
+  const workload = job.workload === 'ticks' ? '' : `${job.workload}, `;
+  if (nemeses.length === 0) return `${workload}no fault`;
+  if (nemeses.length > 1) return `${workload}mixed`;
+  return `${workload}${nemesisNamed(nemeses[0] ?? '').title}`;
+}
+
+/** @param {readonly Outcome[]} outcomes */
+function cell(outcomes) {
+  if (outcomes.length === 0) return '';
+  const sum = (/** @type {'faults' | 'ran'} */ key) => outcomes.reduce((total, { figures }) => total + figures[key], 0);
+  const recoveries = outcomes.flatMap(({ figures }) => figures.worstRecoveryMs ?? []);
+  const recovery = recoveries.length === 0 ? '' : `, ${(Math.max(...recoveries) / 1_000).toFixed(1)} s`;
+  const found = outcomes.flatMap(({ violations }) => violations);
+  const words = [...new Set(found.map(({ kind, excluded }) => (excluded === undefined ? `**${kind}**` : `${kind} (excluded)`)))];
+  return `${sum('ran')} / ${sum('faults')}${recovery}${words.map((word) => `, ${word}`).join('')}`;
+}

@@ -1,0 +1,62 @@
+// @ts-check
+// One replica of a fleet: does its workload and writes down what happens, until it is told to stop, or killed.
+//   node worker.js '{ "label": …, "journal": …, "store": …, "workload": …, … }'
+// On stdin, a line each: `block MS` lets the event loop stand still, `stop` ends it.
+
+import { createInterface } from 'node:readline';
+import { createSolo } from '@solorun/core';
+import { openStore } from '@solorun/test/store';
+import { createHandler } from './handler.js';
+import { now, openJournal } from './journal.js';
+import { witnessed } from './witnessed.js';
+import { workloads } from './workloads.js';
+
+/**
+ * @typedef {object} Job What a fleet does.
+ * @property {keyof typeof workloads} workload
+ * @property {readonly string[]} names The locks.
+ * @property {number} leaseMs
+ * @property {number} tickMs Between two occurrences of a name.
+ * @property {number} jobMs How long a run takes.
+ * @property {number} stepMs Between two questions to its lease.
+ * @property {import('./handler.js').Asks} asks
+ * @property {'skip' | 'retry' | 'wait' | 'standby'} onBusy
+ * @property {number} attempts
+ * @property {string} [database] Where the guarded counter is kept.
+ * @property {string} [queue] Where BullMQ's jobs are: a URL of Redis.
+ */
+
+/** @typedef {Job & { readonly label: string, readonly journal: string, readonly store: string, readonly lateMs?: number }} Orders */
+
+/** Longer between two turns of the event loop is told, in ms. */
+const STALL_MS = 40;
+
+/** @type {Orders} */
+const orders = JSON.parse(process.argv[2] ?? '');
+const { note, close } = openJournal(orders.journal, orders.label);
+const { provider, sentAt } = witnessed(await openStore(orders.store));
+const solo = createSolo({ provider, label: orders.label, leaseMs: orders.leaseMs });
+
+let turn = now();
+const watching = setInterval(() => {
+  const t = now();
+  if (t - turn > STALL_MS) note({ kind: 'stalled', from: turn, t });
+  turn = t;
+}, 10);
+
+const handler = createHandler({ ...orders, sentAt }, note);
+const stop = await workloads[orders.workload]({ solo, orders, note, handler });
+note({ kind: 'up' });
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [verb, ms] = line.split(' ');
+  if (verb === 'block') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(ms));
+  else break;
+}
+process.stdin.destroy();
+await stop();
+await solo.close();
+clearInterval(watching);
+note({ kind: 'closed' });
+close();
+// No process.exit(): what is left open keeps this process alive, and that is found.

@@ -1,0 +1,134 @@
+import { describe, expect, it } from 'vitest';
+import { check, figuresOf, type Expectations, type ViolationKind } from '../src/history.js';
+import type { Entry, Line } from '../src/journal.js';
+
+const AT = Date.parse('2026-01-02T03:00:00Z');
+
+/** A worker's lines, each as long after the start as its first word says. */
+function journal(worker: string, ...entries: [number, Entry['kind'], Omit<Entry, 'kind'>?][]): Line[] {
+  return entries.map(([t, kind, rest = {}]) => ({ t, worker, kind, id: '1', name: 'job', ...rest }));
+}
+
+function kindsOf(lines: readonly Line[], expected: Partial<Expectations> = {}): ViolationKind[] {
+  const inOrder = lines.toSorted((a, b) => a.t - b.t);
+  return check(inOrder, { attempts: 1, calm: false, ...expected }).map(({ kind }) => kind);
+}
+
+/** A run as it should be. */
+const run = (worker: string, from: number, to: number, fence: string, at = AT): Line[] =>
+  journal(
+    worker,
+    [from - 10, 'asked', { at }],
+    [from, 'begin', { at, fence, attempt: 1 }],
+    [to - 1, 'step', { trusted: true }],
+    [to, 'end'],
+    [to + 1, 'answered', { at, result: 'ran' }],
+  );
+
+describe('a history without a fault', () => {
+  const lines = [...run('a', 100, 200, '1'), ...run('b', 210, 300, '2', AT + 1_000)];
+
+  it('has no violation', () => {
+    expect(kindsOf(lines, { calm: true, mendedAt: 0, wallOffsetMs: AT + 900 })).toEqual([]);
+  });
+
+  it('is counted', () => {
+    const faults = journal('harness', [120, 'fault'], [150, 'mended'], [205, 'mended']);
+    expect(figuresOf([...lines, ...faults].toSorted((a, b) => a.t - b.t))).toMatchObject({
+      asked: 2,
+      ran: 2,
+      lost: 0,
+      refused: 0,
+      faults: 1,
+      worstRecoveryMs: 60,
+    });
+  });
+});
+
+describe('a planted violation is found:', () => {
+  it('a run that trusts its lease after the next one has begun', () => {
+    expect(kindsOf([...run('a', 100, 250, '1'), ...run('b', 200, 300, '2', AT + 1_000)])).toEqual(['overlap']);
+  });
+
+  it('one that wakes after its successor has ended, and still trusts its lease', () => {
+    expect(kindsOf([...run('a', 100, 400, '1'), ...run('b', 200, 300, '2', AT + 1_000)])).toEqual(['overlap']);
+  });
+
+  it('a handler that begins with a lease that is over', () => {
+    const lines = journal('a', [100, 'begin', { fence: '1', overMs: 30 }]);
+    expect(kindsOf(lines)).toEqual(['untrusted begin']);
+    expect(kindsOf(journal('a', [100, 'begin', { fence: '1', overMs: -30 }]))).toEqual([]);
+  });
+
+  it('a fence that goes back, and one that repeats', () => {
+    expect(kindsOf([...run('a', 100, 150, '2'), ...run('b', 200, 250, '1', AT + 1_000)])).toEqual(['fence order']);
+    expect(kindsOf([...run('a', 100, 150, '2'), ...run('b', 200, 250, '2', AT + 1_000)])).toEqual(['fence order']);
+  });
+
+  it('an occurrence that begins more often than its attempts allow', () => {
+    const lines = [...run('a', 100, 150, '1'), ...run('b', 200, 250, '2')];
+    expect(kindsOf(lines)).toEqual(['duplicate']);
+    expect(kindsOf(lines, { attempts: 2 })).toEqual([]);
+  });
+
+  it('a run that begins before its scheduled time', () => {
+    expect(kindsOf(run('a', 100, 150, '1'), { wallOffsetMs: AT - 150 })).toEqual(['early']);
+    expect(kindsOf(run('a', 100, 150, '1'), { wallOffsetMs: AT - 99 })).toEqual([]);
+  });
+
+  it('an occurrence that is called done, though none ran it and none died', () => {
+    const asks = (worker: string, result?: string): Line[] => [
+      ...journal(worker, [100, 'asked', { at: AT }]),
+      ...(result === undefined ? [] : journal(worker, [120, 'answered', { at: AT, result }])),
+    ];
+    expect(kindsOf([...asks('a', 'done'), ...asks('b', 'done')])).toEqual(['unrun']);
+    // Each of these may have claimed it before its handler began, or says that nothing is missing.
+    for (const excuse of [undefined, 'error: LeaseLostError', 'superseded']) {
+      expect(kindsOf([...asks('a', 'done'), ...asks('b', excuse)])).toEqual([]);
+    }
+    expect(kindsOf([...asks('a', 'held'), ...asks('b', 'held')])).toEqual([]);
+  });
+
+  describe('a listener of a lost lease', () => {
+    const late = [...journal('a', [100, 'begin', { fence: '1' }], [450, 'step'], [460, 'lost']), ...run('b', 200, 300, '2')];
+
+    it('that hears of it after the next run has begun', () => {
+      expect(kindsOf(late)).toEqual(['told too late']);
+    });
+
+    it('and is excused while its event loop stood still', () => {
+      expect(kindsOf([...late, ...journal('a', [440, 'stalled', { from: 150 }])])).toEqual([]);
+      expect(kindsOf([...late, ...journal('c', [440, 'stalled', { from: 150 }])])).toEqual(['told too late']);
+    });
+
+    it('or never', () => {
+      expect(kindsOf(late.filter(({ kind }) => kind !== 'lost'))).toEqual(['told too late']);
+    });
+  });
+
+  it('a lease that is lost although nothing happened', () => {
+    const lines = journal('a', [100, 'begin', { fence: '1' }], [150, 'lost']);
+    expect(kindsOf(lines, { calm: true })).toEqual(['lost for nothing']);
+    expect(kindsOf(lines)).toEqual([]);
+  });
+
+  it('a replica that lives and has no answer any more', () => {
+    const others = run('b', 310, 350, '2', AT + 1_000);
+    const lines = [...run('a', 100, 150, '1'), ...journal('a', [300, 'asked', { id: '2' }]), ...others];
+    expect(kindsOf(lines, { mendedAt: 200 })).toEqual(['wedged']);
+    expect(kindsOf([...lines, ...journal('harness', [400, 'killed', { id: 'a' }])], { mendedAt: 200 })).toEqual([]);
+    expect(kindsOf([...lines, ...journal('a', [350, 'answered', { id: '2', result: 'held' }])], { mendedAt: 200 })).toEqual([]);
+  });
+
+  it('a lock that no replica gets any more', () => {
+    const refused = journal('a', [300, 'asked', { id: '2' }], [310, 'answered', { id: '2', result: 'error: ProviderError' }]);
+    expect(kindsOf([...run('a', 100, 150, '1'), ...refused], { mendedAt: 200 })).toEqual(['wedged']);
+  });
+
+  it('a replica that ends by itself, does not end, or leaves something open', () => {
+    const harness = (kind: 'crashed' | 'hung', result: string): Line[] => journal('harness', [100, kind, { id: 'a', result }]);
+    expect(kindsOf(harness('crashed', 'ended with 1'))).toEqual(['crashed']);
+    expect(kindsOf(harness('hung', 'hangs'))).toEqual(['hangs']);
+    expect(kindsOf(harness('hung', 'left open'))).toEqual(['left open']);
+  });
+});
