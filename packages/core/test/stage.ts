@@ -31,13 +31,13 @@ export function useFakeTime(): void {
   });
 }
 
-/** Lets time pass, with all that is due in it. */
 /** Timers that are still set once those had their turn that were left to fire because it costs less than clearing them. */
 export async function timersLeft(): Promise<number> {
   await vi.advanceTimersByTimeAsync(60_000);
   return vi.getTimerCount();
 }
 
+/** Lets time pass, with all that is due in it. */
 export async function pass(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
 }
