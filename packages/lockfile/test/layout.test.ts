@@ -12,7 +12,7 @@ import fs, {
 } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { createSolo, OptionError, type Solo } from '@solorun/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockfile, type LocalLockOptions } from '../src/index.ts';
@@ -130,6 +130,47 @@ describe('the sub-directories of a lock directory', () => {
       process.umask(umask);
     }
     expect(statSync(folderOf('job')).mode & 0o7777).toBe(0o2770);
+  });
+
+  it('may be used by all users also if the process that made one was killed at that', async () => {
+    mkdirSync(directory);
+    chmodSync(directory, 0o2770);
+    const killed = vi.spyOn(fs, 'chmodSync').mockImplementation(() => {
+      throw new Error('killed');
+    });
+    syncBuiltinESMExports();
+    const umask = process.umask(0o077);
+    try {
+      await expect(open().run('job', nothing)).rejects.toThrow('killed');
+      killed.mockRestore();
+      syncBuiltinESMExports();
+      await open().run('job', nothing);
+    } finally {
+      process.umask(umask);
+      killed.mockRestore();
+      syncBuiltinESMExports();
+    }
+    expect(statSync(folderOf('job')).mode & 0o7777).toBe(0o2770);
+  });
+
+  it('are made once when another process makes the same one at that moment, and what is unfinished goes', async () => {
+    const folder = folderOf('job');
+    rmSync(folder, { recursive: true });
+    const { renameSync: original } = fs;
+    const rename = vi.spyOn(fs, 'renameSync').mockImplementationOnce((from, to) => {
+      mkdirSync(folder, { mode: 0o700 });
+      writeFileSync(join(folder, 'n2064.1.lock'), '');
+      original(from, to);
+    });
+    syncBuiltinESMExports();
+    try {
+      await open().run('job', nothing);
+    } finally {
+      rename.mockRestore();
+      syncBuiltinESMExports();
+    }
+    expect(readdirSync(folder).sort()).toEqual(['job.1.lock', 'n2064.1.lock']);
+    expect(readdirSync(directory)).toEqual([basename(folder)]);
   });
 
   it('are refused when one is a symbolic link or a file, or when everybody may write to it', async () => {

@@ -112,14 +112,16 @@ describe('the lock directory', () => {
     expect([...fences.values()].map(String).sort()).toEqual(['1', '4', '4']);
   });
 
-  it('loses temporary files that a crash left behind long ago', async () => {
+  it('loses temporary files and directories that a crash left behind long ago', async () => {
     mkdirSync(directory, { mode: 0o700 });
     const old = join(directory, '.solorun-0b0ae5b0-0000-4000-8000-000000000000.tmp');
     const recent = join(directory, '.solorun-1b0ae5b0-0000-4000-8000-000000000000.tmp');
+    const unfinished = join(directory, '.solorun-2b0ae5b0-0000-4000-8000-000000000000.tmp');
     for (const file of [old, recent]) writeFileSync(file, 'x');
-    utimesSync(old, new Date(), new Date(Date.now() - 2 * 3_600_000));
+    mkdirSync(unfinished);
+    for (const path of [old, unfinished]) utimesSync(path, new Date(), new Date(Date.now() - 2 * 3_600_000));
     await open().run('job', nothing);
-    expect([existsSync(old), existsSync(recent)]).toEqual([false, true]);
+    expect([old, recent, unfinished].map((path) => existsSync(path))).toEqual([false, true, false]);
   });
 });
 

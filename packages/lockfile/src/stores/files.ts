@@ -1,4 +1,16 @@
-import { closeSync, constants, fstatSync, lstatSync, lutimesSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  lutimesSync,
+  openSync,
+  readSync,
+  rmdirSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import type { StoredFile } from '../store.ts';
 import { isUnlocked, type KernelLocks } from './kernel-locks.ts';
 
@@ -18,6 +30,13 @@ const MAX_FILE_BYTES = 64 * 1024;
 const SPACE = 0x20;
 /** Every read here ends before the next one begins. */
 const scratch = Buffer.allocUnsafe(MAX_FILE_BYTES + 1);
+
+/** Unmistakably ours: `beside` works in directories that are the user's. */
+export const TEMPORARY: RegExp = /^\.solorun-[0-9a-f-]{36}\.tmp$/;
+
+export function temporaryName(): string {
+  return `.solorun-${randomUUID()}.tmp`;
+}
 
 /** A disk that fills up takes a part and says so only at the next write. */
 export function writeWhole(fd: number, bytes: Buffer): void {
@@ -103,6 +122,15 @@ export function unlinkIfWeMay(path: string): void {
   } catch {
     // Another user's in a sticky directory (EPERM, EACCES), a read-only disk (EROFS), gone already (ENOENT), a broken disk (EIO): no
     // failure may undo what was achieved before, and whatever stays is removed by the next process that may.
+  }
+}
+
+/** The same for a directory, unless there is something in it. */
+export function removeFolderIfWeMay(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // As above, or not empty (ENOTEMPTY).
   }
 }
 

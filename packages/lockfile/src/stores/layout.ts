@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { sep } from 'node:path';
 import { OptionError } from '@solorun/core';
+import { removeFolderIfWeMay, temporaryName } from './files.ts';
 
 /** In which directories the lock files lie. The files of one lock lie together, so one listing shows all of them. */
 export interface Layout {
@@ -54,7 +55,7 @@ export function spreadLayout(directory: string, mode: number, names: readonly st
       readdirSync(directory, { withFileTypes: true })
         .filter((entry) => entry.isDirectory() && FOLDER.test(entry.name))
         .map(({ name }) => `${directory}${sep}${name}`),
-    make: (key) => makeFolder(folderFor(directory, lockOf(key)), mode),
+    make: (key) => makeFolder(folderFor(directory, lockOf(key)), mode, `${directory}${sep}${temporaryName()}`),
   };
 }
 
@@ -76,15 +77,22 @@ function isFolder(path: string): boolean {
   return true;
 }
 
-function makeFolder(path: string, mode: number): void {
+/**
+ * It gets its name last: a process that is killed before that leaves no directory behind that other users of the lock directory, who
+ * share what is in it, cannot enter. `temporary` stands in the lock directory.
+ */
+function makeFolder(path: string, mode: number, temporary: string): void {
+  mkdirSync(temporary, { mode });
   try {
-    mkdirSync(path, { mode });
+    // The umask has taken something away, or the file system has put the setgid bit on.
+    if ((lstatSync(temporary).mode & 0o7777) !== mode) chmodSync(temporary, mode);
+    // An empty directory of another process's is replaced by this one, which is its equal.
+    renameSync(temporary, path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
-    throw error;
+    removeFolderIfWeMay(temporary);
+    // Another process was faster (ENOTEMPTY, EEXIST; in a sticky directory EPERM). Something else by that name is judged when it is used.
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) throw error;
   }
-  // Users who share the directory share what is in it, whatever the umask takes away.
-  if ((lstatSync(path).mode & 0o7777) !== mode) chmodSync(path, mode);
 }
 
 function refuseOlderLayout(directory: string, names: readonly string[]): void {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { closeSync, fstatSync, linkSync, lstatSync, openSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import { OptionError } from '@solorun/core';
@@ -14,7 +13,10 @@ import {
   inodeIfSame,
   overwrite,
   readFile,
+  removeFolderIfWeMay,
   tellWatchers,
+  TEMPORARY,
+  temporaryName,
   touch,
   unlinkIfWeMay,
   unlinkQuietly,
@@ -56,13 +58,6 @@ const MOST_RELEASED = 1_000;
 const PAGE_BYTES = 4096;
 /** Whoever crashed while creating a file left its temporary form; nobody takes this long, in ms. */
 const LEFT_BEHIND_MS = 60 * 60 * 1000;
-
-/** Unmistakably ours: `beside` works in directories that are the user's. */
-const TEMPORARY = /^\.solorun-[0-9a-f-]{36}\.tmp$/;
-
-function temporaryName(): string {
-  return `.solorun-${randomUUID()}.tmp`;
-}
 
 interface HeldFile {
   readonly fd: number;
@@ -242,7 +237,9 @@ export function localStore(options: LocalStoreOptions): FileStore {
     for (const name of leftBehind.splice(0)) {
       const path = join(directory, name);
       const there = lstatSync(path, { throwIfNoEntry: false });
-      if (there !== undefined && now - there.mtimeMs > LEFT_BEHIND_MS) unlinkIfWeMay(path);
+      if (there === undefined || now - there.mtimeMs <= LEFT_BEHIND_MS) continue;
+      if (there.isDirectory()) removeFolderIfWeMay(path);
+      else unlinkIfWeMay(path);
     }
   }
 
