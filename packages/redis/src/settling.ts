@@ -79,21 +79,30 @@ function machine(): string {
 }
 
 function readMachine(): string {
-  try {
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    return `machine ${createHash('sha256').update(`${boot} ${timeNamespace()}`).digest('hex').slice(0, 16)}`;
-  } catch (error) {
-    if (isMissing(error)) return '';
-    throw error;
-  }
+  const boot = readOrUndefined(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
+  const namespace = timeNamespace();
+  if (boot === undefined || namespace === undefined) return '';
+  return `machine ${createHash('sha256').update(`${boot} ${namespace}`).digest('hex').slice(0, 16)}`;
 }
 
-function timeNamespace(): string {
+/**
+ * Names our time namespace; empty on kernels before 5.6, which have none. The inode is not enough: once a namespace is gone, the kernel
+ * gives its number to another one. So the offsets of its clocks count, too. The kernel shows those of the namespace that our children
+ * will be in, which is another one only in a process that has just made it. Undefined: it cannot be told.
+ */
+function timeNamespace(): string | undefined {
+  const own = readOrUndefined(() => readlinkSync('/proc/self/ns/time'));
+  if (own === undefined) return '';
+  if (readOrUndefined(() => readlinkSync('/proc/self/ns/time_for_children')) !== own) return undefined;
+  const offsets = readOrUndefined(() => readFileSync('/proc/self/timens_offsets', 'utf8'));
+  return offsets === undefined ? undefined : `${own} ${offsets.trim().split(/\s+/).join(' ')}`;
+}
+
+function readOrUndefined(read: () => string): string | undefined {
   try {
-    return readlinkSync('/proc/self/ns/time');
+    return read();
   } catch (error) {
-    // Kernels before 5.6 have none.
-    if (isMissing(error)) return '';
+    if (isMissing(error)) return undefined;
     throw error;
   }
 }
