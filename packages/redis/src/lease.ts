@@ -85,7 +85,8 @@ export function redis(options: RedisOptions): LockProvider {
   let callMs = CALL_MS;
   let closed = false;
   let listens = true;
-  let warned: Link | undefined;
+  /** The last one on which something was refused since its server may have forgotten leases. */
+  let unsettledLink: Link | undefined;
 
   const connector = createConnector<Link>(
     () =>
@@ -198,14 +199,14 @@ export function redis(options: RedisOptions): LockProvider {
     const askedMs = settleMs ?? leaseMs ?? 0;
     const settlesInMs = link.settling.leftMs(askedMs);
     if (settlesInMs === 0) {
-      if (askedMs > link.settling.provedMs) link.settling.prove();
+      if (askedMs > link.settling.provedMs) void link.settling.prove();
       return undefined;
     }
-    if (warned !== link) {
-      warned = link;
+    if (unsettledLink !== link) {
+      unsettledLink = link;
       process.emitWarning(
-        'Redis has just begun to serve here, as far as anybody has observed, and may not know of leases that are still trusted: locks ' +
-          `are granted again in ${Math.ceil(settlesInMs / 1_000)} s.`,
+        'Redis has just begun to serve here, as far as anybody has observed, and may not know of leases that are still trusted: if this ' +
+          `process goes on, locks are granted again in ${Math.ceil(settlesInMs / 1_000)} s.`,
         { code: 'SOLORUN_SETTLING' },
       );
     }
@@ -313,6 +314,9 @@ export function redis(options: RedisOptions): LockProvider {
       const limit = finishLimit();
       await active.over(limit);
       await undo.close(limit);
+      // What was observed here need not be observed again by the next process, which may be as short-lived.
+      const link = connector.current;
+      if (link !== undefined && link === unsettledLink) await Promise.race([link.settling.prove(), limit]);
       await Promise.all([wakening.close(), connector.close()]);
     },
   };

@@ -15,7 +15,12 @@
  *   the time (measured on 7.0), so one that has been up for some hours grants at once to the first client it ever sees. This does not
  *   count where the thread may have computed while it followed another server.
  *
- * Each of them errs only to the safe side, and none makes anybody wait for longer than one lease.
+ * Each of them errs only to the safe side. A client that waits is granted locks within one lease.
+ *
+ * A client that does not wait for so long hands on what it has observed when it is closed, so those that live for seconds add up. But
+ * settling does not end by itself: programs that are there for some milliseconds each, never twice on one machine, are refused until
+ * some client waits, or the server has computed for long enough. No clock of the server would help them. All that it shows or counts
+ * time-outs by is its wall clock, and nothing else that it counts goes on at a known rate.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -26,12 +31,12 @@ export interface Settling {
   readonly provedMs: number;
   /** How long until leases of this length that the server may have forgotten are over, in ms. */
   leftMs(leaseMs: number): number;
-  /** Tells other clients what has been proved by now. */
-  prove(): void;
+  /** Tells other clients what has been proved by now. Resolves also when that has failed: they observe for themselves what they were not told. */
+  prove(): Promise<void>;
 }
 
 /** Every lease may be granted. */
-export const settled: Settling = { provedMs: Number.POSITIVE_INFINITY, leftMs: () => 0, prove: () => {} };
+export const settled: Settling = { provedMs: Number.POSITIVE_INFINITY, leftMs: () => 0, prove: async () => {} };
 
 /** What the script `observed` is asked: the term, observed by us, computed by the server, machine, its clock; in ms. */
 export type Observation = readonly [string, number, number, string, number];
@@ -62,10 +67,10 @@ export async function observe(server: Server, note: (observation: Observation) =
       return provedMs;
     },
     leftMs: (leaseMs) => Math.max(0, leaseMs - observedMs()),
-    prove() {
+    async prove() {
       provedMs = observedMs();
-      // Other clients observe for themselves what they were not told, and a connection that fails is reported by what is asked next.
-      noteFor?.(provedMs).catch(() => {});
+      // A connection that fails is reported by what is asked next.
+      await noteFor?.(provedMs).catch(() => {});
     },
   };
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createSolo, type LockProvider, type Refusal, type Solo } from '@solorun/core';
+import { createSolo, LockTimeoutError, type LockProvider, type Refusal, type Solo } from '@solorun/core';
 import { faketimeMissing } from '@solorun/servers/clock';
 import { startRedis, type Redis } from '@solorun/servers/redis';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -89,6 +89,19 @@ it('counts the time between programs of one machine that run for a moment each',
   expect(await grants(server)).toBe(false);
   await sleep(LEASE_MS);
   expect(await grants(server)).toBe(true);
+});
+
+it('adds up what programs observe that wait for less than a lease each, on machines that were never seen before', async () => {
+  const server = await serverOf();
+  const results: unknown[] = [];
+  for (let program = 1; program <= 3; program += 1) {
+    const solo = soloOn(server);
+    results.push(await solo.run('job', () => 'ran', { onBusy: 'wait', waitMs: LEASE_MS / 2 }).catch((error: unknown) => error));
+    await solo.close();
+    await forgetMachines(server);
+  }
+  expect(results[0]).toBeInstanceOf(LockTimeoutError);
+  expect(results[2]).toMatchObject({ value: 'ran' });
 });
 
 it('grants at once on a server that has computed for longer than a lease, although no client has ever seen it', async () => {
