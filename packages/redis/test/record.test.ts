@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { redis } from '../src/index.ts';
+import { acquired, never, onRedis } from './server.ts';
+
+const stage = onRedis();
+
+const KEY = 'solorun:lock:nightly-report';
+const AT = 1_700_000_000_000;
+
+async function fieldsNow(): Promise<Readonly<Record<string, string>>> {
+  const pairs = (await stage.ask('HGETALL', KEY)) as string[];
+  return Object.fromEntries(pairs.flatMap((field, index) => (index % 2 === 0 ? [[field, pairs[index + 1]!]] : [])));
+}
+
+/** The fields that the README lists below the command that shows them. */
+function documented(): string[] {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  const [, list = ''] = /HGETALL 'solorun:lock:nightly-report'\n(.*?)One hash per name/s.exec(readme) ?? [];
+  return [...new Set([...list.matchAll(/`([a-z]+)`/g)].map(([, field]) => field!))].sort();
+}
+
+it('has the fields that the README lists, with what it says of them', async () => {
+  const provider = stage.open(redis({ url: stage.server.url, settleMs: 0 }));
+  const leaseMs = 60_000;
+  const occurrence = (at: number): object => ({ leaseMs, occurrence: { at: new Date(at), attempts: 1, scheduleHash: 'digest' } });
+  await provider.release(await acquired(provider, 'nightly-report', occurrence(AT - 1)), { result: 'done' }, never);
+  const grant = await acquired(provider, 'nightly-report', occurrence(AT));
+  const held = await fieldsNow();
+  expect(held).toMatchObject({ lease: String(leaseMs), mark: `${AT} claimed 1`, claim: `${AT - 1} done 1`, schedule: 'digest' });
+  expect(Number(held['until']) - Number(held['since'])).toBe(leaseMs * 1_000);
+
+  await provider.release(grant, { result: 'failed', error: 'no paper' }, never);
+  const released = await fieldsNow();
+  expect(released).toMatchObject({ mark: `${AT} failed 1`, error: 'no paper' });
+  expect(released).not.toHaveProperty('until');
+  expect(Object.keys({ ...held, ...released }).sort()).toEqual(documented());
+
+  await acquired(provider, 'nightly-report', { leaseMs });
+  expect(await fieldsNow()).toMatchObject({ mark: `${AT} failed 1`, claim: '' });
+});
