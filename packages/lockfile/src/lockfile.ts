@@ -174,7 +174,8 @@ function provider(
 function guaranteesOf(store: FileStore, flush: 'occurrences' | 'always' | 'never', reach: Guarantees['reach']): Guarantees {
   const seesDeaths = store.proof.bootId !== undefined;
   const caveats = [
-    'Setting the clock of the machine that keeps the files forward by more than a lease ends leases early; slewing it does not.',
+    'Setting the clock of the machine that keeps the files forward by two thirds of a lease may end it early: two may hold it until the ' +
+      "first one's next renewal, up to a third of the lease. If the holder is paused, more than the margin is enough. Slewing does no harm.",
     'Machines exclude each other only if they share the directory itself: a local disk serves one machine and its containers.',
   ];
   if (!seesDeaths)

@@ -434,7 +434,8 @@ function guaranteesOf(link: Link | undefined, listens: boolean, settleMs: number
         'records. An occurrence that is forgotten may run again.',
       settlingWords(link, settleMs),
       "Fences are the server's time in µs, or one more than the last: they may only go back if data are lost and its clock is set back as well.",
-      "Setting the server's clock forward by more than a lease ends leases early; slewing it does not.",
+      "Setting the server's clock forward by two thirds of a lease may end it early: two may hold it until the first one's next renewal, up " +
+        'to a third of the lease. If the holder is paused or cut off, more than the margin is enough. Slewing does no harm.',
       ...(evicts === undefined ? [] : [`The server throws away keys when its memory is full (maxmemory-policy ${evicts}).`]),
     ],
   };
