@@ -1,9 +1,11 @@
+import { startProxy } from '@solorun/servers/network';
 import { postgresMissing, startPostgres, type Postgres } from '@solorun/servers/postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ends, solorun } from './cli.ts';
 
+const missing = process.env['CI'] === 'true' ? undefined : postgresMissing();
+
 describe('a store that is not up', () => {
-  const missing = process.env['CI'] === 'true' ? undefined : postgresMissing();
   let server: Postgres | undefined;
   let store = '';
   beforeAll(async () => {
@@ -46,3 +48,16 @@ describe('a store that is not up', () => {
     expect(await Promise.all(waiting.map(({ ended }) => ended))).toMatchObject(waiting.map(() => ({ status: 0, stdout: 'ran\n' })));
   });
 });
+
+describe.skipIf(missing !== undefined)(
+  `a store on several hosts, of which the first is dead${missing === undefined ? '' : `: SKIPPED: ${missing}`}`,
+  () => {
+    it.each(['postgres', 'postgres+lease'])('runs on the next one at the first try, with %s://', async (scheme) => {
+      await using server = await startPostgres();
+      await using dead = await startProxy(server);
+      dead.cut();
+      const store = `${scheme}://postgres@127.0.0.1:${dead.port},127.0.0.1:${server.port}/postgres`;
+      expect(await ends(['run', 'x', '--store', store, '--', 'echo', 'ran'])).toEqual({ status: 0, stdout: 'ran\n', stderr: '' });
+    });
+  },
+);

@@ -1,8 +1,8 @@
 import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { OptionError } from '@solorun/core';
+import { delay, unlessAborted } from '@solorun/core/parts';
 import pg from 'pg';
 import { hostsOf } from './hosts.ts';
 
@@ -100,20 +100,22 @@ const STARTING_MS = 50;
 
 /**
  * Connects; a server that says that it is just starting, or recovering from a crash, is given the rest of the time. `onLost` is
- * called once, when the connection ends for whatever reason.
+ * called once, when the connection ends for whatever reason. `signal` ends the attempt, and not what has been connected.
  */
 export async function connect(
   connection: PostgresConnection,
   timeoutMs: number,
   onLost: (error: Error) => void,
+  signal: AbortSignal,
 ): Promise<PostgresClient> {
   for (const end = performance.now() + timeoutMs; ;) {
+    signal.throwIfAborted();
     try {
-      return await connectOnce(connection, Math.max(1, end - performance.now()), onLost);
+      return await connectOnce(connection, Math.max(1, end - performance.now()), onLost, signal);
     } catch (error) {
       // cannot_connect_now
       if ((error as { code?: string }).code !== '57P03' || performance.now() + STARTING_MS > end) throw error;
-      await sleep(STARTING_MS);
+      await delay(STARTING_MS, signal);
     }
   }
 }
@@ -122,6 +124,7 @@ async function connectOnce(
   connection: PostgresConnection,
   timeoutMs: number,
   onLost: (error: Error) => void,
+  signal: AbortSignal,
 ): Promise<PostgresClient> {
   const client = createClient(connection);
   // Not in the driver's types, and exchanged when TLS begins. node-postgres has no other way to cut the wire.
@@ -142,7 +145,7 @@ async function connectOnce(
     timer = setTimeout(() => reject(new Error(`no connection within ${Math.round(timeoutMs)} ms`)), timeoutMs);
   });
   try {
-    await Promise.race([client.connect(), late]);
+    await unlessAborted(Promise.race([client.connect(), late]), signal);
     connected = true;
   } catch (error) {
     stream().destroy();

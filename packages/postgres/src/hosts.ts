@@ -1,9 +1,8 @@
-import { OptionError, ProviderError } from '@solorun/core';
+import { OptionError } from '@solorun/core';
 import type { PostgresConnection } from './client.ts';
-import { PoolerDetectedError } from './errors.ts';
 
 /** One of the servers that a connection names. */
-interface Host {
+export interface Host {
   /** For messages: the address, and nothing of the login. */
   readonly name: string;
   readonly connection: PostgresConnection;
@@ -71,51 +70,4 @@ function pairs(
     const port = ports.length > 1 ? ports[index] : ports[0];
     return { name: port === undefined ? host : `${host}:${port}`, host, port };
   });
-}
-
-/** Finds the primary among several servers, and finds it again after a fail-over. */
-export interface Hosts {
-  /**
-   * Opens what is to be opened on the first server that lets it: from the one that was the primary last time on, each once.
-   *
-   * @throws the server's own error if there is one server; PoolerDetectedError; ProviderError that tells of each
-   */
-  reach<T>(open: (connection: PostgresConnection, host: string) => Promise<T>): Promise<T>;
-}
-
-export function createHosts(kind: string, connection: PostgresConnection): Hosts {
-  let latest = 0;
-
-  return {
-    async reach(open) {
-      const hosts = hostsOf(connection);
-      const failures: { readonly host: string; readonly error: unknown }[] = [];
-      for (let turn = 0; turn < hosts.length; turn += 1) {
-        const index = (latest + turn) % hosts.length;
-        const { name, connection: one } = hosts[index]!;
-        try {
-          const opened = await open(one, name);
-          latest = index;
-          return opened;
-        } catch (error) {
-          // Another server would say the same of a password, and might lock the role out.
-          if (hosts.length === 1 || isRefusal(error)) throw error;
-          failures.push({ host: name, error });
-        }
-      }
-      const [first] = failures;
-      if (failures.every(({ error }) => error instanceof PoolerDetectedError)) throw first!.error;
-      const each = failures.map(({ host, error }) => `${host}: ${reasonOf(error)}`).join('; ');
-      throw new ProviderError(kind, 'find a primary', `none of ${hosts.length} hosts is one. ${each}`, { cause: first!.error });
-    },
-  };
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error && error.message !== '' ? error.message : String((error as { code?: string }).code ?? error);
-}
-
-/** The server said no (a wrong password, say), rather than nothing. */
-function isRefusal(error: unknown): boolean {
-  return ((error as { code?: string }).code ?? '').startsWith('28');
 }

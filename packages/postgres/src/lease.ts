@@ -24,8 +24,8 @@ import {
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
 import { rememberGuard } from './guard.ts';
 import { createDoubts } from './doubts.ts';
-import { createHosts } from './hosts.ts';
 import { checkStorable, keysOf } from './key.ts';
+import { createPrimary } from './primary.ts';
 import { grantOf, leaseSeen, parseRecord, refusalOf, type LeaseSeen } from './record.ts';
 import { createRowLocked } from './row-locked.ts';
 import { checkSchema, DEFAULT_SCHEMA, prepareSchema, schemaRemedy, unusableNow, type SchemaOptions } from './schema.ts';
@@ -126,14 +126,17 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
   );
 
   function linkBySession(): Link {
-    const hosts = createHosts(KIND, options);
+    const primary = createPrimary(KIND, options);
     async function open(): Promise<Session> {
-      const session = await hosts.reach((connection) =>
-        openSession({
-          ...{ kind: KIND, connection, applicationName: 'solorun', allowPooler: true, timeoutMs: CONNECT_MS },
-          settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
-        }),
-      );
+      const session = await primary.reach({
+        connect: (connection, _, signal) =>
+          openSession({
+            ...{ kind: KIND, connection, applicationName: 'solorun', allowPooler: true, timeoutMs: CONNECT_MS, signal },
+            settings: { idle_session_timeout: '0', lock_timeout: String(CONNECT_MS), client_connection_check_interval: '1000' },
+          }),
+        prepare: async (connected) => connected,
+        discard: (connected) => connected.destroy(new Error('another host has been taken')),
+      });
       session.onNotification((heard, payload) => {
         if (heard === channel) watch.notified(payload);
       });

@@ -1,8 +1,8 @@
 import type { Identity } from '@solorun/core';
 import type { PostgresConnection, Row, Statement } from './client.ts';
 import { PoolerDetectedError } from './errors.ts';
-import { createHosts } from './hosts.ts';
 import { findPath, type Path } from './pooler.ts';
+import { createPrimary } from './primary.ts';
 import { beginningWithoutTables, leapIfNeeded, leapOver, prepareSchema, schemaRemedy, unusableNow } from './schema.ts';
 import { openSession, readOnlyError, standbyError, type Session } from './session.ts';
 import type { Beginning, Settling, SettlesInMs } from './settling.ts';
@@ -59,7 +59,7 @@ const CONNECT_MS = 5_000;
 const OLD_SERVER = 140_000;
 
 export function createOpening({ kind, connection, schema, settling, onWarning }: OpeningTerms): Opening {
-  const hosts = createHosts(kind, connection);
+  const primary = createPrimary(kind, connection);
   const paths = new Map<string, Promise<Path>>();
   let missing: string | undefined;
   /** There were tables once: this program does without them no more. */
@@ -67,12 +67,13 @@ export function createOpening({ kind, connection, schema, settling, onWarning }:
   let highest = 0n;
   let version = Number.POSITIVE_INFINITY;
 
-  async function openOn(
+  async function connectTo(
     host: string,
     one: PostgresConnection,
     { leaseMs, identity, lockTimeoutMs }: LockSettings,
-  ): Promise<Opened> {
-    const path = paths.get(host) ?? findPath(one, CONNECT_MS);
+    signal: AbortSignal,
+  ): Promise<Session> {
+    const path = paths.get(host) ?? findPath(one, CONNECT_MS, signal);
     paths.set(host, path);
     const found = await path.catch((error: unknown) => {
       paths.delete(host);
@@ -90,6 +91,7 @@ export function createOpening({ kind, connection, schema, settling, onWarning }:
       applicationName: sessionName(identity),
       allowPooler: false,
       timeoutMs: CONNECT_MS,
+      signal,
       settings: {
         idle_session_timeout: String(Math.ceil(leaseMs ?? 0)),
         // Dead peers that the lease does not cover: a session without one, or in the middle of a statement.
@@ -103,12 +105,18 @@ export function createOpening({ kind, connection, schema, settling, onWarning }:
         lock_timeout: String(lockTimeoutMs === undefined ? CONNECT_MS : Math.round(lockTimeoutMs * (0.9 + Math.random() / 5))),
       },
     });
+    if (session.proxied && found === 'direct') {
+      // Looked at again before the next session.
+      paths.delete(host);
+      const error = new Error('the connection goes through a proxy now, which it did not before');
+      session.destroy(error);
+      throw error;
+    }
+    return session;
+  }
+
+  async function makeReady(session: Session): Promise<Opened> {
     try {
-      if (session.proxied && found === 'direct') {
-        // Looked at again before the next session.
-        paths.delete(host);
-        throw new Error('the connection goes through a proxy now, which it did not before');
-      }
       if (session.version < OLD_SERVER && version >= OLD_SERVER) {
         onWarning(
           `${kind}: the server is older than Postgres 14 and knows no idle_session_timeout, so a paused holder keeps its lock ` +
@@ -159,7 +167,12 @@ export function createOpening({ kind, connection, schema, settling, onWarning }:
   }
 
   return {
-    open: (settings) => hosts.reach((one, host) => openOn(host, one, settings)),
+    open: (settings) =>
+      primary.reach({
+        connect: (one, host, signal) => connectTo(host, one, settings, signal),
+        prepare: makeReady,
+        discard: (session) => session.destroy(new Error('another host has been taken')),
+      }),
     prepare: async (session) => (await prepare(session)) !== undefined,
     handedOut(fence) {
       if (fence > highest) highest = fence;

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { onceAborted, unlessAborted } from '@solorun/core/parts';
 import { connect, type PostgresClient, type PostgresConnection } from './client.ts';
 
 /** What stands between us and the server. Only the first two keep a session's locks to the session. */
@@ -20,18 +21,24 @@ const SECOND_CONNECTION_MS = 800;
  * the same backend, or one that is moved while the other is in a transaction, tell the mode. And a lock that one of them takes must
  * be refused to the other: some engines that speak the protocol only pretend.
  */
-export async function findPath(connection: PostgresConnection, timeoutMs: number): Promise<Path> {
+export async function findPath(connection: PostgresConnection, timeoutMs: number, signal: AbortSignal): Promise<Path> {
   const open: PostgresClient[] = [];
+  const over = new AbortController();
+  const unlink = onceAborted(signal, () => over.abort(signal.reason));
   try {
-    return await within(timeoutMs, look(connection, timeoutMs, open));
+    return await unlessAborted(within(timeoutMs, look(connection, timeoutMs, open, over.signal)), over.signal);
   } finally {
+    unlink();
+    over.abort();
     for (const client of open) goodbye(client);
   }
 }
 
-async function look(connection: PostgresConnection, timeoutMs: number, open: PostgresClient[]): Promise<Path> {
+async function look(connection: PostgresConnection, timeoutMs: number, open: PostgresClient[], signal: AbortSignal): Promise<Path> {
   const join = async (ms: number): Promise<PostgresClient> => {
-    const client = await connect(connection, ms, () => {});
+    const client = await connect(connection, ms, () => {}, signal);
+    // Nobody would end it any more.
+    if (signal.aborted) client.destroy();
     open.push(client);
     return client;
   };

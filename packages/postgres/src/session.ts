@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ProviderError } from '@solorun/core';
+import { onceAborted } from '@solorun/core/parts';
 import { connect, type PostgresClient, type PostgresConnection, type Row, type Statement } from './client.ts';
 import { PoolerDetectedError } from './errors.ts';
 
@@ -46,6 +47,8 @@ export interface SessionTerms {
   /** A pooler that shares connections is no error. */
   readonly allowPooler: boolean;
   readonly timeoutMs: number;
+  /** Ends the attempt, and not the session that came of it. */
+  readonly signal: AbortSignal;
 }
 
 /** When a backend of `pg_stat_activity` began, in µs: no setting of a session changes how that is written. */
@@ -69,11 +72,13 @@ const OLDEST = 130_000;
  * @throws PoolerDetectedError; ProviderError for a hot standby, a server that is too old, settings that do not stick
  */
 export async function openSession(terms: SessionTerms): Promise<Session> {
-  const { kind, connection, timeoutMs } = terms;
+  const { kind, connection, timeoutMs, signal } = terms;
   const loss = new AbortController();
-  const client = await connect(connection, timeoutMs, (error) => {
+  const lose = (error: Error): void => {
     if (!loss.signal.aborted) loss.abort(error);
-  });
+  };
+  const client = await connect(connection, timeoutMs, lose, signal);
+  const unlink = onceAborted(signal, () => lose(signal.reason as Error));
   try {
     const look = {
       text: `SELECT pg_backend_pid()::text AS pid, pg_is_in_recovery()::text AS standby,
@@ -101,6 +106,8 @@ export async function openSession(terms: SessionTerms): Promise<Session> {
   } catch (error) {
     client.destroy();
     throw error;
+  } finally {
+    unlink();
   }
 }
 
