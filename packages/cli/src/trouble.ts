@@ -46,7 +46,7 @@ function exitOf(error: unknown): ExitName | undefined {
   if (error instanceof LockBusyError || error instanceof LockTimeoutError) return 'busy';
   if (error instanceof LeaseLostError) return 'lost';
   if (error instanceof ClosedError) return 'internal';
-  // ProviderError, and those of providers' own: a pooler, a standby.
+  // ProviderError, and those of providers' own: a pooler, a refused login.
   if (error instanceof SolorunError) return 'store';
   return undefined;
 }

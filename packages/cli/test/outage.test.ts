@@ -50,6 +50,20 @@ describe('a store that is not up', () => {
 });
 
 describe.skipIf(missing !== undefined)(
+  `a store that refuses the login${missing === undefined ? '' : `: SKIPPED: ${missing}`}`,
+  () => {
+    it.each(['postgres', 'postgres+lease'])('is not asked again, with %s://', async (scheme) => {
+      await using server = await startPostgres();
+      const store = server.urlFor({ user: 'secretive', password: 'wr0ng' }).replace(/^postgresql/, scheme);
+      const ended = await ends(['run', 'x', '--store', store, '--wait', '10m', '--', 'echo', 'ran']);
+      expect(ended).toMatchObject({ status: 69, stdout: '' });
+      expect(ended.stderr).toMatch(/^solorun: [^\n]*password authentication failed[^\n]*\n$/);
+      expect(ended.stderr).not.toContain('wr0ng');
+    });
+  },
+);
+
+describe.skipIf(missing !== undefined)(
   `a store on several hosts, of which the first is dead${missing === undefined ? '' : `: SKIPPED: ${missing}`}`,
   () => {
     it.each(['postgres', 'postgres+lease'])('runs on the next one at the first try, with %s://', async (scheme) => {

@@ -16,3 +16,20 @@ export class PoolerDetectedError extends SolorunError {
     this.provider = provider;
   }
 }
+
+/**
+ * The server refused the login: a wrong password, a role or a database that is not there. Asking again would not help, and might lock the
+ * role out, so nobody waits for it to pass. Once a process has been let in, it is an outage like any other: `ProviderError`.
+ */
+export class LoginRefusedError extends SolorunError {
+  readonly provider: string;
+
+  constructor(provider: string, cause: Error) {
+    super(
+      'SOLORUN_LOGIN',
+      `${provider}: cannot log in: ${cause.message}. Check the user, the password and the database of the connection; the server is not asked again.`,
+      { cause },
+    );
+    this.provider = provider;
+  }
+}

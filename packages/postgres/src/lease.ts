@@ -25,6 +25,7 @@ import { checkConnection, type PostgresConnection, type PostgresPool, type Row, 
 import { rememberGuard } from './guard.ts';
 import { createDoubts } from './doubts.ts';
 import { checkStorable, keysOf } from './key.ts';
+import { createLogins } from './login.ts';
 import { createPrimary } from './primary.ts';
 import { grantOf, leaseSeen, parseRecord, refusalOf, type LeaseSeen } from './record.ts';
 import { createRowLocked } from './row-locked.ts';
@@ -441,8 +442,17 @@ interface Ending {
 
 /** The pool is the user's: we neither set anything on its connections, nor prepare, nor close it. */
 function linkByPool(pool: PostgresPool): Link {
+  const logins = createLogins(KIND);
   return {
-    ask: async ({ text, values = [] }) => (await pool.query(text, values)).rows as readonly Row[],
+    async ask({ text, values = [] }) {
+      try {
+        const { rows } = await pool.query(text, values);
+        logins.accepted();
+        return rows as readonly Row[];
+      } catch (error) {
+        throw logins.errorOf(error);
+      }
+    },
     listens: () => false,
     onStandby: (error) => error,
     close: async () => {},

@@ -10,7 +10,7 @@ import type { Beginning, Settling, SettlesInMs } from './settling.ts';
 /** Opens the sessions that hold locks, and knows what was learned of the server on the way. */
 export interface Opening {
   /**
-   * @throws PoolerDetectedError; ProviderError for a hot standby or a server that is too old
+   * @throws LoginRefusedError; PoolerDetectedError; ProviderError for a hot standby or a server that is too old
    */
   open(terms: LockSettings): Promise<Opened>;
   /**

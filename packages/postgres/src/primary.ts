@@ -3,6 +3,7 @@ import { ProviderError } from '@solorun/core';
 import type { PostgresConnection } from './client.ts';
 import { PoolerDetectedError } from './errors.ts';
 import { hostsOf, type Host } from './hosts.ts';
+import { createLogins, isLoginRefused } from './login.ts';
 
 /** How something is opened on a server. */
 export interface Opener<C, T> {
@@ -28,7 +29,7 @@ export interface Primary {
    * Opens what is to be opened on the first server that lets it, in the order of preference: from the one that was the primary last time
    * on, each once.
    *
-   * @throws the server's own error if there is one server; PoolerDetectedError; ProviderError that tells of each
+   * @throws the server's own error if there is one server; LoginRefusedError; PoolerDetectedError; ProviderError that tells of each
    */
   reach<C, T>(opener: Opener<C, T>): Promise<T>;
 }
@@ -37,6 +38,7 @@ export interface Primary {
 const STAGGER_MS = 250;
 
 export function createPrimary(kind: string, connection: PostgresConnection): Primary {
+  const logins = createLogins(kind);
   let latest = 0;
 
   return {
@@ -47,7 +49,10 @@ export function createPrimary(kind: string, connection: PostgresConnection): Pri
         order.map((index) => hosts[index]!),
         opener,
         kind,
-      );
+      ).catch((error: unknown) => {
+        throw logins.errorOf(error);
+      });
+      logins.accepted();
       latest = order[turn]!;
       return opened;
     },
@@ -103,7 +108,7 @@ async function firstOf<C, T>(
       const { turn, error } = ended;
       running.delete(turn);
       // Another server would say the same of a password, and might lock the role out.
-      if (hosts.length === 1 || isRefusal(error)) throw error;
+      if (hosts.length === 1 || isLoginRefused(error)) throw error;
       failures.set(turn, error);
     }
   } finally {
@@ -118,9 +123,4 @@ async function firstOf<C, T>(
 
 function reasonOf(error: unknown): string {
   return error instanceof Error && error.message !== '' ? error.message : String((error as { code?: string }).code ?? error);
-}
-
-/** The server said no (a wrong password, say), rather than nothing. */
-function isRefusal(error: unknown): boolean {
-  return ((error as { code?: string }).code ?? '').startsWith('28');
 }

@@ -1,7 +1,7 @@
 import { createSolo, OptionError, ProviderError } from '@solorun/core';
 import pg from 'pg';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { postgresAdvisory, postgresLease, schemaSql } from '../src/index.ts';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { LoginRefusedError, postgresAdvisory, postgresLease, schemaSql } from '../src/index.ts';
 import { acquired, asked, failureOf, never, onPostgres, openPool, shown } from './server.ts';
 
 const stage = onPostgres();
@@ -23,18 +23,8 @@ describe.each([
   };
 
   it.each([
-    [
-      'a wrong password',
-      () => stage.server.urlFor({ user: 'secretive', password: SECRET }),
-      /password authentication failed for user "secretive"/,
-    ],
     ['an unknown host', () => `postgres://u:${SECRET}@no-such-host.invalid/db`, /no-such-host\.invalid/],
     ['a port where nobody listens', () => `postgres://u:${SECRET}@127.0.0.1:1/db`, /ECONNREFUSED/],
-    [
-      'an unknown database',
-      () => stage.server.urlFor({ database: 'nowhere', password: SECRET }),
-      /database "nowhere" does not exist/,
-    ],
   ])('tells of %s without the password', async (_, url, message) => {
     const error = await failing({ connectionString: url() });
     expect(error).toBeInstanceOf(ProviderError);
@@ -42,9 +32,60 @@ describe.each([
     expect(error.message).toContain('acquire "job"');
   });
 
-  it('tells of a password that is not there', async () => {
-    const error = await failing({ connectionString: stage.server.urlFor({ user: 'secretive' }) });
-    expect(error.message).toMatch(/password/i);
+  describe('does not wait for a login that is refused, and keeps the password to itself:', () => {
+    const refusals: readonly (readonly [string, () => string, RegExp])[] = [
+      [
+        'a wrong password',
+        () => stage.server.urlFor({ user: 'secretive', password: SECRET }),
+        /password authentication failed for user "secretive"/,
+      ],
+      ['no password', () => stage.server.urlFor({ user: 'secretive' }), /password must be/],
+      ['an unknown role', () => stage.server.urlFor({ user: 'nobody', password: SECRET }), /role "nobody" does not exist/],
+      [
+        'an unknown database',
+        () => stage.server.urlFor({ database: 'nowhere', password: SECRET }),
+        /database "nowhere" does not exist/,
+      ],
+      ['a database that is closed to the role', () => stage.server.urlFor(outsider), /permission denied for database "closed/],
+    ];
+    const outsider = { user: `outsider_${kind.toLowerCase()}`, database: `closed_${kind.toLowerCase()}`, password: SECRET };
+    beforeAll(async () => {
+      await stage.sql(`CREATE ROLE ${outsider.user} LOGIN`);
+      await stage.sql(`CREATE DATABASE ${outsider.database}`);
+      await stage.sql(`REVOKE CONNECT ON DATABASE ${outsider.database} FROM PUBLIC`);
+    });
+
+    it.each(refusals)('%s', async (_, url, message) => {
+      const solo = createSolo({ provider: open({ connectionString: url() }) });
+      onTestFinished(() => solo.close());
+      const events: unknown[] = [];
+      solo.on('unconfirmed', (detail) => events.push(detail));
+      const error = await failureOf(solo.acquire('job', { waitMs: Number.POSITIVE_INFINITY }));
+      expect(error).toBeInstanceOf(LoginRefusedError);
+      expect(error.message).toMatch(message);
+      expect(shown(error)).not.toContain(SECRET);
+      // It was asked once.
+      expect(events).toEqual([]);
+    });
+  });
+
+  it('waits where it was let in before: a password that is exchanged is an outage', async () => {
+    const user = `mover_${kind.toLowerCase()}`;
+    await stage.sql(`CREATE ROLE ${user} LOGIN SUPERUSER`);
+    const solo = createSolo({ provider: open({ connectionString: stage.server.urlFor({ user }) }) });
+    onTestFinished(() => solo.close());
+    expect(await solo.run('moved', () => 1)).toMatchObject({ status: 'ran' });
+    await stage.sql(`ALTER ROLE ${user} NOLOGIN`);
+    await stage.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '${user}'`);
+    const refused = new Promise<unknown>((resolve) => {
+      solo.on('unconfirmed', ({ error }) => {
+        if (/not permitted to log in/.test(String(error))) resolve(error);
+      });
+    });
+    const waiting = solo.acquire('moved', { waitMs: Number.POSITIVE_INFINITY });
+    expect(await refused).toBeInstanceOf(ProviderError);
+    await stage.sql(`ALTER ROLE ${user} LOGIN`);
+    await (await waiting).release();
   });
 
   it.each([
@@ -165,6 +206,14 @@ it('lease rows refuse a pool whose transactions are serializable, with the remed
   onTestFinished(() => pool.end());
   const error = await failureOf(postgresLease({ pool }).tryAcquire(asked('strict'), never));
   expect(error.message).toMatch(/as serializable.*default_transaction_isolation = 'read committed'/);
+});
+
+it('lease rows do not wait for a pool whose login is refused', async () => {
+  const pool = openPool({ connectionString: stage.server.urlFor({ user: 'secretive', password: SECRET }) });
+  onTestFinished(() => pool.end());
+  const solo = createSolo({ provider: postgresLease({ pool }) });
+  onTestFinished(() => solo.close());
+  expect(await failureOf(solo.acquire('pool', { waitMs: Number.POSITIVE_INFINITY }))).toBeInstanceOf(LoginRefusedError);
 });
 
 it('lease rows do not mind type parsers that the user has changed', async () => {

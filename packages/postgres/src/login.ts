@@ -1,0 +1,30 @@
+import { LoginRefusedError } from './errors.ts';
+
+/** What becomes of logins that the server refuses. */
+export interface Logins {
+  /** The server has let us in. */
+  accepted(): void;
+  /** The error that a caller gets: a refusal that will not pass by itself is told as one, anything else is as it was. */
+  errorOf(error: unknown): unknown;
+}
+
+export function createLogins(kind: string): Logins {
+  let wasIn = false;
+  return {
+    accepted: () => (wasIn = true),
+    // Where it was let in before, a password may just be exchanged: whoever waits goes on waiting, as in any outage.
+    errorOf: (error) => (isLoginRefused(error) && !wasIn ? new LoginRefusedError(kind, error) : error),
+  };
+}
+
+/** The server says no to a login (a wrong password, say), which is more than that it cannot be reached. */
+export function isLoginRefused(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false;
+  const { code = '', routine, message } = error as Error & { code?: string; routine?: string };
+  // invalid_authorization_specification and its kind, invalid_catalog_name
+  if (/^28...$/.test(code) || code === '3D000') return true;
+  // insufficient_privilege: to connect to the database. Of anything else it may be another role's that has the right.
+  if (code === '42501' && routine === 'CheckMyDatabase') return true;
+  // The driver's, when the server asks for a password and there is none.
+  return /^SASL: .* password must be /.test(message);
+}
