@@ -59,7 +59,7 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
   '@solorun/node-cron': { module: nodeCron, names: ['schedule', 'soloCoordinator'] },
   '@solorun/postgres': {
     module: postgres,
-    names: ['LoginRefusedError', 'PoolerDetectedError', 'guard', 'postgresAdvisory', 'postgresLease', 'schemaSql'],
+    names: ['LoginRefusedError', 'PoolerDetectedError', 'guard', 'hostsOf', 'postgresAdvisory', 'postgresLease', 'schemaSql'],
   },
   '@solorun/redis': { module: redis, names: ['redis'] },
 };

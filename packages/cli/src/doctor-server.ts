@@ -44,54 +44,93 @@ interface Seen {
   readonly version: string;
   readonly recovering: boolean;
   readonly pid: number;
+  /** When it was started: two addresses may lead to one server. */
+  readonly started: string;
   readonly tables: boolean;
   readonly creates: boolean;
   readonly encrypted: boolean | null;
+  readonly pooled: boolean;
 }
 
+/** A host that answered, or why it did not. */
+type Looked =
+  | { readonly name: string; readonly seen: Seen; readonly error?: never }
+  | { readonly name: string; readonly error: unknown; readonly seen?: never };
+
+/** What holds is what the primary says, as for the provider; the other hosts are told beside it. */
 async function lookAtPostgres({ scheme, connectionString }: Store): Promise<readonly Finding[]> {
+  const { hostsOf } = await import('@solorun/postgres');
+  const looked = await Promise.all(
+    hostsOf({ connectionString }).map(async ({ name, connection }): Promise<Looked> => {
+      try {
+        return { name, seen: await lookAtHost(connection.connectionString!) };
+      } catch (error) {
+        return { name, error };
+      }
+    }),
+  );
+  const chosen = looked.find(({ seen }) => seen?.recovering === false) ?? looked.find(({ seen }) => seen !== undefined);
+  if (chosen?.seen === undefined) {
+    if (looked.length === 1) return [unreachable(looked[0]!.error)];
+    return looked.map(({ name, error }) => ({ ...unreachable(error), check: `server ${plain(name)}` }));
+  }
+  const others = looked.filter((one) => one !== chosen);
+  return [...aboutPostgres(chosen.seen, scheme), ...others.map((other) => aboutOther(other, chosen.seen))];
+}
+
+async function lookAtHost(connectionString: string): Promise<Seen> {
   const pg = driverOf('@solorun/postgres', 'pg') as { Client: typeof Client };
   const client = new pg.Client({ connectionString, connectionTimeoutMillis: TIMEOUT_MS, query_timeout: TIMEOUT_MS });
   client.on('error', () => {});
   try {
     await client.connect();
-    const { rows } = await client.query<Seen>(`
+    const { rows } = await client.query<Omit<Seen, 'pooled'>>(`
       SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS recovering, pg_backend_pid() AS pid,
+        pg_postmaster_start_time()::text AS started,
         to_regclass('solorun.job') IS NOT NULL AS tables,
         has_database_privilege(current_database(), 'CREATE') AS creates,
         (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS encrypted`);
-    const { version, recovering, pid, tables, creates, encrypted } = rows[0]!;
-    const pooled = (client as unknown as { processID: number }).processID !== pid;
-    return [
-      { check: 'server', state: 'ok', says: `Postgres ${plain(version)}, ${encrypted === true ? 'encrypted' : 'not encrypted'}` },
-      recovering
-        ? {
-            check: 'role',
-            state: 'unsafe',
-            says: 'a standby: it grants the locks of its primary a second time. Connect to the primary',
-          }
-        : { check: 'role', state: 'ok', says: 'a primary' },
-      tables || creates
-        ? { check: 'rights', state: 'ok', says: tables ? 'the tables are there' : 'the tables will be made' }
-        : {
-            check: 'rights',
-            state: 'unsafe',
-            says: 'no tables, and no right to make them: have somebody run schemaSql of @solorun/postgres',
-          },
-      pooled
-        ? {
-            check: 'pooler',
-            state: 'note',
-            says: `one stands between${scheme === 'postgres' ? '; session locks need its session mode, postgres+lease:// needs none' : ''}`,
-          }
-        : { check: 'pooler', state: 'ok', says: 'none' },
-    ];
-  } catch (error) {
-    return [unreachable(error)];
+    const seen = rows[0]!;
+    return { ...seen, pooled: (client as unknown as { processID: number }).processID !== seen.pid };
   } finally {
     // It may hang behind a cut cable, and nothing depends on it.
     void client.end().catch(() => {});
   }
+}
+
+function aboutPostgres({ version, recovering, tables, creates, encrypted, pooled }: Seen, scheme: string): readonly Finding[] {
+  return [
+    { check: 'server', state: 'ok', says: `Postgres ${plain(version)}, ${encrypted === true ? 'encrypted' : 'not encrypted'}` },
+    recovering
+      ? {
+          check: 'role',
+          state: 'unsafe',
+          says: 'a standby: it grants the locks of its primary a second time. Connect to the primary',
+        }
+      : { check: 'role', state: 'ok', says: 'a primary' },
+    tables || creates
+      ? { check: 'rights', state: 'ok', says: tables ? 'the tables are there' : 'the tables will be made' }
+      : {
+          check: 'rights',
+          state: 'unsafe',
+          says: 'no tables, and no right to make them: have somebody run schemaSql of @solorun/postgres',
+        },
+    pooled
+      ? {
+          check: 'pooler',
+          state: 'note',
+          says: `one stands between${scheme === 'postgres' ? '; session locks need its session mode, postgres+lease:// needs none' : ''}`,
+        }
+      : { check: 'pooler', state: 'ok', says: 'none' },
+  ];
+}
+
+function aboutOther({ name, seen, error }: Looked, chosen: Seen): Finding {
+  const check = `host ${plain(name)}`;
+  if (seen === undefined) return { check, state: 'note', says: unreachable(error).says };
+  if (seen.recovering) return { check, state: 'ok', says: 'a standby' };
+  if (seen.started === chosen.started) return { check, state: 'ok', says: 'the same server' };
+  return { check, state: 'unsafe', says: 'a second primary, with locks of its own. End the one that is not to be used' };
 }
 
 async function lookAtRedis(url: string): Promise<readonly Finding[]> {

@@ -119,6 +119,39 @@ describe.skipIf(noPostgres !== undefined)(`doctor on Postgres${noPostgres === un
     expect(pages.stdout).not.toContain('{');
   });
 
+  it.each(['postgres', 'postgres+lease'])(
+    'looks at the primary among the hosts of %s://, and tells of the others',
+    async (scheme) => {
+      const standby = await server.standby();
+      const dead = 1;
+      const hosts = [dead, standby.port, server.port].map((port) => `127.0.0.1:${port}`);
+      const { status, report, states } = await examine(`${scheme}://postgres@${hosts.join(',')}/postgres`);
+      expect({ status, states }).toMatchObject({
+        status: 0,
+        states: { role: 'ok', lock: 'ok', [`host ${hosts[0]}`]: 'note', [`host ${hosts[1]}`]: 'ok' },
+      });
+      expect(report.findings).toContainEqual({ check: `host ${hosts[1]}`, state: 'ok', says: 'a standby' });
+      // And where the environment names the hosts.
+      const [PGHOST, PGPORT] = ['127.0.0.1,127.0.0.1', `${dead},${server.port}`];
+      const inherited = await ends(['doctor', '--store', `${scheme}://postgres@/postgres`], { env: { PGHOST, PGPORT } });
+      expect(inherited).toMatchObject({ status: 0, stdout: expect.stringMatching(/ok +role +a primary/) as string, stderr: '' });
+    },
+  );
+
+  it('finds two primaries unsafe, and hosts of which none answers not known', async () => {
+    await using other = await startPostgres();
+    const dead = 1;
+    const store = (...ports: readonly number[]): string =>
+      `postgres://postgres@${ports.map((port) => `127.0.0.1:${port}`).join(',')}/postgres`;
+    expect(await examine(store(server.port, other.port))).toMatchObject({
+      status: 1,
+      states: { role: 'ok', [`host 127.0.0.1:${other.port}`]: 'unsafe' },
+    });
+    expect(await examine(store(server.port, server.port))).toMatchObject({ status: 0 });
+    const { status, states } = await examine(store(dead, dead));
+    expect({ status, states }).toEqual({ status: 69, states: { client: 'ok', [`server 127.0.0.1:${dead}`]: 'unreachable' } });
+  });
+
   const noPooler = inCi ? undefined : pgbouncerMissing();
   describe.skipIf(noPooler !== undefined)(`behind a pooler${noPooler === undefined ? '' : `: SKIPPED: ${noPooler}`}`, () => {
     // Where it matters, the way out is a store that can be written down here.

@@ -5,6 +5,7 @@ import type { PostgresConnection } from './client.ts';
 export interface Host {
   /** For messages: the address, and nothing of the login. */
   readonly name: string;
+  /** What leads to it alone. */
   readonly connection: PostgresConnection;
 }
 
@@ -31,8 +32,10 @@ export function hostsOf(connection: PostgresConnection): readonly Host[] {
   }
   const at = authority.lastIndexOf('@') + 1;
   const [login, list] = [authority.slice(0, at), authority.slice(at)];
-  const named = parameters.get('host');
-  if (!list.includes(',') && named?.includes(',') !== true) return [{ name: named ?? (list || 'the server'), connection }];
+  // Where the string names none, the driver takes that of the environment.
+  const inherited = list === '' && !parameters.get('host');
+  const named = inherited ? (process.env['PGHOST'] ?? null) : parameters.get('host');
+  if (!list.includes(',') && named?.includes(',') !== true) return [{ name: named || list || 'the server', connection }];
   parameters.delete('target_session_attrs');
   if (list.includes(',')) {
     return list.split(',').map((name) => {
@@ -40,7 +43,8 @@ export function hostsOf(connection: PostgresConnection): readonly Host[] {
       return { name, connection: { ...connection, connectionString: `${scheme}${login}${name}${path}?${String(parameters)}` } };
     });
   }
-  return pairs(named!.split(','), parameters.get('port')?.split(',') ?? []).map(({ name, host, port }) => {
+  const ports = parameters.get('port') ?? (inherited ? process.env['PGPORT'] : undefined);
+  return pairs(named!.split(','), ports?.split(',') ?? []).map(({ name, host, port }) => {
     parameters.set('host', host);
     if (port !== undefined) parameters.set('port', port);
     return { name, connection: { ...connection, connectionString: `${scheme}${authority}${path}?${String(parameters)}` } };

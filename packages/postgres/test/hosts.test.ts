@@ -1,6 +1,6 @@
 import { OptionError, ProviderError } from '@solorun/core';
 import pg from 'pg';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { hostsOf } from '../src/hosts.ts';
 import { postgresAdvisory, postgresLease } from '../src/index.ts';
 import { acquired, asked, failureOf, never, onPostgres, shown, until } from './server.ts';
@@ -45,6 +45,29 @@ describe('a connection that names several servers', () => {
     const hosts = hostsOf(connection);
     expect(hosts.map(({ connection: one }) => one)).toEqual(expected);
     for (const { name } of hosts) expect(name).not.toContain('h0rse');
+  });
+
+  it.each([
+    [
+      {},
+      [
+        { host: 'a', port: 1 },
+        { host: 'b', port: 2 },
+      ],
+    ],
+    [
+      { connectionString: `postgres://${login}@/db` },
+      [
+        { connectionString: `postgres://${login}@/db?host=a&port=1` },
+        { connectionString: `postgres://${login}@/db?host=b&port=2` },
+      ],
+    ],
+    [{ connectionString: `postgres://${login}@c:3/db` }, [{ connectionString: `postgres://${login}@c:3/db` }]],
+  ])('takes them from PGHOST and PGPORT where it names none: %#', (connection, expected) => {
+    vi.stubEnv('PGHOST', 'a,b');
+    vi.stubEnv('PGPORT', '1,2');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(hostsOf(connection).map(({ connection: one }) => one)).toEqual(expected);
   });
 
   it.each(both)('is refused at the door by %s where it cannot be understood, or leads to standbys', (_, open) => {
