@@ -113,10 +113,16 @@ function fileStore(directory: string): Store {
 /** @param keyspace which locks: ours, or those of the npm package advisory-lock */
 export function postgresStore(
   scheme: 'postgres' | 'postgres+lease',
-  connectionString: string,
+  asked: string,
   keyspace: 'solorun' | 'advisory-lock' = 'solorun',
 ): Store {
-  checkWhole(connectionString);
+  checkWhole(asked);
+  const { url: connectionString, settleMs } = takeSettle(asked);
+  if (scheme === 'postgres+lease' && settleMs !== undefined) {
+    throw wrong(
+      'There is no settle= for postgres+lease://, as there is nothing to wait for: a lease row is written before it is granted, so a crash of the server forgets none',
+    );
+  }
   return {
     scheme,
     shown: withoutCredentials(connectionString, scheme),
@@ -124,7 +130,9 @@ export function postgresStore(
     async open({ onWarning }) {
       const { postgresAdvisory, postgresLease } = await load('@solorun/postgres', 'pg', () => import('@solorun/postgres'));
       return opened(() =>
-        scheme === 'postgres' ? postgresAdvisory({ connectionString, onWarning, keyspace }) : postgresLease({ connectionString }),
+        scheme === 'postgres'
+          ? postgresAdvisory({ connectionString, onWarning, keyspace, settleMs })
+          : postgresLease({ connectionString }),
       );
     },
   };
@@ -146,12 +154,15 @@ function redisStore(asked: string): Store {
 
 /** `?settle=0s` is ours; all else there is the driver's. It belongs to the server, and so to its URL. */
 function takeSettle(url: string): { readonly url: string; readonly settleMs: number | undefined } {
-  if (!URL.canParse(url)) return { url, settleMs: undefined };
-  const parsed = new URL(url);
-  const settle = parsed.searchParams.get('settle');
-  if (settle === null) return { url, settleMs: undefined };
-  parsed.searchParams.delete('settle');
-  return { url: parsed.href, settleMs: parseDuration(settle, 'settle= of the store') };
+  // The driver takes several hosts, which are no URL to us.
+  const [, before, query, after] = /^([^?#]*)\?([^#]*)(.*)$/s.exec(url) ?? [];
+  const settle = new URLSearchParams(query).get('settle');
+  if (query === undefined || settle === null) return { url, settleMs: undefined };
+  const rest = query.split('&').filter((parameter) => !parameter.startsWith('settle='));
+  return {
+    url: `${before}${rest.length > 0 ? `?${rest.join('&')}` : ''}${after}`,
+    settleMs: parseDuration(settle, 'settle= of the store'),
+  };
 }
 
 function memoryStore(): Store {

@@ -13,6 +13,7 @@ describe('a store', () => {
     ['redis://:secret@cache:6379/2', 'redis://cache:6379/2', 'redis'],
     ['rediss://u:secret@cache', 'redis://cache', 'redis'],
     ['redis://cache/2?settle=90s', 'redis://cache/2', 'redis'],
+    ['postgres://u:secret@db/app?sslmode=require&settle=0s', 'postgres://db/app', 'postgres'],
     ['memory:', 'memory:', 'memory'],
     // What stands before an @ may be a password, wherever that is.
     ['postgres://app:12?secret@db/app', 'postgres://…', 'postgres'],
@@ -32,6 +33,8 @@ describe('a store', () => {
     ['file:', 'needs a directory'],
     ['file://host/locks', 'no directory of this machine'],
     ['redis://:secret@cache?settle=soon', 'settle= of the store "soon": that is no time'],
+    ['postgres://u:secret@db/app?settle=soon', 'settle= of the store "soon": that is no time'],
+    ['postgres+lease://u:secret@db/app?settle=0s', 'no settle= for postgres+lease://'],
     ['file://u:secret@host/locks', 'no directory of this machine'],
     ['postgres://app:5432/secret@db/app', 'write %2F for /'],
     ['postgres+lease://app:5432/secret@db/app', 'write %2F for /'],
@@ -43,6 +46,17 @@ describe('a store', () => {
   ])('%j is refused in a word that helps', (url, words) => {
     expect(() => parseStore(url, {})).toThrow(words);
     expect(() => parseStore(url, {})).not.toThrow('secret');
+  });
+
+  it.each([
+    ['postgres://u@a:1,b:2/app?settle=90s', 'postgres://u@a:1,b:2/app'],
+    [
+      'postgres://u@db/app?sslmode=require&settle=0s&application_name=a%20b',
+      'postgres://u@db/app?sslmode=require&application_name=a%20b',
+    ],
+    ['redis://cache/2?settle=90s&family=6', 'redis://cache/2?family=6'],
+  ])('%s hands the driver all but settle=', (url, connectionString) => {
+    expect(parseStore(url, {})).toMatchObject({ connectionString });
   });
 
   it.runIf(process.platform === 'linux')("is by default a directory of this user's, where XDG wants it", () => {
