@@ -96,7 +96,7 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
     const result = await running;
     stopWaiting();
     if (result.status === 'skipped') {
-      voice.note(skipWords(name, result, slot));
+      voice.note(skipWords(settings, result));
       return settings.busyExitCode;
     }
     tellUnlessReleased();
@@ -112,7 +112,7 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
       return status!;
     }
     if (error instanceof LockBusyError || error instanceof LockTimeoutError) {
-      voice.error(busyWords(name, error));
+      voice.error(busyWords(settings, error));
       return settings.busyExitCode;
     }
     throw error;
@@ -287,11 +287,12 @@ function tellEvents(solo: Solo, voice: Voice): void {
   });
 }
 
-function skipWords(name: string, { reason, holder, settling }: Skipped, slot: Slot | undefined): string {
+function skipWords(settings: RunSettings, { reason, holder, settling }: Skipped): string {
+  const { name, slot } = settings;
   const occurrence = slot === undefined ? 'this occurrence' : `the occurrence of ${slot.at.toISOString()}`;
   switch (reason) {
     case 'held':
-      return `skipped: ${heldWords(name, holder, settling)}`;
+      return `skipped: ${heldWords(settings, holder, settling)}`;
     case 'done':
       return `skipped: ${occurrence} of ${named(name)} has run`;
     case 'superseded':
@@ -304,15 +305,17 @@ function skipWords(name: string, { reason, holder, settling }: Skipped, slot: Sl
   }
 }
 
-function busyWords(name: string, error: LockBusyError | LockTimeoutError): string {
+function busyWords(settings: RunSettings, error: LockBusyError | LockTimeoutError): string {
   const waited = error instanceof LockTimeoutError ? `; gave up after ${duration(error.waitedMs)}` : '';
-  return `${heldWords(name, error.holder, 'settling' in error && error.settling)}${waited}`;
+  return `${heldWords(settings, error.holder, 'settling' in error ? error.settling : undefined)}${waited}`;
 }
 
-function heldWords(name: string, holder: Holder | undefined, settling = false): string {
-  return settling
-    ? `${named(name)} may be held by somebody whom the store has forgotten`
-    : `${named(name)} is held by ${holderOf(holder)}`;
+function heldWords({ name, leaseMs }: RunSettings, holder: Holder | undefined, settling: boolean | undefined): string {
+  if (settling !== true) return `${named(name)} is held by ${holderOf(holder)}`;
+  return (
+    `${named(name)} may be held: the store has just come back, and grants nothing until leases that it may have forgotten are over ` +
+    `(a --wait of more than ${duration(leaseMs)}, the --lease, waits for that)`
+  );
 }
 
 /** The run has been told already; a store that will not say goodbye changes nothing of it. */
