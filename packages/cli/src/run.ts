@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import {
   createSolo,
   LeaseLostError,
@@ -9,6 +9,7 @@ import {
   type Holder,
   type OutageOptions,
   type RunContext,
+  type RunResult,
   type Skipped,
   type Solo,
 } from '@solorun/core';
@@ -47,6 +48,11 @@ export interface RunSettings {
   readonly loudness: Loudness;
 }
 
+/** A store that settles for longer is not waited for by a run that skips, in ms: as long as the default of --lease. */
+const SETTLING_PATIENCE_MS = 60_000;
+/** What was refused until an instant is not asked for a moment too early, in ms. */
+const AGAIN_MS = 20;
+
 /** The command ended by itself, and not well: what the record says of it. */
 class CommandFailed extends Error {}
 
@@ -76,24 +82,22 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
 
   let status: number | undefined;
   try {
-    const running = solo.run(
-      name,
-      async (context) => {
-        stopWaiting();
-        status = await underLock(context, settings, signals, voice);
-        if (status !== 0) throw new CommandFailed(`exit status ${status}`);
-      },
-      {
-        ...policy,
-        ...settings.outage,
-        ...(slot === undefined ? {} : { occurrence: slot.at, scheduleHash: slot.scheduleHash, attempts: settings.attempts }),
-        signal: signals.interrupted,
-      },
-    );
-    // What a provider warns of, such as why nothing is granted, comes with the next turn, and explains what we say.
-    await Promise.allSettled([running]);
-    await nextTurn();
-    const result = await running;
+    const runOnce = (): Promise<RunResult<void>> =>
+      solo.run(
+        name,
+        async (context) => {
+          stopWaiting();
+          status = await underLock(context, settings, signals, voice);
+          if (status !== 0) throw new CommandFailed(`exit status ${status}`);
+        },
+        {
+          ...policy,
+          ...settings.outage,
+          ...(slot === undefined ? {} : { occurrence: slot.at, scheduleHash: slot.scheduleHash, attempts: settings.attempts }),
+          signal: signals.interrupted,
+        },
+      );
+    const result = await onceSettled(runOnce, settings, signals, voice);
     stopWaiting();
     if (result.status === 'skipped') {
       voice.note(skipWords(settings, result));
@@ -118,6 +122,38 @@ export async function run(settings: RunSettings, voice: Voice): Promise<number> 
     throw error;
   } finally {
     await closeQuietly(solo, voice);
+  }
+}
+
+/**
+ * A store that has just come back and grants nothing yet is held by no holder, so there is nothing to skip for: a run that would be skipped
+ * waits for that instead, unless it takes long. Processes that live for a moment would be refused one after the other, each on its own.
+ */
+async function onceSettled<T>(
+  runOnce: () => Promise<RunResult<T>>,
+  { name, policy }: RunSettings,
+  { interrupted }: Signals,
+  voice: Voice,
+): Promise<RunResult<T>> {
+  const patientUntil = Date.now() + SETTLING_PATIENCE_MS;
+  for (;;) {
+    const running = runOnce();
+    // What a provider warns of, such as why nothing is granted, comes with the next turn, and explains what we say.
+    await Promise.allSettled([running]);
+    await nextTurn();
+    const result = await running;
+    if (result.status === 'ran' || result.settling !== true || policy.onBusy !== 'skip') return result;
+    const { retryAt } = result;
+    if (retryAt === undefined || retryAt.getTime() > patientUntil) return result;
+    voice.note(
+      `${named(name)} waits for the store, which has just come back: ${duration(Math.max(0, retryAt.getTime() - Date.now()))}`,
+    );
+    try {
+      await sleep(retryAt.getTime() - Date.now() + AGAIN_MS, undefined, { signal: interrupted });
+    } catch (error) {
+      interrupted.throwIfAborted();
+      throw error;
+    }
   }
 }
 

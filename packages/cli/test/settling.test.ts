@@ -35,6 +35,15 @@ describe.skipIf(noRedis !== undefined)(
       expect(told).toMatch(words);
     });
 
+    it('a run that would be skipped waits for the store, if that takes no longer than a minute', async () => {
+      await using another = await startRedis();
+      const { status, stdout, stderr } = await ends(['run', 'x', '--store', another.url, '--lease', '3s', '--', 'echo', 'ran']);
+      expect({ status, stdout }).toEqual({ status: 0, stdout: 'ran\n' });
+      expect(stderr).toMatch(/"x" waits for the store, which has just come back: \d/);
+      // All that was to be waited for has been.
+      expect(await ends(['run', 'y', '--store', another.url, '--lease', '3s', '--', 'echo', 'ran'])).toMatchObject({ stderr: '' });
+    });
+
     it('?settle=0s in the URL says that nothing can have been forgotten, and all of the tool heeds it', async () => {
       const store = `${server.url}?settle=0s`;
       const ran = await ends(['run', 'y', '--store', store, ...lease, '--', 'echo', 'ran']);
