@@ -72,6 +72,22 @@ export const disks = /** @satisfies {Record<string, Nemesis>} */ ({
       place.flushes?.set(0);
     },
   },
+  'stop-in-flush': {
+    title: 'replicas are stopped while their flushes take long',
+    on: files,
+    missing: slowDiskMissing,
+    async strike({ place, fleet, job, random }) {
+      place.flushes?.set(Math.round(job.leaseMs / 20));
+      for (let count = 0; count < 6; count += 1) {
+        const member = random.pick(fleet.members);
+        member.signal('SIGSTOP');
+        await sleep(random.between(Math.round(0.3 * job.leaseMs), job.leaseMs));
+        member.signal('SIGCONT');
+        await sleep(random.between(0, Math.round(0.3 * job.leaseMs)));
+      }
+      place.flushes?.set(0);
+    },
+  },
   'disk-read-only': {
     title: 'the disk is read-only for a while',
     on: files,
