@@ -1,0 +1,96 @@
+// @ts-check
+// The same faults on Solorun and on what people use instead: docs/comparison.md.
+
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { postgresMissing } from '@solorun/servers/postgres';
+import { redisMissing } from '@solorun/servers/redis';
+import { scenarios } from './columns.js';
+import { compare } from './compare.js';
+import { contenders } from './contenders.js';
+import { better, forTerminal, PAGE, tableOf, verdictsOf, writeHeadline, writePage } from './page.js';
+import { full } from './scenarios.js';
+
+/** @import { ScenarioName } from './compare.js' */
+/** @import { ContenderName } from './contenders.js' */
+
+const HELP = `Lets the same faults happen to Solorun and to what people use instead: about four minutes.
+
+Usage: npm run compare -- [options]
+
+  --only NAME,…      ${Object.keys(contenders).join(', ')}. Default: all
+  --scenario NAME,…  ${Object.keys(scenarios).join(', ')}. Default: all
+  -h, --help         this text
+
+With neither of them it writes docs/comparison.md and its head in README.md. Figures go to stderr, verdicts to stdout.
+`;
+
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  // Servers, processes and directories end with this process.
+  process.on(signal, () => process.exit(128 + constants.signals[signal]));
+}
+const print = (/** @type {string} */ text) => void process.stdout.write(`${text}\n`);
+const tell = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
+
+/** Told with the help, and exit status 64. */
+class BadArguments extends Error {}
+
+try {
+  await main();
+} catch (error) {
+  tell(error instanceof BadArguments ? `${error.message}\n\n${HELP}` : String(error instanceof Error ? error.stack : error));
+  process.exitCode = error instanceof BadArguments ? 64 : 1;
+}
+// Node 20 may spin for ever in its own cleaning up when sockets were reset (net.Socket.resetAndDestroy, as proxies do it). This skips it.
+process.exit();
+
+async function main() {
+  const { help, names, chosen, isWhole } = readArguments(process.argv.slice(2));
+  if (help) return print(HELP);
+  const missing = postgresMissing() ?? redisMissing();
+  if (missing !== undefined) throw new Error(missing);
+
+  const verdicts = verdictsOf(await compare(names, chosen, full, tell), full);
+  print(`${forTerminal(tableOf(verdicts))}\n\nWhere another one is better:\n${better(verdicts).join('\n').replaceAll('*', '')}`);
+  if (!isWhole) return;
+  writePage(verdicts, full);
+  tell(`\nWritten to ${fileURLToPath(PAGE)}`);
+  tell(
+    writeHeadline(verdicts)
+      ? 'Its head stands in README.md.'
+      : 'README.md has no markers for its head (<!-- compare:headline -->).',
+  );
+}
+
+/** @param {string[]} args */
+function readArguments(args) {
+  const { help, only, scenario } = parse(args);
+  return {
+    help,
+    names: /** @type {ContenderName[]} */ (known('--only', only, Object.keys(contenders))),
+    chosen: /** @type {ScenarioName[]} */ (known('--scenario', scenario, Object.keys(scenarios))),
+    isWhole: only === undefined && scenario === undefined,
+  };
+}
+
+/** @param {string} option @param {string | undefined} list @param {readonly string[]} all */
+function known(option, list, all) {
+  const names = list?.split(',') ?? all;
+  const unknown = names.filter((name) => !all.includes(name));
+  if (unknown.length > 0)
+    throw new BadArguments(`${option}: there is no ${unknown.map((name) => JSON.stringify(name)).join(', ')}.`);
+  return names;
+}
+
+/** @param {string[]} args */
+function parse(args) {
+  try {
+    return parseArgs({
+      args,
+      options: { only: { type: 'string' }, scenario: { type: 'string' }, help: { type: 'boolean', short: 'h', default: false } },
+    }).values;
+  } catch (error) {
+    throw new BadArguments(error instanceof Error ? error.message : String(error));
+  }
+}
