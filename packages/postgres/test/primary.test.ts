@@ -4,7 +4,7 @@ import { createSolo } from '@solorun/core';
 import { startProxy } from '@solorun/servers/network';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { connect, type PostgresConnection } from '../src/client.ts';
-import { postgresAdvisory, postgresLease } from '../src/index.ts';
+import { LoginRefusedError, postgresAdvisory, postgresLease } from '../src/index.ts';
 import { findPath } from '../src/pooler.ts';
 import { createPrimary, type Opener } from '../src/primary.ts';
 import { openSession } from '../src/session.ts';
@@ -105,7 +105,9 @@ describe('the primary among hosts that are slow', () => {
       },
       b: () => Promise.reject(refused),
     });
-    expect(await failureOf(createPrimary('test', { host: 'a,b,c' }).reach(opener))).toBe(refused);
+    const error = await failureOf(createPrimary('test', { host: 'a,b,c' }).reach(opener));
+    expect(error).toBeInstanceOf(LoginRefusedError);
+    expect(error.cause).toBe(refused);
     expect(seen).toEqual(['connects to a', 'connects to b']);
     expect(given?.aborted).toBe(true);
   });
