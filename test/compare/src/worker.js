@@ -16,9 +16,11 @@ import { now, openJournal } from '@solorun/faults/journal';
  * @property {string} journal
  * @property {number} leaseMs
  * @property {number} lateMs How far its clock is behind ours; ahead, if negative.
- * @property {{ expression: string, jobMs: number } | 'hold' | 'hold once'} work A job at each tick; or a lock, held until it is lost.
+ * @property {{ everyMs: number, jobMs: number } | 'hold' | 'hold once'} work A job at each tick; or a lock, held until it is lost.
  */
 
+/** A replica that wakes so late after a tick is too late to be compared, in ms. */
+const ON_TIME_MS = 150;
 /** How often a handler that holds a lock acts, in ms. */
 const STEP_MS = 50;
 
@@ -49,10 +51,17 @@ process.stdin.once('end', () => process.exit());
 await once(process.stdin, 'data');
 
 if (typeof work === 'object') {
-  recipe.schedule(work.expression, async (at) => {
+  const { everyMs, jobMs } = work;
+  recipe.schedule(`*/${everyMs / 1_000} * * * * *`, async (at) => {
     note({ kind: 'begin', at: at.getTime() });
-    await sleep(work.jobMs);
+    await sleep(jobMs);
   });
+  for (;;) {
+    const at = (Math.floor(Date.now() / everyMs) + 1) * everyMs;
+    await sleep(at - Date.now());
+    // On a busy machine this process, too, is late at times.
+    if (Date.now() - at < ON_TIME_MS) note({ kind: 'asked', at });
+  }
 } else {
   for (let again = true; again; again = work === 'hold') {
     try {
