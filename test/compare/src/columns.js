@@ -165,7 +165,7 @@ function timeOf({ isUnlocked, followedMs }, { leaseMs }) {
   if (isUnlocked) return 'at the next tick';
   if (followedMs === undefined) return 'never (60 s)';
   // The times are close to nothing, to one lease, or to two, so these limits are far from all of them.
-  return followedMs < leaseMs / 2 ? 'at once' : followedMs < leaseMs * 1.6 ? 'within the lease' : 'after the lease';
+  return followedMs < leaseMs * 0.3 ? 'at once' : followedMs < leaseMs * 1.6 ? 'within the lease' : 'after the lease';
 }
 
 /** @param {HolderFigures} figures */

@@ -13,6 +13,9 @@ import { until } from '@solorun/servers/witness';
 
 const WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
 
+/** Far above the time that a process takes to start, in ms, also on a machine that is too busy. */
+const STARTED_MS = 180_000;
+
 /**
  * @typedef {object} Replica
  * @property {() => void} go It begins to compete.
@@ -62,10 +65,14 @@ export async function startReplica(orders, directory) {
     until(`${orders.contender}: ${orders.label} does ${kind}`, () => lines().some((line) => line.kind === kind), ms);
 
   start();
-  await until(`${orders.contender}: ${orders.label} is up`, () => {
-    if (gone) throw new Error(`${orders.contender}: ${readFileSync(errors, 'utf8')}`);
-    return lines().some(({ kind }) => kind === 'up');
-  });
+  await until(
+    `${orders.contender}: ${orders.label} is up`,
+    () => {
+      if (gone) throw new Error(`${orders.contender}: ${readFileSync(errors, 'utf8')}`);
+      return lines().some(({ kind }) => kind === 'up');
+    },
+    STARTED_MS,
+  );
   return {
     lines,
     does,

@@ -33,7 +33,7 @@ const TICKED_MS = 1_300;
 /** For so many times as many ticks at most a busy machine is given the time. */
 const WINDOWS = 3;
 /** On a machine that is too busy a fault may come later than it should. Then the trial is made again, so often at most. */
-const ATTEMPTS = 3;
+const ATTEMPTS = 5;
 /** A holder that has not learned of its loss after so many leases never will: each package renews more often. */
 const RENEWALS = 4;
 
