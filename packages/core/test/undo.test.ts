@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createUndo } from '../src/parts/undo.ts';
+import { pass, settle, useFakeTime, watch } from './stage.ts';
 
 const forever = new Promise<void>(() => {});
 
@@ -37,5 +38,36 @@ describe('a try that is taken back', () => {
     await undo.close(Promise.resolve());
     expect(undo.settled('y')).toBeUndefined();
     await undo.close(forever);
+  });
+
+  describe('in time that passes', () => {
+    useFakeTime();
+
+    it('does not wait for its next turn when another one asks for the name', async () => {
+      let away = true;
+      const undo = createUndo<undefined>(async () => {
+        if (away) throw new Error('away');
+        return true;
+      });
+      undo.add('x', 'a');
+      await settle();
+      away = false;
+      const asker = watch(undo.settled('x')!);
+      await settle();
+      expect(asker.state).toBe('resolved');
+    });
+
+    it('is looked for once more when it was not found, as its statement may arrive after the one that looked', async () => {
+      const releases: string[] = [];
+      const undo = createUndo<undefined>(async (name, owner) => {
+        releases.push(`${name} ${owner}`);
+        return false;
+      });
+      undo.add('x', 'a');
+      await settle();
+      expect(releases).toEqual(['x a']);
+      await pass(60_000);
+      expect(releases).toEqual(['x a', 'x a']);
+    });
   });
 });
