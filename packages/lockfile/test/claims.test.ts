@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AcquireResult, Grant, OccurrenceRequest } from '@solorun/core';
 import { expect, it, onTestFinished } from 'vitest';
 import { createGenerations, type Generations } from '../src/generations.ts';
+import { generationKey } from '../src/key.ts';
 import type { FileStore } from '../src/store.ts';
 import { localStore } from '../src/stores/local.ts';
 
@@ -169,6 +170,45 @@ it.each([
   behindMs = setBackMs;
   written.open();
   await expect(released).rejects.toThrow('the lease ended before the release was written');
+});
+
+it('removes old generations lowest first, and keeps the one that it has followed', async () => {
+  const store = directory()();
+  const removed: string[] = [];
+  let isStuck = true;
+  const by = generationsOn({
+    ...store,
+    async remove(key) {
+      if (isStuck) throw new Error('a sticky directory');
+      removed.push(key);
+      return store.remove(key);
+    },
+  });
+  for (let n = 0; n < 4; n += 1) await by.release(await acquire(by, 'holder', LONG_MS), { result: 'done' });
+  isStuck = false;
+  expect((await acquire(by, 'holder', LONG_MS)).fence).toBe(5n);
+  expect(removed).toEqual([1n, 2n, 3n].map((generation) => generationKey('job', generation)));
+});
+
+it('releases and renews for nobody who knows the number of a lease alone', async () => {
+  const open = directory();
+  const holder = generationsOn(open());
+  const grant = await acquire(holder, 'holder', LONG_MS);
+  const other = generationsOn(open());
+  const forged = { name: grant.name, owner: 'other', fence: grant.fence, attempt: 1 };
+  expect(await other.renew(forged)).toBe(false);
+  expect(await other.release(forged, { result: 'done' })).toBe(false);
+  expect(await attempt(other, 'other', LONG_MS)).toMatchObject({ acquired: false, reason: 'held' });
+});
+
+it('does not take over a lease of the future, as after the clock was set back, before it has stood unchanged for as long as it lasts', async () => {
+  const open = directory();
+  const grant = await acquire(generationsOn(open()), 'holder', SHORT_MS);
+  const store = open();
+  const next = generationsOn({ ...store, now: async () => (await store.now()) - 3_600_000 });
+  expect(await attempt(next, 'next', SHORT_MS)).toMatchObject({ acquired: false, reason: 'held', holder: { label: 'holder' } });
+  await expired();
+  expect(await acquire(next, 'next', SHORT_MS)).toMatchObject({ fence: grant.fence + 1n });
 });
 
 /** A holder whose store's clock is set back by an hour once it has acquired. */
