@@ -39,6 +39,7 @@ export default defineConfig({
       project('servers', 'servers', { include: ['test/**/*.test.ts'], ...alone }),
       project('test', 'test', { include: ['*.test.ts'], ...alone }),
       project('test/faults', 'faults', { include: ['test/**/*.test.ts'], ...alone }),
+      project('test/mutants', 'mutants', { include: ['test/**/*.test.ts'], ...alone }),
       project('test/compare', 'compare', { include: ['test/**/*.test.ts'], ...alone }),
       project('bench', 'bench', { include: ['test/**/*.test.ts'], ...alone }),
     ],
