@@ -107,6 +107,10 @@ export function occurrenceCases(options: ContractOptions): ContractCase[] {
       assert.equal(again.attempt, 1);
       await b.release(again, { result: 'abandoned' }, never);
       await mustRefuse(a, name, 'done', occurrence(instant(6)));
+      // Also where it was the first that was ever claimed.
+      const fresh = newName();
+      await a.release(await mustAcquire(a, fresh, occurrence(instant(5))), { result: 'abandoned' }, never);
+      assert.equal((await mustAcquire(b, fresh, occurrence(instant(5)))).attempt, 1);
     }),
 
     promise('G4', 'keeps the mark through acquisitions that have no occurrence', async (a, b) => {
