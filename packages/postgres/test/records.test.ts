@@ -33,6 +33,16 @@ describe('fences', () => {
     await provider.release(second, { result: 'done' }, never);
     expect((await acquired(provider, 'restored')).fence).toBeGreaterThan(second.fence);
   });
+
+  it('go on above a row that was restored under an open session, when its occurrence is claimed', async () => {
+    const schema = 'restored_beside';
+    const provider = open({ schema });
+    await acquired(provider, 'before');
+    await stage.sql(`INSERT INTO ${schema}.job (kind, name, key, fence, owner, host, pid, acquired_at, held, claimed)
+      VALUES ('advisory', 'restored', 1, 1000000, 'o', 'h', 1, now(), false, false)`);
+    const { fence } = await acquired(provider, 'restored', { occurrence: { at: new Date(0), attempts: 1 } });
+    expect(fence).toBe(1_000_001n);
+  });
 });
 
 describe('a row that somebody has locked', () => {
