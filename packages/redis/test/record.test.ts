@@ -39,3 +39,10 @@ it('has the fields that the README lists, with what it says of them', async () =
   await acquired(provider, 'nightly-report', { leaseMs });
   expect(await fieldsNow()).toMatchObject({ mark: `${AT} failed 1`, claim: '' });
 });
+
+it('hands out a greater fence than before also when the server has lost its data in between', async () => {
+  const provider = stage.open(redis({ url: stage.server.url, settleMs: 0 }));
+  const { fence } = await acquired(provider, 'job');
+  await stage.ask('FLUSHALL');
+  expect((await acquired(provider, 'job')).fence).toBeGreaterThan(fence);
+});
