@@ -40,6 +40,9 @@ export async function judgeByTests(scratch, tests, explorations) {
   // A file that fails as a whole has tested nothing.
   const unusable = testResults.find(({ status }) => status === 'failed');
   if (unusable !== undefined) return { verdict: 'unusable', why: `${unusable.name}: ${unusable.message}` };
+  const unknown = tests.find(({ test }) => !ran.some(({ fullName }) => fullName.includes(test)));
+  if (unknown !== undefined)
+    return { verdict: 'unusable', why: `${unknown.file} has no test named ${JSON.stringify(unknown.test)}` };
   return { verdict: ran.some(({ status }) => status === 'passed') ? 'well' : 'skipped' };
 }
 

@@ -165,7 +165,7 @@ export const core = [
     file: 'src/solo.ts',
     from: 'for (const lease of core.leases) lease.abort(core.closing.signal.reason);',
     to: '',
-    caughtBy: by('solo', 'asks handlers to stop, waits until they have, and lets go of the provider last'),
+    caughtBy: by('close', 'asks the holder of a claim to stop, and waits until it has given the lease back'),
   },
   {
     name: 'hands out a lease that it has given back because it is closing',
