@@ -14,8 +14,10 @@ describe('a session that holds nothing and is asked for nothing', () => {
     onTestFinished(() => solo.close());
     const heard: string[] = [];
     for (const event of ['lost', 'unconfirmed'] as const) solo.on(event, () => heard.push(event));
-    const first = await solo.run('x', ({ fence }) => fence);
-    expect(await sessions()).toBe(1);
+    const first = await solo.run('x', async ({ fence }) => {
+      expect(await sessions()).toBe(1);
+      return fence;
+    });
     await until('it is gone', async () => (await sessions()) === 0);
     expect(heard).toEqual([]);
     // What was done before stands in the table, and the fence goes on.

@@ -10,7 +10,7 @@ describe.runIf(installedVersions().includes(13))('Postgres 13', () => {
   it('works, with a warning that names what is missing, and explain() says what follows', async () => {
     const heard: string[] = [];
     const provider = postgresAdvisory({ connectionString: stage.server.url, onWarning: (message) => void heard.push(message) });
-    const solo = createSolo({ provider, leaseMs: 2_000 });
+    const solo = createSolo({ provider, leaseMs: 10_000 });
     onTestFinished(() => solo.close());
     expect((await solo.run('x', () => 1, { occurrence: new Date(0) })).status).toBe('ran');
     expect((await solo.run('x', () => 1, { leaseMs: null })).status).toBe('ran');
