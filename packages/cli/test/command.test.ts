@@ -294,10 +294,10 @@ describe('signals', () => {
     }
   });
 
-  it('SIGSTOP to solorun: the command is gone before anybody else can run it', async () => {
+  it('SIGSTOP to solorun: the command is gone before anybody else can run it', { timeout: 60_000 }, async () => {
     const store = newStore();
-    // A grace that would not fit into the lease is cut.
-    const terms = ['--store', store, '--lease', '4s', '--grace', '1m'];
+    // A grace that would not fit into the lease is cut. The lease is so long that a busy machine does not hide a command that goes on.
+    const terms = ['--store', store, '--lease', '8s', '--grace', '1m'];
     // The command will not end by itself, either.
     const stopped = solorun(['run', 'x', ...terms, '--', 'sh', '-c', `trap '' TERM; echo pid $$; ${SLEEP}`]);
     const [, pid] = await stopped.prints(/pid (\d+)/);
