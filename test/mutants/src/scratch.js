@@ -34,6 +34,8 @@ const LONGEST_MS = 300_000;
 
 export class Scratch {
   #directory = realpathSync(mkdtempSync(join(tmpdir(), 'solorun-mutants-')));
+  /** Packages whose sources differ from what is compiled; none: nothing has been compiled yet. @type {Set<string>} */
+  #changed = new Set();
 
   constructor() {
     process.once('exit', () => removeNow(this.#directory));
@@ -68,9 +70,10 @@ export class Scratch {
     return join(this.#directory, file);
   }
 
-  /** Compiles what has changed. @returns {Promise<string | undefined>} what the compiler says against it */
+  /** Compiles the packages that have changed, or all; those that use them are as they were. @returns {Promise<string | undefined>} what the compiler says against it */
   async build() {
-    const { status, output } = await this.run(['node_modules/typescript/bin/tsc', '-b']);
+    const { status, output } = await this.run(['node_modules/typescript/bin/tsc', '-b', ...this.#changed]);
+    this.#changed.clear();
     return status === 0 ? undefined : output;
   }
 
@@ -78,8 +81,12 @@ export class Scratch {
   apply(mutant) {
     const file = this.path(pathOf(mutant));
     const source = readFileSync(file, 'utf8');
-    writeFileSync(file, sabotage(mutant, source));
-    return () => writeFileSync(file, source);
+    const write = (/** @type {string} */ text) => {
+      writeFileSync(file, text);
+      this.#changed.add(join('packages', mutant.package));
+    };
+    write(sabotage(mutant, source));
+    return () => write(source);
   }
 
   /**

@@ -19,7 +19,7 @@ export const lockfile = [
     file: 'src/generations.ts',
     from: 'if ((await isNext(key, after, grant.fence, top)) && !signal.aborted) standing = after;',
     to: 'if (!signal.aborted) standing = after;',
-    caughtBy: explored('a slow disk'),
+    caughtBy: by('claims', 'keeps what a holder that came back has done'),
   },
   {
     name: 'removes a claim that it withdraws, though it is the highest',
@@ -30,7 +30,7 @@ export const lockfile = [
     caughtBy: by('claims', 'gives the number of a claim that was withdrawn to nobody else'),
   },
   {
-    name: 'does not look whether the holder of a generation came back before that is withdrawn',
+    name: 'looks only whether what it has followed is still there, not whether its holder came back',
     package: 'lockfile',
     file: 'src/generations.ts',
     from: 'return again?.body === top.file.body && again.modifiedAt === top.file.modifiedAt;',
