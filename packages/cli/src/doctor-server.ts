@@ -57,7 +57,7 @@ type Looked =
   | { readonly name: string; readonly seen: Seen; readonly error?: never }
   | { readonly name: string; readonly error: unknown; readonly seen?: never };
 
-/** What holds is what the primary says, as for the provider; the other hosts are told beside it. */
+/** Judges the primary, as the provider uses no other host. The other hosts are listed beside it. */
 async function lookAtPostgres({ scheme, connectionString }: Store): Promise<readonly Finding[]> {
   const { hostsOf } = await import('@solorun/postgres');
   const looked = await Promise.all(

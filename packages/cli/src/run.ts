@@ -50,7 +50,7 @@ export interface RunSettings {
 
 /** A store that settles for longer is not waited for by a run that skips, in ms: as long as the default of --lease. */
 const SETTLING_PATIENCE_MS = 60_000;
-/** What was refused until an instant is not asked for a moment too early, in ms. */
+/** Added to the instant until which the store grants nothing, so that the next try does not come a moment too early, in ms. */
 const AGAIN_MS = 20;
 
 /** The command ended by itself, and not well: what the record says of it. */
@@ -138,7 +138,7 @@ async function onceSettled<T>(
   const patientUntil = Date.now() + SETTLING_PATIENCE_MS;
   for (;;) {
     const running = runOnce();
-    // What a provider warns of, such as why nothing is granted, comes with the next turn, and explains what we say.
+    // Node.js shows a warning of the provider one turn later. It explains the result, so it comes first.
     await Promise.allSettled([running]);
     await nextTurn();
     const result = await running;

@@ -2,7 +2,7 @@ import { quote } from './errors.ts';
 import type { HeldLease, Lease, Occurrence } from './lease.ts';
 import type { Grant, Outcome } from './provider.ts';
 
-/** What its user may have kept of a lease beside the lease itself. */
+/** Whether a user may have kept a part of a lease without the lease itself. */
 interface Use {
   /** The signal, the fence or the grant were read: a listener, a combined signal or another system may still go by them. */
   shared: boolean;
@@ -73,11 +73,9 @@ export class LeaseHandle implements Lease {
 
 const leaks = new FinalizationRegistry<{ readonly held: HeldLease; readonly use: Use }>(({ held, use }) => {
   if (held.ended) return;
-  // Whoever was asked to stop and is gone has stopped.
-  const isKept = use.shared && held.stopped === undefined;
   const lost = `The lease of ${quote(held.name)} (fence ${held.fence}) was garbage-collected without having been released`;
   const remedy = 'Keep what acquire() returns for as long as the lock is needed, then call its release().';
-  const what = isKept ? 'and is kept until close(), for its signal or its fence may still be in use' : 'and is released now';
+  const what = use.shared ? 'and is kept, for its signal or its fence may still be in use' : 'and is released now';
   process.emitWarning(`${lost}, ${what}. ${remedy}`, { code: 'SOLORUN_LEAKED_LEASE' });
-  if (!isKept) void held.release({ result: 'failed', error: 'the lease was garbage-collected without release()' });
+  if (!use.shared) void held.release({ result: 'failed', error: 'the lease was garbage-collected without release()' });
 });

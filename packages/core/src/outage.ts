@@ -22,7 +22,7 @@ export function isTransient(error: unknown): error is ProviderError {
   return error instanceof ProviderError;
 }
 
-/** What the acquisitions of one name that are under way share: those that stand in line have not been refused themselves yet. */
+/** The outage of one name. All its acquisitions share it, for those in the queue have not been refused themselves yet. */
 interface Shared {
   acquisitions: number;
   /** When the first of the tries failed that have failed in a row. */
@@ -37,7 +37,7 @@ export interface Outages {
   warnedAt: number;
 }
 
-/** An outage that lasts for longer than this is told in a process warning: a wait without end would be a silent one, in ms. */
+/** An outage that lasts longer is reported in a process warning, in ms. Without it, an endless wait would be a silent one. */
 const SILENT_MS = 10_000;
 /** For all names of a solo there is one warning in this time, in ms. */
 const WARN_EVERY_MS = 60_000;

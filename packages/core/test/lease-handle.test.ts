@@ -60,7 +60,7 @@ describe('a lease that its user has lost sight of', () => {
     await solo.close();
   });
 
-  /** Each uses a lease and keeps something else of it. What it returns says whether that has heard of the end. */
+  /** Each function keeps a different part of a lease, and returns a question: has that part learned that the lease is over? */
   const uses: readonly (readonly [string, (lease: Lease) => () => boolean])[] = [
     [
       'a listener of its signal',
@@ -104,11 +104,29 @@ describe('a lease that its user has lost sight of', () => {
     const solo = createSolo({ provider: memory() });
     const hasHeard = await (async () => use(await solo.acquire('job', { waitMs: 0 })))();
     await collected(() => warned.mock.calls.length > 0);
-    const kept = expect.stringMatching(/^The lease of "job" \(fence 1\) .*, and is kept until close\(\)/) as string;
+    const kept = expect.stringMatching(/^The lease of "job" \(fence 1\) .*, and is kept, for its signal/) as string;
     expect(warned.mock.calls).toEqual([[kept, { code: 'SOLORUN_LEAKED_LEASE' }]]);
     expect(await isHeld(solo)).toBe(true);
     await solo.close();
     expect(hasHeard()).toBe(true);
+  });
+
+  it('is kept while its solo closes, too: who heard the signal may still be at work', async () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const provider = memory();
+    const solo = createSolo({ provider });
+    let told = false;
+    await (async () => {
+      const claim = await solo.claim('job');
+      if (claim.acquired) claim.lease.signal.addEventListener('abort', () => (told = true));
+    })();
+    const closing = solo.close({ graceMs: 1_000 }).catch((error: unknown) => error);
+    expect(told).toBe(true);
+    await collected(() => warned.mock.calls.length > 0);
+    expect(warned).toHaveBeenCalledOnce();
+    expect((await provider.inspect('job'))?.held).toBe(true);
+    expect(await closing).toMatchObject({ name: 'CloseTimeoutError', unfinished: ['job'] });
+    expect((await provider.inspect('job'))?.held).toBe(true);
   });
 
   it('is not missed once it was released or lost', async () => {

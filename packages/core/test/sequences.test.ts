@@ -100,13 +100,13 @@ async function play(steps: readonly { replica: 0 | 1; step: Step }[], drawn: rea
     return abort.signal;
   };
   const keep = (lease: Lease | undefined): void => void (lease === undefined || leases.push(lease));
-  /** Adapters release what they claimed when they are told to end; `close()` waits for that. */
+  /** An adapter releases its claim when the signal aborts. `close()` waits for that. */
   const keepClaim = (lease: Lease): void => {
     keep(lease);
     lease.signal.addEventListener('abort', () => begin('release', ours(lease.release())), { once: true });
     if (lease.signal.aborted) begin('release', ours(lease.release()));
   };
-  /** What rejects with anything but an error of ours. */
+  /** Notes each rejection that is neither an error of ours nor the reason of an aborted signal. */
   const ours = async (work: Promise<unknown>): Promise<void> => {
     try {
       await work;
