@@ -1,6 +1,7 @@
 // @ts-check
 
 import { parseArgs } from 'node:util';
+import { BadArguments } from '@solorun/servers/program';
 import { rows } from './rows.js';
 
 const width = Math.max(...rows.map(({ name }) => name.length));
@@ -23,9 +24,6 @@ Without options all rows are measured, which takes some minutes, and bench/resul
 How to read it: all contenders of a table took turns in one run, so their ratios hold, and the times belong to the machine. The
 servers are started for this on a disk (in TMPDIR), and gone afterwards. On Linux, processes are pinned to processors (taskset).
 `;
-
-/** Told with the help, and exit status 64. */
-export class BadArguments extends Error {}
 
 /** @param {string[]} args */
 export function readArguments(args) {

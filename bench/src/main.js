@@ -2,10 +2,10 @@
 // @ts-check
 // What a lock costs, beside the least that it could cost and beside other packages.
 
-import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { postgresMissing } from '@solorun/servers/postgres';
-import { BadArguments, HELP, readArguments } from './arguments.js';
+import { print, runProgram, tell } from '@solorun/servers/program';
+import { HELP, readArguments } from './arguments.js';
 import { full, short } from './effort.js';
 import { copyHeadline, RESULTS } from './headline.js';
 import { describeMachine } from './machine.js';
@@ -17,21 +17,7 @@ import { figuresOf, forTerminal, goalsOf } from './table.js';
 
 /** @import { Group } from './result.js' */
 
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  // Servers, processes and directories end with this process.
-  process.on(signal, () => process.exit(128 + constants.signals[signal]));
-}
-const print = (/** @type {string} */ text) => void process.stdout.write(`${text}\n`);
-const tell = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
-
-try {
-  await main();
-} catch (error) {
-  tell(error instanceof BadArguments ? `${error.message}\n\n${HELP}` : String(error instanceof Error ? error.stack : error));
-  process.exitCode = error instanceof BadArguments ? 64 : 1;
-}
-// Node 20 may spin for ever in its own cleaning up when sockets were reset (net.Socket.resetAndDestroy, as proxies do it). This skips it.
-process.exit();
+await runProgram(main, HELP);
 
 async function main() {
   const settings = readArguments(process.argv.slice(2));

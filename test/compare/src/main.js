@@ -1,11 +1,11 @@
 // @ts-check
 // The same faults on Solorun and on what people use instead: docs/comparison.md.
 
-import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { postgresMissing } from '@solorun/servers/postgres';
 import { redisMissing } from '@solorun/servers/redis';
+import { BadArguments, print, runProgram, tell } from '@solorun/servers/program';
 import { scenarios } from './columns.js';
 import { compare } from './compare.js';
 import { contenders } from './contenders.js';
@@ -26,24 +26,7 @@ Usage: npm run compare -- [options]
 With neither of them it writes docs/comparison.md and its head in README.md. Figures go to stderr, verdicts to stdout.
 `;
 
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  // Servers, processes and directories end with this process.
-  process.on(signal, () => process.exit(128 + constants.signals[signal]));
-}
-const print = (/** @type {string} */ text) => void process.stdout.write(`${text}\n`);
-const tell = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
-
-/** Told with the help, and exit status 64. */
-class BadArguments extends Error {}
-
-try {
-  await main();
-} catch (error) {
-  tell(error instanceof BadArguments ? `${error.message}\n\n${HELP}` : String(error instanceof Error ? error.stack : error));
-  process.exitCode = error instanceof BadArguments ? 64 : 1;
-}
-// Node 20 may spin for ever in its own cleaning up when sockets were reset (net.Socket.resetAndDestroy, as proxies do it). This skips it.
-process.exit();
+await runProgram(main, HELP);
 
 async function main() {
   const { help, names, chosen, isWhole } = readArguments(process.argv.slice(2));

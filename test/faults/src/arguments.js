@@ -1,6 +1,7 @@
 // @ts-check
 
 import { parseArgs } from 'node:util';
+import { BadArguments } from '@solorun/servers/program';
 import { nemeses, nemesisNamed } from './nemeses.js';
 import { pages } from './places.js';
 import { MIXED, mixedOn } from './programme.js';
@@ -34,9 +35,6 @@ ${Object.keys(nemeses)
 
 Exit status 1 if a promise was broken that the docs do not exclude. Some nemeses take root, faketime or a Redis; what is missing is said.
 `;
-
-/** Told with the help, and exit status 64. */
-export class BadArguments extends Error {}
 
 /** @param {string[]} args */
 export function readArguments(args) {

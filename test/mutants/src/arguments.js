@@ -1,6 +1,7 @@
 // @ts-check
 
 import { parseArgs } from 'node:util';
+import { BadArguments } from '@solorun/servers/program';
 
 export const HELP = `Breaks the real algorithms on purpose, one line at a time, each in a copy of the sources, and says which test has noticed.
 
@@ -14,9 +15,6 @@ Each test is run without a mutant first, and has to pass. Exit status 1 if a mut
 does not stand in its file exactly once: the list (test/mutants/src/list) follows the code. Mutants that need Redis, or another thing
 that is not installed, are said to be skipped; with CI=true that is a failure, too.
 `;
-
-/** Told with the help, and exit status 64. */
-export class BadArguments extends Error {}
 
 /** @param {string[]} args */
 export function readArguments(args) {

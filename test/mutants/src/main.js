@@ -2,8 +2,8 @@
 // @ts-check
 // Breaks the real algorithms one line at a time, and says which test notices each.
 
-import { constants } from 'node:os';
-import { BadArguments, HELP, readArguments } from './arguments.js';
+import { BadArguments, print, runProgram, tell } from '@solorun/servers/program';
+import { HELP, readArguments } from './arguments.js';
 import { judgeByFaults, judgeByTests } from './judge.js';
 import { equal, mutants } from './list.js';
 import { stale } from './mutant.js';
@@ -12,19 +12,7 @@ import { Scratch } from './scratch.js';
 /** @import { Judgement } from './judge.js' */
 /** @import { Mutant, Programme, Test } from './mutant.js' */
 
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  // What is being run, and the copy, end with this process.
-  process.on(signal, () => process.exit(128 + constants.signals[signal]));
-}
-const print = (/** @type {string} */ text) => void process.stdout.write(`${text}\n`);
-const tell = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
-
-try {
-  await main();
-} catch (error) {
-  tell(error instanceof BadArguments ? `${error.message}\n\n${HELP}` : String(error instanceof Error ? error.stack : error));
-  process.exitCode = error instanceof BadArguments ? 64 : 1;
-}
+await runProgram(main, HELP);
 
 async function main() {
   const { help, list, only } = readArguments(process.argv.slice(2));
