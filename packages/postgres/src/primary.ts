@@ -101,8 +101,11 @@ async function firstOf<C, T>(
         running.set(next, attempt(next));
         next += 1;
       }
-      const silence = next < hosts.length ? [sleep(STAGGER_MS, undefined, { signal: over.signal })] : [];
+      // Given up only after the race: its rejection must not come before the host that has just been opened.
+      const pause = new AbortController();
+      const silence = next < hosts.length ? [sleep(STAGGER_MS, undefined, { signal: pause.signal })] : [];
       const ended = await Promise.race([...running.values(), ...silence]);
+      pause.abort();
       if (ended === undefined) continue;
       if (!('error' in ended)) return ended;
       const { turn, error } = ended;
