@@ -4,8 +4,7 @@
 // What a run publishes has its fence in its name. So two runs of one step can be told apart, whoever reads takes the newest, and a run
 // that was stopped for longer than its lease cannot write over what its successor has made.
 
-import { createWriteStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join as pathOf } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { UnrecoverableError } from 'bullmq';
@@ -128,9 +127,16 @@ async function publish(day, step, { fence, signal, checkpoint }, content) {
     if (left < fence) await rm(inside(day, `${step}.${left}.part`), { force: true });
   }
   const file = inside(day, `${step}.${fence}`);
-  await pipeline(content, createWriteStream(`${file}.part`, { flags: 'wx' }), { signal });
-  checkpoint(); // throws if the lock was lost meanwhile
-  await rename(`${file}.part`, `${file}.csv`);
+  const part = await open(`${file}.part`, 'wx');
+  try {
+    await pipeline(content, part.createWriteStream(), { signal });
+    checkpoint(); // throws if the lock was lost meanwhile
+    await rename(`${file}.part`, `${file}.csv`);
+  } catch (error) {
+    // Whoever was stopped for long wakes when the next run has cleared up, and is done.
+    await rm(`${file}.part`, { force: true });
+    throw error;
+  }
   return `${step}.${fence}.csv`;
 }
 

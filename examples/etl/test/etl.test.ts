@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +30,8 @@ async function broken(queueUrl?: string): Promise<unknown> {
       'files published': 12,
       'days loaded': 3,
     });
-    return counts.filter(({ kept }) => !kept);
+    const wrong = counts.filter(({ kept }) => !kept);
+    return wrong.length === 0 ? [] : [...wrong, readdirSync(directory, { recursive: true }), story];
   } catch (error) {
     throw new Error(`The demo did not get to its end:\n${story.join('\n')}`, { cause: error });
   } finally {
