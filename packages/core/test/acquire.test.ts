@@ -651,9 +651,10 @@ describe('a provider that cannot be asked', () => {
     await pass(9_000);
     expect(warned).not.toHaveBeenCalled();
     await pass(50_000);
+    // Once for both, by whichever asks again first when its time has come.
     const words =
-      'memory: cannot acquire "job": connect ECONNREFUSED postgres://***@db. It is asked again, without end (onOutage, outageMs).';
-    expect(warned.mock.calls).toEqual([[words, { code: 'SOLORUN_OUTAGE' }]]);
+      /^memory: cannot acquire "(another )?job": connect ECONNREFUSED postgres:\/\/\*\*\*@db\. It is asked again, without end/;
+    expect(warned.mock.calls).toEqual([[expect.stringMatching(words), { code: 'SOLORUN_OUTAGE' }]]);
     end();
     await pass(6_000);
     expect(waiting.state).toBe('resolved');
