@@ -306,13 +306,16 @@ function home(settings) {
 }
 
 /**
- * Waits until a standby has all that its primary has now.
+ * Waits until a standby has all that the server which it follows has now.
  *
  * @param {Postgres} standby
- * @param {string} primary its URL
+ * @param {string} primary its URL; also that of a standby
  */
 async function follows(standby, primary) {
-  const [{ lsn }] = await ask(primary, 'SELECT pg_current_wal_lsn() AS lsn');
+  const [{ lsn }] = await ask(
+    primary,
+    'SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn',
+  );
   const url = standby.urlFor({ database: 'postgres' });
   const there = `SELECT pg_last_wal_replay_lsn() >= '${lsn}' AS there`;
   for (const deadline = performance.now() + 60_000; !(await ask(url, there))[0].there; await sleep(5)) {

@@ -12,7 +12,8 @@ import { fileURLToPath } from 'node:url';
  * @returns {Promise<LockProvider>}
  */
 export async function openStore(store) {
-  const url = new URL(store);
+  // Where there are several hosts it is no URL to Node.js: what is asked of it below is the same with the first.
+  const url = new URL(store.replace(/(:\/\/[^/,]*),[^/]*/, '$1'));
   if (url.protocol === 'file:') {
     const { lockfile } = await import('@solorun/lockfile');
     const crashDetection = /** @type {LocalLockOptions['crashDetection']} */ (url.searchParams.get('crashDetection') ?? undefined);

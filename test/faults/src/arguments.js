@@ -1,5 +1,6 @@
 // @ts-check
 
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BadArguments } from '@solorun/servers/program';
 import { nemeses, nemesisNamed } from './nemeses.js';
@@ -24,6 +25,7 @@ Usage: npm run faults -- [options]
   --rounds N          how often each scenario is played, each time with another seed. Default: 1
   --seed N            what is drawn follows from it. Default: any; it is printed
   --at-once N         rounds that are played side by side. Default: 2
+  --beside DIRECTORY  the last replica of each fleet runs what is built there: a checkout of another version
   --keep DIRECTORY    leaves the journals there
   --write             writes docs/faults.md; with the whole programme
   -h, --help          this text
@@ -49,6 +51,7 @@ export function readArguments(args) {
     help: values.help,
     write: values.write,
     keep: values.keep,
+    beside: values.beside === undefined ? undefined : resolve(values.beside),
     on: on ?? /** @type {PageName[]} */ (Object.keys(pages)),
     strikes,
     job: {
@@ -114,6 +117,7 @@ function parse(args) {
         seed: { type: 'string' },
         'at-once': { type: 'string', default: '2' },
         keep: { type: 'string' },
+        beside: { type: 'string' },
         write: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },

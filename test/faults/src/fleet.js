@@ -15,6 +15,8 @@ import { now, openJournal, readJournals } from './journal.js';
 /** @import { Job } from './worker.js' */
 
 const WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
+/** In a checkout. */
+const WORKER_THERE = 'test/faults/src/worker.js';
 /** A replica that has not started or ended by then never will, in ms; far above what either takes on a busy machine. */
 const PATIENCE_MS = 60_000;
 
@@ -26,7 +28,7 @@ const PATIENCE_MS = 60_000;
  * @property {string} label Of the process.
  * @property {(signal: NodeJS.Signals) => void} signal
  * @property {(line: string) => void} write
- * @property {() => Promise<void>} kill SIGKILL; another process is up when it resolves.
+ * @property {(others?: Partial<Job>) => Promise<void>} kill SIGKILL, and another process in its place, which does its job in this way.
  */
 
 /**
@@ -42,11 +44,12 @@ const PATIENCE_MS = 60_000;
  * @param {string} options.directory For journals.
  * @param {readonly Link[]} options.links One for each replica.
  * @param {Job} options.job
+ * @param {string} [options.beside] A checkout of another version, which the last replica runs.
  * @param {Readonly<Record<string, string>>} [options.env]
  * @param {(slot: number) => number} [options.lateMs] How much later than others a replica asks.
  * @returns {Promise<Fleet>}
  */
-export async function startFleet({ directory, links, job, env = {}, lateMs = () => 0 }) {
+export async function startFleet({ directory, links, job, beside, env = {}, lateMs = () => 0 }) {
   /** @type {string[]} */
   const files = [];
   const journal = (/** @type {string} */ label) => {
@@ -59,6 +62,7 @@ export async function startFleet({ directory, links, job, env = {}, lateMs = () 
 
   /** @param {Link} link @param {number} slot */
   const member = async (link, slot) => {
+    const worker = beside !== undefined && slot === links.length - 1 ? join(beside, WORKER_THERE) : WORKER;
     let generation = 0;
     let label = '';
     /** @type {ChildProcess} */
@@ -68,12 +72,13 @@ export async function startFleet({ directory, links, job, env = {}, lateMs = () 
     /** @type {ChildProcess | undefined} */
     let expected;
 
-    const start = async () => {
+    /** @param {Partial<Job>} [others] */
+    const start = async (others = {}) => {
       generation += 1;
       label = `r${slot}.${generation}`;
       errors = join(directory, `${label}.err`);
-      const orders = { ...job, label, store: link.store, journal: journal(label), lateMs: lateMs(slot) };
-      const [file, ...args] = [...(link.within ?? []), process.execPath, '--no-warnings', WORKER, JSON.stringify(orders)];
+      const orders = { ...job, ...others, label, store: link.store, journal: journal(label), lateMs: lateMs(slot) };
+      const [file, ...args] = [...(link.within ?? []), process.execPath, '--no-warnings', worker, JSON.stringify(orders)];
       const output = openSync(errors, 'a');
       const mine = spawn(file, args, { stdio: ['pipe', output, output], env: { ...process.env, ...link.env, ...env } });
       closeSync(output);
@@ -107,12 +112,12 @@ export async function startFleet({ directory, links, job, env = {}, lateMs = () 
       },
       signal: (/** @type {NodeJS.Signals} */ signal) => void child.kill(signal),
       write: (/** @type {string} */ line) => void child.stdin?.write(`${line}\n`),
-      async kill() {
+      async kill(/** @type {Partial<Job>} */ others) {
         expected = child;
         harness.note({ kind: 'killed', id: label });
         child.kill('SIGKILL');
         await ended;
-        await start();
+        await start(others);
       },
       up,
       async stop() {

@@ -68,7 +68,7 @@ async function main() {
 }
 
 /** @param {ReturnType<typeof readArguments>} settings @returns {Scenario[]} */
-function scenariosOf({ on, strikes, job, seconds, rounds, seed }) {
+function scenariosOf({ on, strikes, job, seconds, rounds, seed, beside }) {
   const plays =
     strikes === undefined && Object.keys(job).length === 0
       ? wholeProgramme(on)
@@ -77,7 +77,12 @@ function scenariosOf({ on, strikes, job, seconds, rounds, seed }) {
   // The first seed is the one that was given, so that a round which is named by its seed can be played again.
   return Array.from({ length: rounds }, () => plays)
     .flat()
-    .map((play, index) => ({ ...play, seconds, seed: index === 0 ? seed : random.between(0, 2 ** 32 - 1) }));
+    .map((play, index) => ({
+      ...play,
+      ...(beside === undefined ? {} : { beside }),
+      seconds,
+      seed: index === 0 ? seed : random.between(0, 2 ** 32 - 1),
+    }));
 }
 
 /** @param {Outcome} outcome */

@@ -10,7 +10,7 @@ import { redisServers } from './nemeses/redis.js';
 
 /** @import { Fleet } from './fleet.js' */
 /** @import { ViolationKind } from './history.js' */
-/** @import { PageName, Place } from './places.js' */
+/** @import { Needs, PageName, Place } from './places.js' */
 /** @import { Random } from './random.js' */
 /** @import { Job } from './worker.js' */
 
@@ -28,9 +28,10 @@ import { redisServers } from './nemeses/redis.js';
  * @property {readonly PageName[]} on
  * @property {(scene: Scene) => Promise<void>} strike
  * @property {() => string | undefined} [missing] Why it cannot be done on this machine, and the remedy.
- * @property {'namespace'} [network] It takes more than a proxy.
+ * @property {Needs} [needs] What the place of its rounds has to have beyond what others have.
+ * @property {boolean} [alone] Never mixed with others: it makes a promise depend on an option that they do not give.
+ * @property {(scene: Scene) => boolean} [spent] Whether it can do no more harm in this round.
  * @property {'commands'} [workload] It is for that one only.
- * @property {boolean} [ownClock] It takes a server that believes in a clock of its own.
  * @property {Partial<Record<ViolationKind, string>>} [excluded] What docs/guarantees.md excludes under this nemesis, with its words.
  */
 

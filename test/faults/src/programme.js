@@ -30,8 +30,8 @@ export const MIXED = 'mixed';
  */
 export function mixedOn(page) {
   return nemesesOn(page).filter((name) => {
-    const { excluded, network, ownClock } = nemesisNamed(name);
-    return excluded === undefined && network === undefined && !ownClock;
+    const { excluded, needs, alone } = nemesisNamed(name);
+    return excluded === undefined && needs === undefined && alone !== true;
   });
 }
 

@@ -11,7 +11,7 @@ import { startFleet } from './fleet.js';
 import { check, figuresOf } from './history.js';
 import { now } from './journal.js';
 import { nemesisNamed } from './nemeses.js';
-import { pages } from './places.js';
+import { pages, withClocks } from './places.js';
 import { ask } from './places/postgres.js';
 import { createRandom } from './random.js';
 
@@ -26,6 +26,7 @@ import { createRandom } from './random.js';
  * @property {PageName} page
  * @property {readonly string[]} nemeses Each strikes again and again, drawn at random. None: a calm round.
  * @property {Partial<Job>} [job] What is not said is drawn from the seed.
+ * @property {string} [beside] A checkout of another version, which the last replica runs.
  * @property {number} seconds For how long faults are injected.
  * @property {number} seed
  */
@@ -66,12 +67,9 @@ export async function playRound(scenario, { keep } = {}) {
   const strikes = scenario.nemeses.map(nemesisNamed);
   const directory = keep ?? mkdtempSync(join(tmpdir(), 'solorun-faults-'));
   mkdirSync(directory, { recursive: true });
-  const place = await pages[scenario.page]({
-    replicas: REPLICAS,
-    network: strikes.some(({ network }) => network === 'namespace') ? 'namespace' : 'proxy',
-    ownClock: strikes.some(({ ownClock }) => ownClock),
-    directory,
-  });
+  const needs = needsOf(strikes);
+  const server = await pages[scenario.page]({ replicas: REPLICAS, needs, directory });
+  const place = needs === 'replica clocks' ? withClocks(server, directory) : server;
   const queue = job.workload === 'bullmq' ? await startRedis() : undefined;
   try {
     const database = place.postgres?.url;
@@ -81,6 +79,7 @@ export async function playRound(scenario, { keep } = {}) {
       directory,
       links: place.links,
       job: whole,
+      ...(scenario.beside === undefined ? {} : { beside: scenario.beside }),
       // One of them is late, as clocks and processes are.
       lateMs: (slot) => (slot === 0 ? Math.min(200, Math.round(job.tickMs / 3)) : 0),
     });
@@ -91,7 +90,7 @@ export async function playRound(scenario, { keep } = {}) {
     await recovered(fleet, mendedAt);
     await fleet.stop();
     const lines = fleet.lines();
-    const wallOffsetMs = strikes.some(({ ownClock }) => ownClock) ? undefined : Date.now() - now();
+    const wallOffsetMs = needs === 'server clock' ? undefined : Date.now() - now();
     const violations = [
       ...check(lines, {
         attempts: job.attempts,
@@ -108,6 +107,13 @@ export async function playRound(scenario, { keep } = {}) {
     await queue?.stop();
     if (keep === undefined) rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** @param {readonly Nemesis[]} strikes */
+function needsOf(strikes) {
+  const [first, ...others] = new Set(strikes.flatMap(({ needs }) => needs ?? []));
+  if (others.length > 0) throw new Error(`No place has both: ${[first, ...others].join(', ')}. Play these nemeses one by one.`);
+  return first;
 }
 
 /**
@@ -144,7 +150,9 @@ async function strikeFor(ms, strikes, scene) {
   if (strikes.length === 0) return sleep(ms);
   for (const deadline = now() + ms; now() < deadline;) {
     await sleep(random.between(50, 1_000));
-    const nemesis = random.pick(strikes);
+    const able = strikes.filter(({ spent }) => spent?.(scene) !== true);
+    if (able.length === 0) return;
+    const nemesis = random.pick(able);
     fleet.note('fault', nemesis.title);
     await nemesis.strike(scene);
     fleet.note('mended', nemesis.title);

@@ -14,7 +14,7 @@ export const clocks = /** @satisfies {Record<string, Nemesis>} */ ({
     title: "the server's clock is set back by half a minute",
     on: ['advisory', 'lease', 'redis'],
     missing: faketimeMissing,
-    ownClock: true,
+    needs: 'server clock',
     async strike({ place, random, job }) {
       const server = place.postgres ?? place.redis;
       server?.setClock(-random.between(5_000, 30_000));
@@ -24,5 +24,17 @@ export const clocks = /** @satisfies {Record<string, Nemesis>} */ ({
     },
     // Set right again, it has stepped forward.
     excluded: { overlap: FORWARD, 'untrusted begin': FORWARD, 'told too late': FORWARD, early: FORWARD },
+  },
+  'replica-clock': {
+    title: "a replica's clock is set forward or back by up to half a minute",
+    on: ['advisory', 'lease', 'redis', 'redis-cluster'],
+    missing: faketimeMissing,
+    needs: 'replica clocks',
+    async strike({ fleet, random, job }) {
+      const { clock } = random.pick(fleet.members).link;
+      clock?.set(random.pick([-1, 1]) * random.between(job.leaseMs, 30_000));
+      await sleep(job.leaseMs * 2);
+      clock?.set(0);
+    },
   },
 });

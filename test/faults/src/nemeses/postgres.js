@@ -3,9 +3,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { signalAll } from '@solorun/servers/processes';
+import { pgbouncerMissing } from '@solorun/servers/pgbouncer';
 import pg from 'pg';
 import { networkNamespaceMissing } from '@solorun/servers/network';
-import { ask } from '../places/postgres.js';
+import { ask, POOLED } from '../places/postgres.js';
 
 /** @import { Postgres } from '@solorun/servers/postgres' */
 /** @import { Nemesis, Scene } from '../nemeses.js' */
@@ -25,6 +26,16 @@ const HEARD = 'signal and checkpoint() know what the event loop has read';
 function serverOf({ place }) {
   if (place.postgres === undefined) throw new Error('This nemesis is for Postgres.');
   return place.postgres;
+}
+
+/** What others are called who take all sessions there are. */
+const GREEDY = 'greedy';
+
+/** @param {string} url */
+function greedyClient(url) {
+  const client = new pg.Client({ connectionString: url, application_name: GREEDY });
+  client.on('error', () => {});
+  return client;
 }
 
 /**
@@ -103,7 +114,7 @@ export const postgresServers = /** @satisfies {Record<string, Nemesis>} */ ({
   'machine-reset': {
     title: "the server's machine is reset: no client hears of it",
     on: both,
-    network: 'namespace',
+    needs: 'namespaces',
     missing: networkNamespaceMissing,
     async strike(scene) {
       const { fleet, random } = scene;
@@ -141,8 +152,7 @@ export const postgresServers = /** @satisfies {Record<string, Nemesis>} */ ({
       const clients = [];
       try {
         for (;;) {
-          const client = new pg.Client({ connectionString: url });
-          client.on('error', () => {});
+          const client = greedyClient(url);
           clients.push(client);
           await client.connect();
         }
@@ -150,9 +160,47 @@ export const postgresServers = /** @satisfies {Record<string, Nemesis>} */ ({
         // too_many_connections: that is what was wanted.
         if (/** @type {{ code?: string }} */ (error).code !== '53300') throw error;
       }
-      await ask(url, `SELECT 1`).catch(() => {});
       await sleep(scene.job.leaseMs * 2);
       await Promise.all(clients.map((client) => client.end().catch(() => {})));
+    },
+  },
+  'pooler-exhausted': {
+    title: 'sessions are ended, and all that the pooler has are taken by others, who stood in line',
+    on: both,
+    missing: pgbouncerMissing,
+    needs: 'pooler',
+    async strike(scene) {
+      const { pooler } = scene.place;
+      if (pooler === undefined) throw new Error('This nemesis is for a pooler.');
+      const clients = Array.from({ length: POOLED }, () => greedyClient(pooler.url));
+      // A pooler takes a client, and gives it a session when it asks for something. Who waits for one at the end is closed.
+      const asking = clients.map((client) => client.connect().then(() => client.query('SELECT 1')));
+      const isServed = Promise.allSettled(asking);
+      await asking[0];
+      await ask(
+        serverOf(scene).url,
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name <> $1`,
+        [GREEDY],
+      );
+      await sleep(scene.job.leaseMs * 2);
+      await Promise.all(clients.map((client) => client.end().catch(() => {})));
+      await isServed;
+    },
+  },
+  promotion: {
+    title: 'the primary is killed, and the standby that follows it synchronously is promoted',
+    on: both,
+    needs: 'standbys',
+    spent: ({ place }) => place.standbys?.length === 0,
+    async strike({ place, job }) {
+      const [next] = place.standbys ?? [];
+      if (place.postgres === undefined || next === undefined) throw new Error('This nemesis is for a Postgres with standbys.');
+      await place.postgres.kill();
+      await next.promote();
+      place.standbys?.shift();
+      place.postgres = next;
+      await sleep(job.leaseMs * 2);
     },
   },
   'row-locked': {

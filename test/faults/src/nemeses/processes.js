@@ -1,6 +1,7 @@
 // @ts-check
 // What happens to the processes of replicas.
 
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, signalAll, treeOf } from '@solorun/servers/processes';
@@ -37,6 +38,11 @@ function solorunsOf(pid) {
   });
 }
 
+function prlimitMissing() {
+  const { status } = spawnSync('prlimit', ['--version'], { stdio: 'ignore' });
+  return status === 0 ? undefined : 'prlimit is not here. Remedy: run this on Linux, with util-linux.';
+}
+
 export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
   kill: {
     title: 'a replica is killed (SIGKILL)',
@@ -70,6 +76,32 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
       const ms = random.between(Math.round(0.3 * job.leaseMs), Math.round(1.3 * job.leaseMs));
       random.pick(fleet.members).write(`block ${ms}`);
       await sleep(ms);
+    },
+  },
+  'no-files': {
+    title: 'a process may open no further file and no further connection (EMFILE)',
+    on: everywhere,
+    missing: prlimitMissing,
+    async strike({ fleet, random, job }) {
+      const { pid } = random.pick(fleet.members);
+      const prlimit = (/** @type {string[]} */ ...args) =>
+        execFileSync('prlimit', ['--pid', String(pid), ...args], { encoding: 'utf8' });
+      const limit = (/** @type {string} */ soft) => prlimit(`--nofile=${soft}:`);
+      const before = prlimit('--nofile', '--noheadings', '--raw', '--output=SOFT').trim();
+      // What is open already stays.
+      limit('1');
+      await sleep(random.between(job.leaseMs, job.leaseMs * 2));
+      limit(before);
+    },
+  },
+  'two-settings': {
+    title: 'a replica is replaced by one with another lease and policy',
+    on: everywhere,
+    // A server that settles does so for the lease that is asked for, unless `settleMs` is given.
+    alone: true,
+    async strike({ fleet, random, job }) {
+      const leaseMs = Math.round((job.leaseMs * random.between(50, 200)) / 100);
+      await random.pick(fleet.members).kill({ leaseMs, onBusy: random.pick(['skip', 'standby', 'wait', 'retry']) });
     },
   },
   'solorun-killed': {

@@ -11,8 +11,8 @@ import { networkNamespace, startProxy } from '@solorun/servers/network';
  * @param {(where: { host: string, port: number }) => string} storeAt
  * @returns {Promise<{ links: readonly Link[], end: () => Promise<void> }>}
  */
-export async function linksTo({ replicas, network }, port, storeAt) {
-  if (network === 'namespace') {
+export async function linksTo({ replicas, needs }, port, storeAt) {
+  if (needs === 'namespaces') {
     const spaces = Array.from({ length: replicas }, () => networkNamespace());
     return {
       links: spaces.map((space) => ({ store: storeAt({ host: space.hostAddress, port }), within: space.command, network: space })),

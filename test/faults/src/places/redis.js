@@ -1,6 +1,5 @@
 // @ts-check
 
-import { faketimeMissing } from '@solorun/servers/clock';
 import { startRedis, startRedisCluster } from '@solorun/servers/redis';
 import { Redis } from 'ioredis';
 import { linksTo } from './links.js';
@@ -13,13 +12,13 @@ import { linksTo } from './links.js';
  * @returns {Promise<Place>}
  */
 export async function redis(options, { cluster = false } = {}) {
-  const bind = options.network === 'namespace' ? '*' : '127.0.0.1';
+  const bind = options.needs === 'namespaces' ? '*' : '127.0.0.1';
   const nodes = cluster
     ? (await startRedisCluster({ shards: 1 })).nodes
     : [
         await startRedis({
           settings: { bind, 'protected-mode': 'no' },
-          ...(faketimeMissing() === undefined && options.ownClock ? { clockAheadMs: 0 } : {}),
+          ...(options.needs === 'server clock' ? { clockAheadMs: 0 } : {}),
         }),
       ];
   const [server] = nodes;
