@@ -19,10 +19,20 @@ const MARGIN = 1 / 20;
 /** @typedef {Pick<RunContext, 'fence' | 'signal' | 'checkpoint'> & Partial<Pick<RunContext, 'confirm' | 'attempt' | 'occurrence'>>} Context */
 
 /**
- * @param {{ jobMs: number, stepMs: number, leaseMs: number, asks: Asks, sentAt: (fence: bigint, name: string) => number | undefined }} how
+ * @typedef {object} How
+ * @property {number} jobMs
+ * @property {number} stepMs
+ * @property {number} leaseMs
+ * @property {Asks} asks
+ * @property {(fence: bigint, name: string) => number | undefined} sentAt
+ * @property {() => void} begun Is done synchronously, first of all.
+ */
+
+/**
+ * @param {How} how
  * @param {(entry: Entry) => void} note
  */
-export function createHandler({ jobMs, stepMs, leaseMs, asks, sentAt }, note) {
+export function createHandler({ jobMs, stepMs, leaseMs, asks, sentAt, begun }, note) {
   /**
    * @param {string} id of the request and its run
    * @param {string} name
@@ -40,6 +50,7 @@ export function createHandler({ jobMs, stepMs, leaseMs, asks, sentAt }, note) {
       ...(attempt === undefined ? {} : { attempt }),
       overMs: now() - (sentAt(fence, name) ?? now()) - leaseMs * (1 - MARGIN),
     });
+    begun();
     let told = false;
     const listener = () => {
       told = true;

@@ -1,7 +1,8 @@
 // @ts-check
 // One replica of a fleet: does its workload and writes down what happens, until it is told to stop, or killed.
 //   node worker.js '{ "label": …, "journal": …, "store": …, "workload": …, … }'
-// On stdin, a line each: `block MS` lets the event loop stand still, `stop` ends it.
+// On stdin, a line each: `block MS` lets the event loop stand still, `heavy MS` does so at the beginning of each run from then on,
+// `stop` ends it.
 
 import { createInterface } from 'node:readline';
 import { createSolo } from '@solorun/core';
@@ -37,6 +38,11 @@ const { note, close } = openJournal(orders.journal, orders.label);
 const { provider, sentAt } = witnessed(await openStore(orders.store));
 const solo = createSolo({ provider, label: orders.label, leaseMs: orders.leaseMs });
 
+/** @param {number} ms */
+function block(ms) {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
 let turn = now();
 const watching = setInterval(() => {
   const t = now();
@@ -44,13 +50,15 @@ const watching = setInterval(() => {
   turn = t;
 }, 10);
 
-const handler = createHandler({ ...orders, sentAt }, note);
+let heavyMs = 0;
+const handler = createHandler({ ...orders, sentAt, begun: () => block(heavyMs) }, note);
 const stop = await workloads[orders.workload]({ solo, orders, note, handler });
 note({ kind: 'up' });
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [verb, ms] = line.split(' ');
-  if (verb === 'block') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(ms));
+  if (verb === 'block') block(Number(ms));
+  else if (verb === 'heavy') heavyMs = Number(ms);
   else break;
 }
 process.stdin.destroy();

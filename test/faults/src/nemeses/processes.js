@@ -78,6 +78,16 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
       await sleep(ms);
     },
   },
+  'heavy-start': {
+    title: 'runs begin with about a lease of synchronous work',
+    on: everywhere,
+    async strike({ fleet, random, job }) {
+      const member = random.pick(fleet.members);
+      member.write(`heavy ${random.between(Math.round(0.4 * job.leaseMs), Math.round(1.2 * job.leaseMs))}`);
+      await sleep(job.leaseMs * 3);
+      member.write('heavy 0');
+    },
+  },
   'no-files': {
     title: 'a process may open no further file and no further connection (EMFILE)',
     on: everywhere,
