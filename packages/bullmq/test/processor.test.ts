@@ -118,7 +118,7 @@ onEachBackend('singletonProcessor', (stage) => {
     });
 
     it('is not put off for a lock of the processor’s own that is busy, nor kept from deciding for itself', async () => {
-      await solo.acquire('other', { waitMs: 0 });
+      const held = await solo.acquire('other', { waitMs: 0 });
       const processor = singletonProcessor(solo, { name: 'x' }, async (job, token) => {
         if (job.name === 'inner') await solo.run('other', () => {}, { onBusy: 'throw' });
         await job.moveToDelayed(Date.now() + 3_600_000, token);
@@ -130,6 +130,7 @@ onEachBackend('singletonProcessor', (stage) => {
       const itself = await queue.add('itself', {});
       expect(await reaches(queue, itself.id, 'delayed')).toMatchObject({ attemptsMade: 0 });
       expect(await log(queue, itself)).toEqual([]);
+      await held.release();
     });
   });
 
@@ -165,7 +166,7 @@ onEachBackend('singletonProcessor', (stage) => {
     });
 
     it('fails after maxTries, whichever workers it was handed to, and says who held the lock', async () => {
-      await solo.acquire('x', { waitMs: 0 });
+      const held = await solo.acquire('x', { waitMs: 0 });
       const processor = singletonProcessor(solo, { name: 'x', backoff: { ...hour, maxTries: 2 } }, () => 'ran');
       const job = await queue.add('step', {});
       for (const start of [1, 2]) {
@@ -185,10 +186,11 @@ onEachBackend('singletonProcessor', (stage) => {
       // Somebody gives it another chance, and it is a whole one.
       await failed.retry('failed', { resetAttemptsMade: true });
       expect(await reaches(queue, job.id, 'delayed')).toMatchObject({ attemptsMade: 0 });
+      await held.release();
     });
 
     it('fails when it was put off first maxAgeMs ago, and not for being older itself', async () => {
-      await solo.acquire('x', { waitMs: 0 });
+      const held = await solo.acquire('x', { waitMs: 0 });
       line.worker(singletonProcessor(solo, { name: 'x', backoff: { ...hour, maxAgeMs: 60_000 } }, () => 'ran'));
       const job = await queue.add('step', {}, { timestamp: Date.now() - 2 * 86_400_000 });
       const put = await reaches(queue, job.id, 'delayed');
@@ -198,6 +200,7 @@ onEachBackend('singletonProcessor', (stage) => {
       await put.log(`busy${writeLine({ spell: { tries: 1, since, start: 1, failures: 0, stalls: 0 } })}`);
       await put.promote();
       expect((await reaches(queue, job.id, 'failed')).failedReason).toContain('"x"');
+      await held.release();
     });
 
     it('is put off for maxTries in a row, whatever starts of its own came before and in between', async () => {
@@ -230,7 +233,7 @@ onEachBackend('singletonProcessor', (stage) => {
     });
 
     it('is skipped when it is of a job scheduler, and says who held the lock', async () => {
-      await solo.acquire('x', { waitMs: 0 });
+      const held = await solo.acquire('x', { waitMs: 0 });
       line.worker(singletonProcessor(solo, { name: 'x' }, () => 'ran'));
       const job = await tick(queue);
       const { returnvalue } = await reaches(queue, job.id, 'completed');
@@ -247,6 +250,7 @@ onEachBackend('singletonProcessor', (stage) => {
       } satisfies SkippedJob);
       expect(isSkipped(returnvalue)).toBe(true);
       expect([null, 'ran', { skipped: true }, { skipped: false, lock: 'x', reason: 'held' }].filter(isSkipped)).toEqual([]);
+      await held.release();
     });
 
     it('is not skipped while a provider that has just come back grants nothing: nobody may have run it', async () => {
@@ -316,18 +320,20 @@ onEachBackend('singletonProcessor', (stage) => {
       await held.release();
       expect(await reaches(queue, job.id, 'completed')).toMatchObject({ returnvalue: 'ran', attemptsStarted: 1 });
 
-      await solo.acquire('x', { waitMs: 0 });
+      const again = await solo.acquire('x', { waitMs: 0 });
       const other = stage.queue();
       other.worker(singletonProcessor(solo, { name: 'x', onBusy: 'wait', waitMs: 10 }, () => 'ran'));
       const impatient = await other.queue.add('step', {});
       expect((await reaches(other.queue, impatient.id, 'failed')).failedReason).toMatch(/gave up after \d+ ms/);
+      await again.release();
     });
 
     it('fails at once with onBusy fail, and each failure is an attempt', async () => {
-      await solo.acquire('x', { waitMs: 0 });
+      const held = await solo.acquire('x', { waitMs: 0 });
       line.worker(singletonProcessor(solo, { name: 'x', onBusy: 'fail' }, () => 'ran'));
       const job = await queue.add('step', {}, { attempts: 2 });
       expect(await reaches(queue, job.id, 'failed')).toMatchObject({ attemptsMade: 2, attemptsStarted: 2 });
+      await held.release();
     });
 
     it('is what a function of the job and the holder decides', async () => {

@@ -21,9 +21,10 @@ describe('close', () => {
   it('keeps the lease of a claim whose holder does not stop, and says so', async () => {
     const provider = memory();
     const solo = createSolo({ provider });
-    await solo.claim('job', { occurrence });
+    const claim = await solo.claim('job', { occurrence });
     await expect(solo.close({ graceMs: 10 })).rejects.toThrow(CloseTimeoutError);
     expect(await provider.inspect('job')).toMatchObject({ held: true });
+    expect(claim.acquired).toBe(true);
   });
 
   it('does not wait for a claim whose lease is lost', async () => {
@@ -70,8 +71,9 @@ describe('a claim that is refused', () => {
     const solo = createSolo({ provider: memory() });
     const told: unknown[] = [];
     solo.on('skipped', ({ name, reason, at }) => told.push({ name, reason, at }));
-    await solo.acquire('job', { waitMs: 0 });
+    const held = await solo.acquire('job', { waitMs: 0 });
     await solo.claim('job', { occurrence });
     expect(told).toEqual([{ name: 'job', reason: 'held', at: occurrence }]);
+    await held.release();
   });
 });

@@ -204,7 +204,7 @@ describe('the sub-directories of a lock directory', () => {
     const [holder, waiter] = [open({ crashDetection: 'never' }), open({ crashDetection: 'never' })];
     // Time for its watch to open, which nothing tells. By the clock alone it would look after 5 s.
     const waits = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 100));
-    await holder.acquire('job', { waitMs: 0 });
+    const lost = await holder.acquire('job', { waitMs: 0 });
     const first = waiter.acquire('job', { waitMs: 4_000 });
     await waits();
     rmSync(folderOf('job'), { recursive: true });
@@ -214,6 +214,7 @@ describe('the sub-directories of a lock directory', () => {
     await waits();
     await held.release();
     expect((await second).fence).toBe(3n);
+    await lost.release();
   });
 });
 

@@ -266,11 +266,12 @@ describe('a lock whose files somebody meddles with', () => {
 
   it('stays held while the kernel knows its holder, though its record was cut short', async () => {
     const solo = open();
-    await solo.acquire('job', { waitMs: 0 });
+    const held = await solo.acquire('job', { waitMs: 0 });
     const path = lockPath(directory, 'job.1.lock');
     truncateSync(path, 40);
     utimesSync(path, new Date(), new Date(Date.now() - 61_000));
     expect(await open().tryAcquire('job')).toBeUndefined();
+    await held.release();
   });
 
   it('comes free although the clock was set back by an hour after its holder had died elsewhere', async () => {
@@ -424,8 +425,9 @@ describe('lockfile.beside', () => {
     const linked = createSolo({ provider: lockfile.beside(join(base, 'data.json')) });
     const direct = createSolo({ provider: lockfile.beside(join(base, 'shared/data.json')) });
     solos.push(linked, direct);
-    await linked.acquire('it', { waitMs: 0 });
+    const held = await linked.acquire('it', { waitMs: 0 });
     expect(await direct.tryAcquire('it')).toBeUndefined();
+    await held.release();
   });
 
   it('locks the file itself: by any path to it and under any name', async () => {
