@@ -37,6 +37,9 @@ export function mixedOn(page) {
 
 /** @typedef {Omit<Scenario, 'seconds' | 'seed'>} Play */
 
+/** Long runs, and others that wait for their ends: with these the docs' exclusions can be seen, which are not to be too wide. */
+const TELLING = /** @type {const} */ ({ onBusy: 'standby', jobMs: 3_000, tickMs: 500, stepMs: 5, asks: 'checkpoint', attempts: 1 });
+
 /**
  * Everything: nemeses alone, mixed, and the other workloads under what can be mixed.
  *
@@ -47,6 +50,9 @@ export function wholeProgramme(on = pageNames) {
   return on.flatMap((page) => [
     { page, nemeses: [] },
     ...nemesesOn(page).map((name) => ({ page, nemeses: [name] })),
+    ...nemesesOn(page)
+      .filter((name) => nemesisNamed(name).excluded !== undefined)
+      .map((name) => ({ page, nemeses: [name], job: TELLING })),
     { page, nemeses: mixedOn(page) },
     { page, nemeses: ['solorun-killed'], job: { workload: 'commands' } },
     ...workloadsOn(page).map((workload) => ({ page, nemeses: mixedOn(page), job: { workload } })),

@@ -39,7 +39,7 @@ export async function postgres(scheme, options) {
       standbys,
       leftovers: () => sessionsOn(place.postgres ?? server),
       async stop() {
-        for (const each of [...all].reverse()) await each.stop();
+        for (const each of all.toReversed()) await each.stop();
       },
     };
     return place;
