@@ -112,7 +112,7 @@ export async function startFleet({ directory, links, job, beside, env = {}, late
       },
       signal: (/** @type {NodeJS.Signals} */ signal) => void child.kill(signal),
       write: (/** @type {string} */ line) => void child.stdin?.write(`${line}\n`),
-      async kill(/** @type {Partial<Job>} */ others) {
+      async kill(/** @type {Partial<Job> | undefined} */ others) {
         expected = child;
         harness.note({ kind: 'killed', id: label });
         child.kill('SIGKILL');

@@ -90,9 +90,12 @@ function lineOf({ scenario, figures, violations }) {
   const { asked, ran, lost, refused, faults, worstRecoveryMs } = figures;
   const recovery = worstRecoveryMs === undefined ? '' : `, at work again after ${Math.round(worstRecoveryMs)} ms at most`;
   const counts = `${faults} faults, ${asked} asked, ${ran} ran, ${lost} lost, ${refused} refused${recovery}`;
-  const found = violations.map(({ kind, name, detail, excluded }) => {
-    const excuse = excluded === undefined ? 'BROKEN' : 'excluded';
-    return `\n         ${excuse}: ${kind} of ${name}: ${detail}${excluded === undefined ? '' : ` (“${excluded}”)`}`;
-  });
-  return `${nameOf(scenario)} --seed ${scenario.seed}: ${counts}${found.join('')}`;
+  const broken = violations.filter(({ excluded }) => excluded === undefined);
+  const known = new Map(violations.filter(({ excluded }) => excluded !== undefined).map((one) => [one.kind, one]));
+  const lines = [
+    ...broken.map(({ kind, name, detail }) => `BROKEN: ${kind} of ${name}: ${detail}`),
+    // The last of each kind stands for all of it.
+    ...[...known.values()].map(({ kind, name, detail, excluded }) => `excluded: ${kind} of ${name}: ${detail} (“${excluded}”)`),
+  ];
+  return [`${nameOf(scenario)} --seed ${scenario.seed}: ${counts}`, ...lines].join('\n         ');
 }
