@@ -37,8 +37,13 @@ export function mixedOn(page) {
 
 /** @typedef {Omit<Scenario, 'seconds' | 'seed'>} Play */
 
-/** Long runs, and others that wait for their ends: with these the docs' exclusions can be seen, which are not to be too wide. */
-const TELLING = /** @type {const} */ ({ onBusy: 'standby', jobMs: 3_000, tickMs: 500, stepMs: 5, asks: 'checkpoint', attempts: 1 });
+/**
+ * Long runs, and others that wait for the end of them, for the same occurrence or for the next ones: with these the docs' exclusions can
+ * be seen, which are not to be too wide.
+ */
+const telling = [2_000, 500].map(
+  (tickMs) => /** @type {const} */ ({ onBusy: 'standby', jobMs: 3_000, tickMs, stepMs: 5, asks: 'checkpoint', attempts: 1 }),
+);
 
 /**
  * Everything: nemeses alone, mixed, and the other workloads under what can be mixed.
@@ -52,7 +57,7 @@ export function wholeProgramme(on = pageNames) {
     ...nemesesOn(page).map((name) => ({ page, nemeses: [name] })),
     ...nemesesOn(page)
       .filter((name) => nemesisNamed(name).excluded !== undefined)
-      .map((name) => ({ page, nemeses: [name], job: TELLING })),
+      .flatMap((name) => telling.map((job) => ({ page, nemeses: [name], job }))),
     { page, nemeses: mixedOn(page) },
     { page, nemeses: ['solorun-killed'], job: { workload: 'commands' } },
     ...workloadsOn(page).map((workload) => ({ page, nemeses: mixedOn(page), job: { workload } })),

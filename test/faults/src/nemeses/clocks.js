@@ -4,26 +4,43 @@
 import { faketimeMissing } from '@solorun/servers/clock';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** @import { Nemesis } from '../nemeses.js' */
+/** @import { Nemesis, Scene } from '../nemeses.js' */
+/** @import { PageName, Place } from '../places.js' */
 
 /** The words of docs/guarantees.md, "What is not promised". */
-const FORWARD = 'Anything while the clock of the machine that keeps the files is stepped forward by more than a lease';
+const FORWARD = 'Exclusion while the clock that ends leases is stepped forward';
+
+/** @type {readonly PageName[]} */
+const servers = ['advisory', 'lease', 'redis'];
+
+/** Whose server's clock has been set: once a round, for setting it right again would be a step the other way. @type {WeakSet<Place>} */
+const set = new WeakSet();
+
+/** @param {Scene} scene @param {1 | -1} direction */
+async function setClock({ place, random, job }, direction) {
+  set.add(place);
+  const server = place.postgres ?? place.redis;
+  server?.setClock(direction * random.between(3_000, 10_000));
+  await sleep(job.leaseMs * 3);
+}
 
 export const clocks = /** @satisfies {Record<string, Nemesis>} */ ({
   'server-clock-back': {
-    title: "the server's clock is set back by half a minute",
-    on: ['advisory', 'lease', 'redis'],
+    title: "the server's clock is set back by some seconds",
+    on: servers,
     missing: faketimeMissing,
     needs: 'server clock',
-    async strike({ place, random, job }) {
-      const server = place.postgres ?? place.redis;
-      server?.setClock(-random.between(5_000, 30_000));
-      await sleep(job.leaseMs * 3);
-      server?.setClock(0);
-      await sleep(job.leaseMs);
-    },
-    // Set right again, it has stepped forward.
-    excluded: { overlap: FORWARD, 'untrusted begin': FORWARD, 'told too late': FORWARD, early: FORWARD },
+    spent: ({ place }) => set.has(place),
+    strike: (scene) => setClock(scene, -1),
+  },
+  'server-clock-forward': {
+    title: "the server's clock is set forward by some seconds",
+    on: servers,
+    missing: faketimeMissing,
+    needs: 'server clock',
+    spent: ({ place }) => set.has(place),
+    strike: (scene) => setClock(scene, 1),
+    excluded: { overlap: FORWARD, 'told too late': FORWARD },
   },
   'replica-clock': {
     title: "a replica's clock is set forward or back by up to half a minute",

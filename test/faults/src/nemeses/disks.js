@@ -1,7 +1,7 @@
 // @ts-check
 // What happens to the directory of lock files.
 
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnSync } from 'node:child_process';
@@ -117,7 +117,11 @@ export const disks = /** @satisfies {Record<string, Nemesis>} */ ({
     on: files,
     async strike(scene) {
       const directory = directoryOf(scene);
-      for (const name of readdirSync(directory)) rmSync(join(directory, name), { recursive: true, force: true });
+      // Their directories stay: whoever makes files in them meanwhile would be in the way.
+      for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
+        const file = join(directory, name);
+        if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory() === false) rmSync(file, { force: true });
+      }
     },
     excluded: { overlap: EMPTIED, duplicate: EMPTIED, 'fence order': EMPTIED, 'told too late': EMPTIED },
   },
