@@ -7,7 +7,7 @@ import { now } from './journal.js';
 /** @import { RunContext } from '@solorun/core' */
 /** @import { Entry } from './journal.js' */
 
-/** What core takes off a lease, of docs/guarantees.md. */
+/** The share of a lease that core takes off as its margin (docs/guarantees.md). */
 const MARGIN = 1 / 20;
 
 /**

@@ -1,5 +1,5 @@
 // @ts-check
-// The checker: reads what a fleet wrote down, and finds what a promise of docs/guarantees.md rules out. It is told what was promised
+// The checker: reads what a fleet wrote down, and finds what a promise of docs/guarantees.md rules out. Its input is what was promised
 // (`Expectations`), never what the code does. A violation it reports is certain: a line's time is read before the lease is asked, so the
 // lease was trusted after it, and a run's beginning is written by its handler, so its lock was granted before it.
 
@@ -34,7 +34,7 @@
  * @typedef {object} Expectations
  * @property {number} attempts Of an occurrence.
  * @property {boolean} calm No fault was injected: a lease that is lost is a violation.
- * @property {number} [mendedAt] When the last fault was over. Who lives has answers from then on.
+ * @property {number} [mendedAt] When the last fault was over. Every live replica has answers from then on.
  * @property {number} [wallOffsetMs] What to add to `t` for the provider's wall clock; without it `early` is not checked.
  */
 

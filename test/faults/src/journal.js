@@ -64,7 +64,7 @@ export function readJournals(files) {
     .flatMap((file) =>
       readFileSync(file, 'utf8')
         .split('\n')
-        // What comes after the last end of a line is nothing, or half a line that is being written.
+        // After the last newline is nothing, or half a line that is being written.
         .slice(0, -1)
         .map((line) => /** @type {Line} */ (JSON.parse(line))),
     );

@@ -20,7 +20,7 @@ import { redis } from './places/redis.js';
  */
 
 /**
- * What some nemeses need. Without it replicas reach one server by a proxy each.
+ * Extra equipment for some nemeses. Without it replicas reach one server by a proxy each.
  * - `namespaces`: a network namespace for each replica, in which a reset of the server's machine is what it is in life;
  * - `server clock`, `replica clocks`: who believes in a clock of its own, which can be set;
  * - `standbys`: two of them, that follow a Postgres synchronously;

@@ -19,11 +19,11 @@ function nemesesOn(page) {
   return Object.keys(nemeses).filter((name) => nemesisNamed(name).on.includes(page) && nemesisNamed(name).workload === undefined);
 }
 
-/** What stands on the command line for those that can be mixed. */
+/** The name on the command line of all nemeses that can be mixed. */
 export const MIXED = 'mixed';
 
 /**
- * Those that can be mixed: a violation that the docs exclude under one of them would be excused in all, and some need a place of their own.
+ * The nemeses that can be mixed. A violation that the docs exclude under one of them would be excused in all, and some need extra equipment.
  *
  * @param {PageName} page
  * @returns {string[]}
@@ -71,7 +71,7 @@ function workloadsOn(page) {
 }
 
 /**
- * What `npm test` plays: on each provider no fault, all that can be mixed, and what broke a promise once; each workload somewhere.
+ * The programme of `npm test`: on each provider no fault, all that can be mixed, and scenarios that once broke a promise; each workload somewhere.
  *
  * @type {readonly Play[]}
  */

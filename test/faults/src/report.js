@@ -12,7 +12,7 @@ import { MIXED, mixedOn } from './programme.js';
 export const PAGE = new URL('../../../docs/faults.md', import.meta.url);
 
 /**
- * What is played, as the command line has it.
+ * A scenario, as the command line has it.
  *
  * @param {Pick<Scenario, 'page' | 'nemeses' | 'job'>} scenario
  */
@@ -62,20 +62,20 @@ locks while faults happen to them, and a checker compares what they wrote down w
 
 **${outcomes.length} rounds in ${Math.round(minutes)} min, on ${cpus().length} processors (Linux ${release()}, Node.js ${process.versions.node}): ${total('faults')} faults, ${total('asked')} requests, ${total('ran')} runs, ${broken.length} promises broken.**
 
-A cell has the runs, the faults, and the longest time from the end of a fault to the next run. Then, where there were any, what
-was broken (**in bold**), or what the guarantees exclude and was seen.
+A cell has the runs, the faults, and the longest time from the end of a fault to the next run. Then come broken promises
+(**in bold**), and violations that the guarantees exclude.
 
 ${table.join('\n')}
 
-## What the guarantees exclude, and was seen
+## Seen, and excluded by the guarantees
 
 ${[...kinds.values()].map(({ page, title, kind, words }) => `- *${page}*, ${title}: ${kind}. “${words}”`).join('\n') || 'Nothing in this run.'}
 ${broken.length === 0 ? '' : `\n## Broken\n\n${broken.join('\n')}\n`}
 ## Workloads
 
 Each replica asks for an occurrence of each lock every 200 ms to 1 s, for jobs of 5 ms to 3 s, with each \`onBusy\`, one or two
-attempts and leases of 1 s to 2 s; a handler asks its lease by \`checkpoint()\` or \`confirm()\` before each step, or listens to \`signal\`. One
-replica is up to 200 ms late. *Mixed* draws one fault after the other from all that can be mixed. What is drawn follows from the seed.
+attempts and leases of 1 s to 2 s. A handler asks its lease by \`checkpoint()\` or \`confirm()\` before each step, or listens to \`signal\`.
+One replica is up to 200 ms late. *Mixed* draws one fault after the other from all that can be mixed. The seed decides every draw.
 `;
   writeFileSync(PAGE, text);
 }

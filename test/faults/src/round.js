@@ -83,7 +83,7 @@ export async function playRound(scenario, { keep } = {}) {
       // One of them is late, as clocks and processes are.
       lateMs: (slot) => (slot === 0 ? Math.min(200, Math.round(job.tickMs / 3)) : 0),
     });
-    // What faults are for is there then: tables, sessions, files. A fleet that never works is found by the checker.
+    // From then on there are tables, sessions and files for faults to hit. A fleet that never works is found by the checker.
     const worked = await isSeen(() => fleet.lines().some(({ kind }) => kind === 'begin'));
     if (worked) await strikeFor(scenario.seconds * 1_000, strikes, { place, fleet, job, random: random.fork() });
     const mendedAt = now();

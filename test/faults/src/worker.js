@@ -29,7 +29,7 @@ import { workloads } from './workloads.js';
 
 /** @typedef {Job & { readonly label: string, readonly journal: string, readonly store: string, readonly lateMs?: number }} Orders */
 
-/** Longer between two turns of the event loop is told, in ms. */
+/** A longer gap between two turns of the event loop is noted (ms). */
 const STALL_MS = 40;
 
 /** @type {Orders} */

@@ -47,7 +47,7 @@ export async function judgeByTests(scratch, tests, explorations) {
 }
 
 /**
- * What of vitest's result is read.
+ * The part of vitest's result that is used.
  *
  * @typedef {{ readonly testResults: readonly {
  *   readonly name: string, readonly status: string, readonly message: string,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * A mistake that somebody could make in one line, and what notices it.
+ * A mistake of one line that a maintainer could make, and the tests that catch it.
  *
  * @typedef {object} Mutant
  * @property {string} name what it forgets, as a sentence about the code

@@ -54,7 +54,7 @@ export class Scratch {
     const [from, to] = [join(ROOT, modules), join(this.#directory, modules)];
     mkdirSync(join(to, '@solorun'), { recursive: true });
     for (const name of readdirSync(from)) {
-      // What vite keeps there for itself is not shared.
+      // Vite's own cache in there is not shared.
       if (name !== '@solorun' && !name.startsWith('.vite')) symlinkSync(join(from, name), join(to, name));
     }
     const ours = join(from, '@solorun');

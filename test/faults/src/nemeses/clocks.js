@@ -13,7 +13,7 @@ const FORWARD = 'Exclusion while the clock that ends leases is stepped forward';
 /** @type {readonly PageName[]} */
 const servers = ['advisory', 'lease', 'redis'];
 
-/** Whose server's clock has been set: once a round, for setting it right again would be a step the other way. @type {WeakSet<Place>} */
+/** The places whose clock has been set. It is set once a round: setting it right again would be a step the other way. @type {WeakSet<Place>} */
 const set = new WeakSet();
 
 /** @param {Scene} scene @param {1 | -1} direction */

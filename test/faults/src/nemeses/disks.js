@@ -117,7 +117,7 @@ export const disks = /** @satisfies {Record<string, Nemesis>} */ ({
     on: files,
     async strike(scene) {
       const directory = directoryOf(scene);
-      // Their directories stay: whoever makes files in them meanwhile would be in the way.
+      // Directories stay: replicas create files in them meanwhile, and rmdir would fail.
       for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
         const file = join(directory, name);
         if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory() === false) rmSync(file, { force: true });

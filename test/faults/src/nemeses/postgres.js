@@ -28,7 +28,7 @@ function serverOf({ place }) {
   return place.postgres;
 }
 
-/** What others are called who take all sessions there are. */
+/** The application_name of clients that take all sessions there are. */
 const GREEDY = 'greedy';
 
 /** @param {string} url */
@@ -173,7 +173,7 @@ export const postgresServers = /** @satisfies {Record<string, Nemesis>} */ ({
       const { pooler } = scene.place;
       if (pooler === undefined) throw new Error('This nemesis is for a pooler.');
       const clients = Array.from({ length: POOLED }, () => greedyClient(pooler.url));
-      // A pooler takes a client, and gives it a session when it asks for something. Who waits for one at the end is closed.
+      // A pooler takes a client, and gives it a session when it asks for something. Clients that still wait at the end are closed.
       const asking = clients.map((client) => client.connect().then(() => client.query('SELECT 1')));
       const isServed = Promise.allSettled(asking);
       await asking[0];

@@ -98,7 +98,7 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
         execFileSync('prlimit', ['--pid', String(pid), ...args], { encoding: 'utf8' });
       const limit = (/** @type {string} */ soft) => prlimit(`--nofile=${soft}:`);
       const before = prlimit('--nofile', '--noheadings', '--raw', '--output=SOFT').trim();
-      // What is open already stays.
+      // Open files stay open.
       limit('1');
       await sleep(random.between(job.leaseMs, job.leaseMs * 2));
       limit(before);

@@ -20,7 +20,7 @@ export async function lockfiles({ replicas, directory }) {
   const isMounted = diskMissing() === undefined;
   const forget = isMounted ? guard({ command: ['umount', '-l', disk] }) : undefined;
   if (isMounted) execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m,nr_inodes=2000,mode=700', 'tmpfs', disk]);
-  // What is mounted over it has no twin then.
+  // Mounts over it are then not copied elsewhere.
   if (isMounted) execFileSync('mount', ['--make-private', disk]);
   const lockDirectory = join(disk, 'locks');
   const flushes = slowDiskMissing() === undefined ? slowDisk({ directory }) : undefined;

@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 
 const SOLORUN = join(dirname(createRequire(import.meta.url).resolve('@solorun/cli/package.json')), 'bin/solorun.js');
 const COMMAND = fileURLToPath(new URL('../command.js', import.meta.url));
-/** What `solorun run` ends with when it did not run the command, of docs/cli.md. */
+/** The exit statuses of `solorun run` (docs/cli.md). */
 const WORDS = new Map([
   [0, 'ran'],
   [69, 'error: the store'],

@@ -26,5 +26,5 @@ export async function cron({ solo, orders, handler, note }) {
   };
 }
 
-/** What fails is in the journal. */
+/** Failures are in the journal. */
 const quiet = { info() {}, warn() {}, error() {}, debug() {} };

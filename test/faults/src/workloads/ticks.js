@@ -41,7 +41,7 @@ export async function ticks({ solo, orders, note, handler }) {
   return async () => {
     stopping.abort();
     await ticking;
-    // Those that stand by would wait for the next tick, which does not come: `close()` ends them.
+    // Standbys would wait for the next tick, which does not come: `close()` ends them.
     const closing = solo.close();
     await Promise.all(asking);
     await closing;
