@@ -19,6 +19,9 @@ for (const name of readdirSync(join(root, 'packages'))) {
   write(readme, linked(readFileSync(readme, 'utf8'), directory));
 }
 
+const contacts = join(root, '.github/ISSUE_TEMPLATE/config.yml');
+write(contacts, readFileSync(contacts, 'utf8').replaceAll(/https:\/\/\S*?\/blob\/main\//g, `${home}/blob/main/`));
+
 /** @param {Record<string, unknown>} manifest @param {string} directory */
 function described({ name, version, description, keywords, license, ...others }, directory) {
   const { homepage: _page, repository: _sources, bugs: _issues, publishConfig: _how, ...rest } = others;
