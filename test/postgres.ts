@@ -38,6 +38,8 @@ export function onPostgres(settings: Readonly<Record<string, string | number>> =
     store: (kind, url = server.url) => url.replace(/^postgresql:/, kind === 'advisory' ? 'postgres:' : 'postgres+lease:'),
     async sql(text, values = []) {
       const client = new pg.Client({ connectionString: server.url });
+      // A server that ends its sessions in between is told by the query.
+      client.on('error', () => {});
       await client.connect();
       try {
         return (await client.query<Record<string, unknown>>(text, values)).rows;

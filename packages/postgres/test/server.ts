@@ -41,6 +41,8 @@ export function onPostgres(options: Parameters<typeof startPostgres>[0] = {}): S
     },
     async sql(text, values = []) {
       const client = new pg.Client({ connectionString: server!.url });
+      // A server that ends its sessions in between is told by the query.
+      client.on('error', () => {});
       await client.connect();
       try {
         return (await client.query<Record<string, string | null>>(text, values)).rows;
