@@ -44,7 +44,8 @@ function startWarden() {
   // Should it be killed, there is still the handler below.
   child.stdin.on('error', () => {});
   process.on('exit', () => {
-    for (const leftover of guarded.values()) undo(leftover);
+    // A mount goes before the directory that it is in.
+    for (const leftover of [...guarded.values()].toReversed()) undo(leftover);
   });
   return child;
 }

@@ -12,4 +12,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (leftover === undefined) guarded.delete(id);
   else guarded.set(id, leftover);
 }
-for (const leftover of guarded.values()) undo(leftover);
+// As guard.js: a mount goes before the directory that it is in.
+for (const leftover of [...guarded.values()].toReversed()) undo(leftover);

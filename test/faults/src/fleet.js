@@ -16,7 +16,7 @@ import { now, openJournal, readJournals } from './journal.js';
 
 const WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
 /** In a checkout. */
-const WORKER_THERE = 'test/faults/src/worker.js';
+export const WORKER_THERE = 'test/faults/src/worker.js';
 /** A replica that has not started or ended by then never will, in ms; far above what either takes on a busy machine. */
 const PATIENCE_MS = 60_000;
 
@@ -28,14 +28,16 @@ const PATIENCE_MS = 60_000;
  * @property {string} label Of the process.
  * @property {(signal: NodeJS.Signals) => void} signal
  * @property {(line: string) => void} write
+ * @property {() => Promise<void>} up Until its process has started, or has ended.
  * @property {(others?: Partial<Job>) => Promise<void>} kill SIGKILL, and another process in its place, which does its job in this way.
  */
 
 /**
  * @typedef {object} Fleet
  * @property {readonly Member[]} members
- * @property {(kind: 'fault' | 'mended', name: string, detail?: string) => void} note
+ * @property {(kind: 'fault' | 'mended', name: string) => void} note
  * @property {() => Promise<void>} stop All end in order, or are found to hang.
+ * @property {() => Promise<void>} kill SIGKILL to all that still live, and none in their place.
  * @property {() => Line[]} lines All that was written down so far.
  */
 
@@ -45,11 +47,10 @@ const PATIENCE_MS = 60_000;
  * @param {readonly Link[]} options.links One for each replica.
  * @param {Job} options.job
  * @param {string} [options.beside] A checkout of another version, which the last replica runs.
- * @param {Readonly<Record<string, string>>} [options.env]
  * @param {(slot: number) => number} [options.lateMs] How much later than others a replica asks.
  * @returns {Promise<Fleet>}
  */
-export async function startFleet({ directory, links, job, beside, env = {}, lateMs = () => 0 }) {
+export async function startFleet({ directory, links, job, beside, lateMs = () => 0 }) {
   /** @type {string[]} */
   const files = [];
   const journal = (/** @type {string} */ label) => {
@@ -80,7 +81,7 @@ export async function startFleet({ directory, links, job, beside, env = {}, late
       const orders = { ...job, ...others, label, store: link.store, journal: journal(label), lateMs: lateMs(slot) };
       const [file, ...args] = [...(link.within ?? []), process.execPath, '--no-warnings', worker, JSON.stringify(orders)];
       const output = openSync(errors, 'a');
-      const mine = spawn(file, args, { stdio: ['pipe', output, output], env: { ...process.env, ...link.env, ...env } });
+      const mine = spawn(file, args, { stdio: ['pipe', output, output], env: { ...process.env, ...link.env }, cwd: directory });
       closeSync(output);
       child = mine;
       const mineLabel = label;
@@ -120,6 +121,11 @@ export async function startFleet({ directory, links, job, beside, env = {}, late
         await start(others);
       },
       up,
+      async end() {
+        expected = child;
+        child.kill('SIGKILL');
+        await ended;
+      },
       async stop() {
         await up();
         child.stdin?.write('stop\n');
@@ -138,12 +144,13 @@ export async function startFleet({ directory, links, job, beside, env = {}, late
   const members = await Promise.all(links.map(member));
   return {
     members,
-    note: (kind, name, detail) => harness.note({ kind, name, ...(detail === undefined ? {} : { detail }) }),
+    note: (kind, name) => harness.note({ kind, name }),
     async stop() {
       stopping = true;
       await Promise.all(members.map((each) => each.stop()));
       harness.close();
     },
+    kill: async () => void (await Promise.all(members.map((each) => each.end()))),
     lines: () => readJournals(files),
   };
 }

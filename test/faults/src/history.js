@@ -9,18 +9,20 @@
  * - `overlap`: a run trusted its lease after a later run of the same lock had begun (G1, G2).
  * - `untrusted begin`: a handler was called with a lease that was over (G2).
  * - `fence order`: a run had no greater fence than one that began before it (G3).
- * - `duplicate`: more runs of one occurrence began than `attempts` allows (G4).
+ * - `duplicate`: more runs of one occurrence began than `attempts` allows, or one began after another's release was confirmed (G4).
+ * - `out of order`: an occurrence began by a later lease than a newer one (G4).
  * - `early`: a run began before its scheduled time (G4).
- * - `unrun`: replicas were told that an occurrence is done, none of them died, and no run of it had begun (G4).
- * - `told too late`: a listener of `signal` heard of the loss after a later run had begun, though its event loop never stood still (G2).
- * - `lost for nothing`: a lease was lost although nothing was done to anybody.
+ * - `unrun`: the answer was that an occurrence is done, and no run of it had come to its end (G4).
+ * - `told too late`: a listener of `signal` heard of the loss after a later run had begun, by more than its event loop stood still (G2).
+ * - `lost for nothing`: a lease was lost, or a provider could not be asked, although nothing was done to any process or server.
+ * - `late take-over`: a killed holder was followed later than the docs promise, though replicas asked for its lock (G5).
  * - `lost update`: what runs had counted in a store that checks fences is not what they were told (G3).
  * - `wedged`: after all faults were mended, a replica that lives had no answer any more, or no run of a lock began (G5, G8).
  * - `hangs`: a replica did not end after `close()`; `left open`: it ended, and left timers, sockets, files or sessions (docs of `close`).
  * - `crashed`: a replica ended by itself.
  *
- * @typedef {'overlap' | 'untrusted begin' | 'fence order' | 'duplicate' | 'early' | 'unrun' | 'told too late' | 'lost for nothing' |
- *   'lost update' | 'wedged' | 'hangs' | 'left open' | 'crashed'} ViolationKind
+ * @typedef {'overlap' | 'untrusted begin' | 'fence order' | 'duplicate' | 'out of order' | 'early' | 'unrun' | 'told too late' |
+ *   'lost for nothing' | 'late take-over' | 'lost update' | 'wedged' | 'hangs' | 'left open' | 'crashed'} ViolationKind
  */
 
 /**
@@ -28,12 +30,16 @@
  * @property {ViolationKind} kind
  * @property {string} name The lock, or the worker.
  * @property {string} detail
+ * @property {number} [t] When it happened.
+ * @property {number} [lengthMs] How long it lasted, for `overlap` and `told too late`.
  */
 
 /**
  * @typedef {object} Expectations
  * @property {number} attempts Of an occurrence.
  * @property {boolean} calm No fault was injected: a lease that is lost is a violation.
+ * @property {readonly string[]} [names] The locks that the workload uses. Each of them is used after the last fault.
+ * @property {number} [takeOverMs] A killed holder is followed within this; without it `late take-over` is not checked.
  * @property {number} [mendedAt] When the last fault was over. Every live replica has answers from then on.
  * @property {number} [wallOffsetMs] What to add to `t` for the provider's wall clock; without it `early` is not checked.
  */
@@ -56,6 +62,7 @@
  * @property {number} refused Requests that could not be made: the provider could not be asked.
  * @property {number} faults
  * @property {number | undefined} worstRecoveryMs From the end of a fault to the next run that began.
+ * @property {number | undefined} worstTakeOverMs From the death of a holder to the next run of its lock.
  */
 
 /** Timers of a busy machine are late by as much, in ms; what listens is allowed it. */
@@ -76,12 +83,14 @@ export function check(lines, expected) {
     ...untrusted(name, runs),
     ...overlaps(name, runs),
     ...disordered(name, runs),
-    ...duplicates(name, runs, expected),
+    ...duplicates(name, runs, lines, expected),
+    ...outOfOrder(name, runs),
+    ...lateTakeOver(name, runs, lines, expected),
     ...early(name, runs, expected),
     ...toldTooLate(name, runs, lines),
     ...lostForNothing(name, runs, expected),
   ]);
-  return [...violations, ...unrun(lines), ...wedged(lines, expected), ...badlyEnded(lines)];
+  return [...violations, ...unrun(lines), ...refusedForNothing(lines, expected), ...wedged(lines, expected), ...badlyEnded(lines)];
 }
 
 /**
@@ -101,7 +110,12 @@ export function figuresOf(lines) {
     lost: count('lost'),
     refused: lines.filter(({ kind, result }) => kind === 'answered' && result?.startsWith('error: ProviderError')).length,
     faults: count('fault'),
-    worstRecoveryMs: recoveries.length === 0 ? undefined : Math.max(...recoveries),
+    worstRecoveryMs: worst(recoveries),
+    worstTakeOverMs: worst(
+      [...grouped(runsOf(lines), ({ begin }) => begin.name)].flatMap(([, runs]) =>
+        takeOvers(runs, lines).map(({ ms: took }) => took),
+      ),
+    ),
   };
 }
 
@@ -142,6 +156,8 @@ function overlaps(name, runs) {
     .map(([run, next]) => ({
       kind: 'overlap',
       name,
+      t: next.begin.t,
+      lengthMs: run.trustedAt - next.begin.t,
       detail: `${told(run.begin)} trusted its lease for ${ms(run.trustedAt - next.begin.t)} after ${told(next.begin)} had begun`,
     }));
 }
@@ -150,22 +166,99 @@ function overlaps(name, runs) {
 function disordered(name, runs) {
   return pairs(runs)
     .filter(([run, next]) => BigInt(next.begin.fence ?? 0) <= BigInt(run.begin.fence ?? 0))
-    .map(([run, next]) => ({ kind: 'fence order', name, detail: `${told(next.begin)} began after ${told(run.begin)}` }));
+    .map(([run, next]) => ({
+      kind: 'fence order',
+      name,
+      t: next.begin.t,
+      detail: `${told(next.begin)} began after ${told(run.begin)}`,
+    }));
 }
 
-/** @param {string} name @param {readonly Run[]} runs @param {Expectations} expected @returns {Violation[]} */
-function duplicates(name, runs, { attempts }) {
+/**
+ * Runs by their fences, which is the order in which their occurrences were claimed.
+ *
+ * @param {string} name @param {readonly Run[]} runs
+ * @returns {Violation[]}
+ */
+function outOfOrder(name, runs) {
+  const claimed = runs
+    .filter(({ begin }) => begin.at !== undefined && begin.fence !== undefined)
+    .toSorted((a, b) => (BigInt(a.begin.fence ?? 0) < BigInt(b.begin.fence ?? 0) ? -1 : 1));
+  return pairs(claimed)
+    .filter(([run, next]) => Number(next.begin.at) < Number(run.begin.at))
+    .map(([run, next]) => ({
+      kind: 'out of order',
+      name,
+      t: next.begin.t,
+      detail: `${told(next.begin)} is of ${instant(next)}, and ${told(run.begin)} before it of ${instant(run)}`,
+    }));
+}
+
+/**
+ * From each death of a holder to the next run of its lock.
+ *
+ * @param {readonly Run[]} runs of one lock @param {readonly Line[]} lines
+ * @returns {{ run: Run, at: number, ms: number }[]}
+ */
+function takeOvers(runs, lines) {
+  const over = new Set(
+    lines.filter(({ kind }) => kind === 'end' || kind === 'answered').map(({ worker, id }) => `${worker} ${id}`),
+  );
+  // A command outlives the replica that started it.
+  const lives = (/** @type {Run} */ { begin }, /** @type {number} */ t) =>
+    lines.some((line) => line.t > t && line.worker === begin.worker && line.id === begin.id);
+  return lines
+    .filter(({ kind }) => kind === 'killed')
+    .flatMap(({ id: worker, t }) => {
+      const run = runs.findLast(({ begin }) => begin.worker === worker && begin.t <= t);
+      const next = runs.find(({ begin }) => begin.t > t);
+      if (run === undefined || next === undefined || over.has(`${worker} ${run.begin.id}`) || lives(run, t)) return [];
+      return run.toldAt === undefined ? [{ run, at: t, ms: next.begin.t - t }] : [];
+    });
+}
+
+/** @param {string} name @param {readonly Run[]} runs @param {readonly Line[]} lines @param {Expectations} expected @returns {Violation[]} */
+function lateTakeOver(name, runs, lines, { takeOverMs }) {
+  if (takeOverMs === undefined) return [];
+  return takeOvers(runs, lines)
+    .filter((one) => one.ms > takeOverMs)
+    .map((one) => ({
+      kind: 'late take-over',
+      name,
+      t: one.at,
+      detail: `${told(one.run.begin)} was followed ${ms(one.ms)} after its death`,
+    }));
+}
+
+/**
+ * @param {string} name @param {readonly Run[]} runs @param {readonly Line[]} lines @param {Expectations} expected
+ * @returns {Violation[]}
+ */
+function duplicates(name, runs, lines, { attempts }) {
+  const released = new Map(
+    lines
+      .filter(({ kind, result }) => kind === 'answered' && result === 'ran')
+      .map((line) => [`${line.worker} ${line.id}`, line.t]),
+  );
+  const again = pairs(runs.filter(({ begin }) => begin.at !== undefined)).flatMap(([run, next]) => {
+    const releasedAt = released.get(`${run.begin.worker} ${run.begin.id}`);
+    if (releasedAt === undefined || next.begin.at !== run.begin.at || next.begin.t < releasedAt || attempts === 1) return [];
+    const detail = `${told(next.begin)} began ${instant(next)} again, which ${told(run.begin)} had completed`;
+    return [{ kind: /** @type {const} */ ('duplicate'), name, t: next.begin.t, detail }];
+  });
   const slots = grouped(
     runs.filter(({ begin }) => begin.at !== undefined),
     ({ begin }) => Number(begin.at),
   );
-  return [...slots]
+  const tooMany = [...slots]
     .filter(([, started]) => started.length > attempts)
     .map(([at, started]) => ({
-      kind: 'duplicate',
+      kind: /** @type {const} */ ('duplicate'),
       name,
+      ...(started.at(-1) === undefined ? {} : { t: Number(started.at(-1)?.begin.t) }),
       detail: `${new Date(at).toISOString()} began ${started.length} times: ${started.map(({ begin }) => told(begin)).join(', ')}`,
     }));
+  return [...again, ...tooMany];
 }
 
 /** @param {string} name @param {readonly Run[]} runs @param {Expectations} expected @returns {Violation[]} */
@@ -183,13 +276,16 @@ function early(name, runs, { wallOffsetMs }) {
 function toldTooLate(name, runs, lines) {
   const stalls = lines.filter(({ kind }) => kind === 'stalled');
   return pairs(runs).flatMap(([{ begin, unawareAt }, next]) => {
-    if (unawareAt <= next.begin.t + LATE_TIMER_MS) return [];
-    const stoodStill = stalls.some(
-      ({ worker, from = 0, t }) => worker === begin.worker && from < unawareAt && t > next.begin.t - LATE_TIMER_MS,
-    );
-    if (stoodStill) return [];
-    const detail = `${told(begin)} had not heard of its loss ${ms(unawareAt - next.begin.t)} after ${told(next.begin)} had begun`;
-    return [{ kind: 'told too late', name, detail }];
+    const lengthMs = unawareAt - next.begin.t;
+    const stalledMs = stalls
+      .filter(({ worker }) => worker === begin.worker)
+      .reduce(
+        (sum, { from = 0, t }) => sum + Math.max(0, Math.min(t, unawareAt) - Math.max(from, next.begin.t - LATE_TIMER_MS)),
+        0,
+      );
+    if (lengthMs - stalledMs <= LATE_TIMER_MS) return [];
+    const detail = `${told(begin)} had not heard of its loss ${ms(lengthMs)} after ${told(next.begin)} had begun`;
+    return [{ kind: 'told too late', name, t: next.begin.t, lengthMs, detail }];
   });
 }
 
@@ -201,8 +297,19 @@ function lostForNothing(name, runs, { calm }) {
     .map(({ begin }) => ({ kind: 'lost for nothing', name, detail: `${told(begin)} lost its lease` }));
 }
 
+/** Ways in which a request ends by policy, or because the fleet stops. */
+const POLICY = /^error: (?:LockBusyError|LockTimeoutError|ClosedError)/;
+
+/** @param {readonly Line[]} lines @param {Expectations} expected @returns {Violation[]} */
+function refusedForNothing(lines, { calm }) {
+  if (!calm) return [];
+  return lines
+    .filter(({ kind, result = '' }) => kind === 'answered' && result.startsWith('error') && !POLICY.test(result))
+    .map(({ name = '', worker, id, result }) => ({ kind: 'lost for nothing', name, detail: `${worker}/${id}: ${result}` }));
+}
+
 /**
- * Occurrences that are called done, and that no replica ran. A replica that died, or had an error, may have claimed one before its handler.
+ * Occurrences that are called done, and that no run completed.
  *
  * @param {readonly Line[]} lines
  * @returns {Violation[]}
@@ -212,29 +319,42 @@ function unrun(lines) {
   const answers = new Map(
     lines.filter(({ kind }) => kind === 'answered').map((line) => [`${line.worker} ${line.id}`, line.result]),
   );
-  const begun = new Set(lines.filter(({ kind }) => kind === 'begin').map(({ name, at }) => `${name} ${at}`));
+  const ended = new Set(lines.filter(({ kind }) => kind === 'end').map(({ worker, id }) => `${worker} ${id}`));
+  const completed = new Set(
+    lines.filter((line) => line.kind === 'begin' && ended.has(`${line.worker} ${line.id}`)).map(({ name, at }) => `${name} ${at}`),
+  );
   return [...grouped(asked, ({ name, at }) => `${name} ${at}`)].flatMap(([slot, requests]) => {
-    if (begun.has(slot)) return [];
-    const results = requests.map(({ worker, id }) => answers.get(`${worker} ${id}`));
-    const excused = results.some((result) => result === undefined || result.startsWith('error') || result === 'superseded');
-    if (excused || !results.includes('done')) return [];
-    return [{ kind: 'unrun', name: String(requests[0]?.name), detail: `${slot} is done, and nobody ran it` }];
+    const isDone = requests.some(({ worker, id }) => answers.get(`${worker} ${id}`) === 'done');
+    if (completed.has(slot) || !isDone) return [];
+    return [{ kind: 'unrun', name: String(requests[0]?.name), detail: `${slot} is done, and no run of it came to its end` }];
   });
 }
 
 /** @param {readonly Line[]} lines @param {Expectations} expected @returns {Violation[]} */
-function wedged(lines, { mendedAt }) {
+function wedged(lines, { mendedAt, names = [] }) {
   if (mendedAt === undefined) return [];
   const late = lines.filter(({ t }) => t > mendedAt);
-  const answered = new Set(late.filter(({ kind }) => kind === 'answered' || kind === 'begin').map(({ worker }) => worker));
-  const asked = new Set(late.filter(({ kind }) => kind === 'asked').map(({ worker }) => worker));
   const killed = new Set(lines.filter(({ kind }) => kind === 'killed').map(({ id }) => id));
+  const workers = new Set(late.filter(({ kind }) => kind === 'asked').map(({ worker }) => worker));
+  return unwell(lines, { since: mendedAt, workers: [...workers].filter((worker) => !killed.has(worker)), names }).map((name) => ({
+    kind: 'wedged',
+    name,
+    detail: 'after all faults were mended nothing came of what was asked',
+  }));
+}
+
+/**
+ * The locks that no run has used since then, and the workers that nothing has answered.
+ *
+ * @param {readonly Line[]} lines
+ * @param {{ since: number, workers: readonly string[], names: readonly string[] }} wanted
+ * @returns {string[]}
+ */
+export function unwell(lines, { since, workers, names }) {
+  const late = lines.filter(({ t }) => t > since);
   const begun = new Set(late.filter(({ kind }) => kind === 'begin').map(({ name }) => name));
-  const wanted = new Set(late.filter(({ kind }) => kind === 'asked').map(({ name = '' }) => name));
-  return [
-    ...[...asked].filter((worker) => !killed.has(worker) && !answered.has(worker)),
-    ...[...wanted].filter((name) => !begun.has(name)),
-  ].map((name) => ({ kind: 'wedged', name, detail: `after all faults were mended nothing came of what was asked` }));
+  const answered = new Set(late.filter(({ kind }) => kind === 'answered' || kind === 'begin').map(({ worker }) => worker));
+  return [...workers.filter((worker) => !answered.has(worker)), ...names.filter((name) => !begun.has(name))];
 }
 
 /** @param {readonly Line[]} lines @returns {Violation[]} */
@@ -281,6 +401,16 @@ function grouped(items, keyOf) {
 /** @param {Line} line */
 function told({ worker, id, fence, attempt }) {
   return `${worker}/${id} (fence ${fence}${attempt === undefined ? '' : `, attempt ${attempt}`})`;
+}
+
+/** @param {Run} run */
+function instant({ begin }) {
+  return new Date(Number(begin.at)).toISOString();
+}
+
+/** @param {readonly number[]} spans */
+function worst(spans) {
+  return spans.length === 0 ? undefined : Math.max(...spans);
 }
 
 /** @param {number} span */

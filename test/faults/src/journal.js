@@ -12,9 +12,9 @@ import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:f
  * - `asked`, `answered`: a request for the lock and its end; `result` is `ran`, `failed`, the reason of a skip, or `error: …`.
  * - `begin`, `step`, `lost`, `end`: a run.  `step` carries what the lease said *after* `t`, and *before* the
  *   step was made; a handler that only listens says nothing of it.
- * - `counted`: `committed`, `refused`, or `unknown` when the answer was lost.
+ * - `counted`: `committed`, `refused`, or `unknown` when the answer was lost; `value` is what was written.
  * - `stalled`: the event loop stood still from `from` to `t`.
- * - `fault`, `mended`: by the harness, with the name of the nemesis and the worker it hit.
+ * - `fault`, `mended`: by the harness, with the title of the nemesis.
  *
  * @typedef {object} Line
  * @property {number} t
@@ -29,6 +29,7 @@ import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:f
  * @property {boolean} [trusted] What the lease said.
  * @property {string} [result]
  * @property {string} [detail]
+ * @property {number} [value]
  * @property {number} [from]
  */
 

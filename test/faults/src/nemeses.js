@@ -9,7 +9,7 @@ import { processes } from './nemeses/processes.js';
 import { redisServers } from './nemeses/redis.js';
 
 /** @import { Fleet } from './fleet.js' */
-/** @import { ViolationKind } from './history.js' */
+/** @import { Excludes } from './excluded.js' */
 /** @import { Needs, PageName, Place } from './places.js' */
 /** @import { Random } from './random.js' */
 /** @import { Job } from './worker.js' */
@@ -32,7 +32,7 @@ import { redisServers } from './nemeses/redis.js';
  * @property {boolean} [alone] Never mixed with others: it makes a promise depend on an option that they do not give.
  * @property {(scene: Scene) => boolean} [spent] Whether it can do no more harm in this round.
  * @property {'commands'} [workload] It is for that one only.
- * @property {Partial<Record<ViolationKind, string>>} [excluded] What docs/guarantees.md excludes under this nemesis, with its words.
+ * @property {Excludes} [excluded] What docs/guarantees.md excludes under this nemesis.
  */
 
 export const nemeses = /** @satisfies {Readonly<Record<string, Nemesis>>} */ ({

@@ -25,9 +25,9 @@ export function nameOf({ page, nemeses, job }) {
 
 /**
  * @param {readonly Outcome[]} outcomes
- * @param {{ seed: number, seconds: number, minutes: number }} run
+ * @param {{ seed: number, seconds: number, minutes: number, missing: readonly string[] }} run `missing`: what could not be played.
  */
-export function writePage(outcomes, { seed, seconds, minutes }) {
+export function writePage(outcomes, { seed, seconds, minutes, missing }) {
   const columns = Object.keys(pages);
   /** @type {Map<string, Map<string, Outcome[]>>} */
   const rows = new Map();
@@ -70,7 +70,7 @@ ${table.join('\n')}
 ## Seen, and excluded by the guarantees
 
 ${[...kinds.values()].map(({ page, title, kind, words }) => `- *${page}*, ${title}: ${kind}. “${words}”`).join('\n') || 'Nothing in this run.'}
-${broken.length === 0 ? '' : `\n## Broken\n\n${broken.join('\n')}\n`}
+${missing.length === 0 ? '' : `\n## Not played\n\n${missing.map((line) => `- ${line}`).join('\n')}\n`}${broken.length === 0 ? '' : `\n## Broken\n\n${broken.join('\n')}\n`}
 ## Workloads
 
 Each replica asks for an occurrence of each lock every 200 ms to 1 s, for jobs of 5 ms to 3 s, with each \`onBusy\`, one or two

@@ -1,14 +1,15 @@
 // @ts-check
 // One round: a fleet at work on one place, faults, a while in which all is mended, and what the checker finds.
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { guard } from '@solorun/servers/guard';
 import { redisMissing, startRedis } from '@solorun/servers/redis';
 import { until } from '@solorun/servers/witness';
 import { startFleet } from './fleet.js';
-import { check, figuresOf } from './history.js';
+import { check, figuresOf, unwell } from './history.js';
 import { now } from './journal.js';
 import { nemesisNamed } from './nemeses.js';
 import { pages, withClocks } from './places.js';
@@ -43,6 +44,8 @@ import { createRandom } from './random.js';
 const REPLICAS = 3;
 /** After the last fault a fleet has this long to work again, and no test waits for it when it does so before. */
 const RECOVERY_MS = 60_000;
+/** A busy machine needs as much to start a replica in the place of one that was killed, in ms. */
+const STARTING_MS = 5_000;
 
 /**
  * Why a scenario cannot be had on this machine, and the remedy.
@@ -65,48 +68,70 @@ export async function playRound(scenario, { keep } = {}) {
   const random = createRandom(scenario.seed);
   const job = jobOf(scenario, random.fork());
   const strikes = scenario.nemeses.map(nemesisNamed);
-  const directory = keep ?? mkdtempSync(join(tmpdir(), 'solorun-faults-'));
-  mkdirSync(directory, { recursive: true });
   const needs = needsOf(strikes);
+  // Real, because that is how the kernel calls the directory that replicas work in.
+  const directory = keep ?? mkdtempSync(join(realpathSync(tmpdir()), 'solorun-faults-'));
+  mkdirSync(directory, { recursive: true });
+  const forget = keep === undefined ? guard({ directory }) : undefined;
   const server = await pages[scenario.page]({ replicas: REPLICAS, needs, directory });
   const place = needs === 'replica clocks' ? withClocks(server, directory) : server;
   const queue = job.workload === 'bullmq' ? await startRedis() : undefined;
+  /** @type {Fleet | undefined} */
+  let started;
   try {
     const database = place.postgres?.url;
     if (job.workload === 'guarded') await prepareCounter(place, job.names);
     const whole = { ...job, ...(database === undefined ? {} : { database }), ...(queue === undefined ? {} : { queue: queue.url }) };
-    const fleet = await startFleet({
+    const fleet = (started = await startFleet({
       directory,
       links: place.links,
       job: whole,
       ...(scenario.beside === undefined ? {} : { beside: scenario.beside }),
       // One of them is late, as clocks and processes are.
       lateMs: (slot) => (slot === 0 ? Math.min(200, Math.round(job.tickMs / 3)) : 0),
-    });
+    }));
     // From then on there are tables, sessions and files for faults to hit. A fleet that never works is found by the checker.
     const worked = await isSeen(() => fleet.lines().some(({ kind }) => kind === 'begin'));
     if (worked) await strikeFor(scenario.seconds * 1_000, strikes, { place, fleet, job, random: random.fork() });
     const mendedAt = now();
-    await recovered(fleet, mendedAt);
+    await recovered(fleet, mendedAt, job.names);
     await fleet.stop();
     const lines = fleet.lines();
-    const wallOffsetMs = needs === 'server clock' ? undefined : Date.now() - now();
+    const figures = figuresOf(lines);
+    // A fleet that never worked is found below. One that nothing happened to has shown nothing.
+    if (worked && strikes.length > 0 && figures.faults === 0) throw new Error('No fault was injected: play it for more seconds.');
+    const wallOffsetMs = needs === 'server clock' ? undefined : wallOffset();
     const violations = [
       ...check(lines, {
         attempts: job.attempts,
         calm: strikes.length === 0,
         mendedAt,
+        names: job.names,
+        // Where holders are killed, and nothing else happens. Waiters poll; a tick may have to come first.
+        ...(isKillAlone(scenario) ? { takeOverMs: 2 * job.leaseMs + 2 * job.tickMs + STARTING_MS } : {}),
         ...(wallOffsetMs === undefined ? {} : { wallOffsetMs }),
       }),
       ...(job.workload === 'guarded' ? await counterViolations(place, lines) : []),
       ...(await leftViolations(place)),
     ];
-    return { scenario: { ...scenario, job }, figures: figuresOf(lines), violations: violations.map((one) => judged(one, strikes)) };
+    return { scenario: { ...scenario, job }, figures, violations: violations.map((one) => judged(one, { strikes, lines, job })) };
   } finally {
+    await started?.kill();
     await place.stop();
     await queue?.stop();
     if (keep === undefined) rmSync(directory, { recursive: true, force: true });
+    forget?.();
   }
+}
+
+/** @param {Scenario} scenario */
+function isKillAlone({ nemeses, job }) {
+  return nemeses.join() === 'kill' && (job?.workload === undefined || job.workload === 'ticks');
+}
+
+/** The difference between the wall clock and the journals'. A process that is preempted between two readings makes it too large. */
+function wallOffset() {
+  return Math.min(...Array.from({ length: 20 }, () => Date.now() - now()));
 }
 
 /** @param {readonly Nemesis[]} strikes */
@@ -122,15 +147,17 @@ function needsOf(strikes) {
  * @returns {Job}
  */
 function jobOf({ page, nemeses, job = {} }, random) {
+  const isCalm = nemeses.length === 0;
   // Without a fault nothing may be lost, so no machine is busy for that long.
-  const leaseMs = nemeses.length === 0 ? 6_000 : random.pick([1_000, 1_500, 2_000]);
+  const leaseMs = isCalm ? 6_000 : random.pick([1_000, 1_500, 2_000]);
   const onBusy = random.pick(/** @type {const} */ (['skip', 'standby', 'standby', 'wait', 'retry']));
   const drawn = {
     workload: /** @type {const} */ ('ticks'),
-    names: Array.from({ length: page === 'lockfile' ? 2 : 3 }, (_, n) => `job ${n}`),
+    names: Array.from({ length: job.workload === 'commands' ? 1 : page === 'lockfile' ? 2 : 3 }, (_, n) => `job ${n}`),
     leaseMs,
     tickMs: random.pick([200, 500, 1_000]),
-    jobMs: random.pick([5, 100, 400, 1_500, 3_000]),
+    // Some run for longer than their lease, so that it has to be renewed.
+    jobMs: random.pick(isCalm ? [5, 400, 8_000] : [5, 100, 400, 1_500, 3_000]),
     stepMs: random.pick([5, 20, 50]),
     asks: random.pick(/** @type {const} */ (['checkpoint', 'checkpoint', 'confirm', 'signal'])),
     onBusy,
@@ -160,25 +187,14 @@ async function strikeFor(ms, strikes, scene) {
 }
 
 /**
- * Until every lock is used again and every replica has been answered, or for as long as may be: who is left then is found by the checker.
+ * Until every lock is used again and every replica has been answered, or until the end of patience: the checker finds the others then.
  *
  * @param {Fleet} fleet
  * @param {number} since
+ * @param {readonly string[]} names
  */
-async function recovered(fleet, since) {
-  const names = new Set(
-    fleet
-      .lines()
-      .filter(({ kind }) => kind === 'asked')
-      .map(({ name }) => name),
-  );
-  const isWell = () => {
-    const late = fleet.lines().filter(({ t }) => t > since);
-    const begun = new Set(late.filter(({ kind }) => kind === 'begin').map(({ name }) => name));
-    const answered = new Set(late.filter(({ kind }) => kind === 'answered' || kind === 'begin').map(({ worker }) => worker));
-    return [...names].every((name) => begun.has(name)) && fleet.members.every(({ label }) => answered.has(label));
-  };
-  await isSeen(isWell);
+async function recovered(fleet, since, names) {
+  await isSeen(() => unwell(fleet.lines(), { since, workers: fleet.members.map(({ label }) => label), names }).length === 0);
 }
 
 /**
@@ -205,6 +221,19 @@ async function counterViolations({ postgres }, lines) {
     const told = (/** @type {string} */ word) =>
       lines.filter((line) => line.kind === 'counted' && line.name === name && line.result === word).length;
     const [committed, unknown] = [told('committed'), told('unknown')];
+    const values = lines.flatMap((line) =>
+      line.kind === 'counted' && line.name === name && line.result === 'committed' ? (line.value ?? []) : [],
+    );
+    const twice = values.find((one, index) => values.indexOf(one) !== index);
+    if (twice !== undefined) {
+      return [
+        {
+          kind: /** @type {const} */ ('lost update'),
+          name: String(name),
+          detail: `two runs were told that they counted to ${twice}`,
+        },
+      ];
+    }
     // A worker that was killed after its COMMIT could tell nobody, so there may be more than was told.
     const isLess = Number(value) < committed;
     const killed = lines.filter(({ kind }) => kind === 'killed').length;
@@ -233,8 +262,18 @@ async function leftViolations(place) {
   }
 }
 
-/** @param {Violation} violation @param {readonly Nemesis[]} strikes @returns {Found} */
-function judged(violation, strikes) {
-  const words = strikes.map(({ excluded }) => excluded?.[violation.kind]).find((excluded) => excluded !== undefined);
+/**
+ * @param {Violation} violation
+ * @param {{ strikes: readonly Nemesis[], lines: readonly import('./journal.js').Line[], job: Job }} round
+ * @returns {Found}
+ */
+function judged(violation, { strikes, lines, job }) {
+  // Nothing excuses what happened before.
+  const began = (/** @type {Nemesis} */ { title }) =>
+    lines.some(({ kind, name, t }) => kind === 'fault' && name === title && t <= (violation.t ?? Number.POSITIVE_INFINITY));
+  const words = strikes
+    .filter(began)
+    .map(({ excluded }) => excluded?.(violation, job))
+    .find((excluded) => excluded !== undefined);
   return words === undefined ? violation : { ...violation, excluded: words };
 }

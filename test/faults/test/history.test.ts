@@ -61,14 +61,42 @@ describe('a planted violation is found:', () => {
   });
 
   it('a fence that goes back, and one that repeats', () => {
-    expect(kindsOf([...run('a', 100, 150, '2'), ...run('b', 200, 250, '1', AT + 1_000)])).toEqual(['fence order']);
-    expect(kindsOf([...run('a', 100, 150, '2'), ...run('b', 200, 250, '2', AT + 1_000)])).toEqual(['fence order']);
+    const second = (fence: string): Line[] => journal('b', [200, 'begin', { fence }]);
+    expect(kindsOf([...run('a', 100, 150, '2'), ...second('1')])).toEqual(['fence order']);
+    expect(kindsOf([...run('a', 100, 150, '2'), ...second('2')])).toEqual(['fence order']);
   });
 
   it('an occurrence that begins more often than its attempts allow', () => {
     const lines = [...run('a', 100, 150, '1'), ...run('b', 200, 250, '2')];
     expect(kindsOf(lines)).toEqual(['duplicate']);
-    expect(kindsOf(lines, { attempts: 2 })).toEqual([]);
+    const crashed = lines.filter(({ worker, kind }) => worker !== 'a' || (kind !== 'end' && kind !== 'answered'));
+    expect(kindsOf(crashed)).toEqual(['duplicate']);
+    expect(kindsOf(crashed, { attempts: 2 })).toEqual([]);
+  });
+
+  it('an occurrence that begins again after its end was confirmed', () => {
+    const lines = [...run('a', 100, 150, '1'), ...run('b', 200, 250, '2')];
+    expect(kindsOf(lines, { attempts: 2 })).toEqual(['duplicate']);
+    const unreleased = lines.map((line) => (line.result === 'ran' ? { ...line, result: 'ran, unreleased' } : line));
+    expect(kindsOf(unreleased, { attempts: 2 })).toEqual([]);
+  });
+
+  it('an occurrence that begins by a later lease than a newer one', () => {
+    expect(kindsOf([...run('a', 100, 150, '1', AT + 1_000), ...run('b', 200, 250, '2')])).toEqual(['out of order']);
+    expect(kindsOf([...run('a', 100, 150, '1'), ...run('b', 200, 250, '2', AT + 1_000)])).toEqual([]);
+  });
+
+  it('a killed holder that is followed late', () => {
+    const lines = [
+      ...journal('a', [100, 'begin', { fence: '1' }]),
+      ...journal('harness', [150, 'killed', { id: 'a' }]),
+      ...journal('b', [2_150, 'begin', { fence: '2' }]),
+    ];
+    expect(kindsOf(lines, { takeOverMs: 1_999 })).toEqual(['late take-over']);
+    expect(kindsOf(lines, { takeOverMs: 2_000 })).toEqual([]);
+    expect(figuresOf(lines).worstTakeOverMs).toBe(2_000);
+    // Its run was over before.
+    expect(kindsOf([...lines, ...journal('a', [140, 'end'])], { takeOverMs: 1_000 })).toEqual([]);
   });
 
   it('a run that begins before its scheduled time', () => {
@@ -76,17 +104,15 @@ describe('a planted violation is found:', () => {
     expect(kindsOf(run('a', 100, 150, '1'), { wallOffsetMs: AT - 99 })).toEqual([]);
   });
 
-  it('an occurrence that is called done, though none ran it and none died', () => {
-    const asks = (worker: string, result?: string): Line[] => [
-      ...journal(worker, [100, 'asked', { at: AT }]),
-      ...(result === undefined ? [] : journal(worker, [120, 'answered', { at: AT, result }])),
-    ];
+  it('an occurrence that is called done, though no run of it came to its end', () => {
+    const asks = (worker: string, result: string): Line[] =>
+      journal(worker, [260, 'asked', { id: '2', at: AT }], [270, 'answered', { id: '2', at: AT, result }]);
     expect(kindsOf([...asks('a', 'done'), ...asks('b', 'done')])).toEqual(['unrun']);
-    // Each of these may have claimed it before its handler began, or says that nothing is missing.
-    for (const excuse of [undefined, 'error: LeaseLostError', 'superseded']) {
-      expect(kindsOf([...asks('a', 'done'), ...asks('b', excuse)])).toEqual([]);
-    }
-    expect(kindsOf([...asks('a', 'held'), ...asks('b', 'held')])).toEqual([]);
+    expect(kindsOf([...asks('a', 'held'), ...asks('b', 'exhausted')])).toEqual([]);
+    const whole = run('c', 100, 200, '1');
+    expect(kindsOf([...whole, ...asks('a', 'done')])).toEqual([]);
+    const killed = whole.filter(({ kind }) => kind !== 'end' && kind !== 'answered');
+    expect(kindsOf([...killed, ...asks('a', 'done')])).toEqual(['unrun']);
   });
 
   describe('a listener of a lost lease', () => {
@@ -99,6 +125,8 @@ describe('a planted violation is found:', () => {
     it('and is excused while its event loop stood still', () => {
       expect(kindsOf([...late, ...journal('a', [440, 'stalled', { from: 150 }])])).toEqual([]);
       expect(kindsOf([...late, ...journal('c', [440, 'stalled', { from: 150 }])])).toEqual(['told too late']);
+      // And for no longer than that.
+      expect(kindsOf([...late, ...journal('a', [240, 'stalled', { from: 199 }])])).toEqual(['told too late']);
     });
 
     it('or never', () => {
@@ -112,6 +140,13 @@ describe('a planted violation is found:', () => {
     expect(kindsOf(lines)).toEqual([]);
   });
 
+  it('a provider that cannot be asked although nothing happened', () => {
+    const answers = (result: string): Line[] => journal('a', [100, 'asked'], [110, 'answered', { result: `error: ${result}` }]);
+    expect(kindsOf(answers('ProviderError: away'), { calm: true })).toEqual(['lost for nothing']);
+    expect(kindsOf(answers('ProviderError: away'))).toEqual([]);
+    expect(kindsOf(answers('LockTimeoutError: gave up'), { calm: true })).toEqual([]);
+  });
+
   it('a replica that lives and has no answer any more', () => {
     const others = run('b', 310, 350, '2', AT + 1_000);
     const lines = [...run('a', 100, 150, '1'), ...journal('a', [300, 'asked', { id: '2' }]), ...others];
@@ -122,7 +157,11 @@ describe('a planted violation is found:', () => {
 
   it('a lock that no replica gets any more', () => {
     const refused = journal('a', [300, 'asked', { id: '2' }], [310, 'answered', { id: '2', result: 'error: ProviderError' }]);
-    expect(kindsOf([...run('a', 100, 150, '1'), ...refused], { mendedAt: 200 })).toEqual(['wedged']);
+    const names = ['job'];
+    expect(kindsOf([...run('a', 100, 150, '1'), ...refused], { mendedAt: 200, names })).toEqual(['wedged']);
+    // Neither may a lock be forgotten by a workload that writes nothing before its handler.
+    expect(kindsOf(run('a', 100, 150, '1'), { mendedAt: 200, names })).toEqual(['wedged']);
+    expect(kindsOf([], { mendedAt: 200, names })).toEqual(['wedged']);
   });
 
   it('a replica that ends by itself, does not end, or leaves something open', () => {

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { postgresMissing } from '@solorun/servers/postgres';
 import { describe, it } from 'vitest';
+import { nemeses, nemesisNamed } from '../src/nemeses.js';
 import { shortProgramme } from '../src/programme.js';
 import { nameOf } from '../src/report.js';
 import { playRound, roundMissing } from '../src/round.js';
@@ -7,6 +9,13 @@ import { playRound, roundMissing } from '../src/round.js';
 /** Long enough for some faults of each kind; the rest of a round is over when the fleet is at work again. */
 const SECONDS = 4;
 const inCi = process.env['CI'] === 'true';
+
+it('excuses nothing but by words of docs/guarantees.md', ({ expect }) => {
+  const page = readFileSync(new URL('../../../docs/guarantees.md', import.meta.url), 'utf8').replaceAll(/\s+/g, ' ');
+  const words = Object.keys(nemeses).flatMap((name) => nemesisNamed(name).excluded?.words ?? []);
+  expect(words.length).toBeGreaterThan(4);
+  expect(words.filter((each) => !page.includes(each))).toEqual([]);
+});
 
 describe.concurrent('no promise is broken', () => {
   for (const [index, play] of shortProgramme.entries()) {

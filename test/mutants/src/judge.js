@@ -62,7 +62,7 @@ export async function judgeByTests(scratch, tests, explorations) {
  */
 export async function judgeByFaults(scratch, { faults }) {
   const { status, output } = await scratch.run(['test/faults/src/main.js', ...faults.split(' ')]);
-  if (status === 1) return { verdict: 'broken', by: `npm run faults -- ${faults}` };
+  if (status === 1 && output.includes('BROKEN')) return { verdict: 'broken', by: `npm run faults -- ${faults}` };
   if (status !== 0) return { verdict: 'unusable', why: `the fault programme ended with ${status}:\n${output}` };
   return { verdict: output.includes('SKIPPED') ? 'skipped' : 'well' };
 }

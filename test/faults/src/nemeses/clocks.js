@@ -3,12 +3,11 @@
 
 import { faketimeMissing } from '@solorun/servers/clock';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { excludes } from '../excluded.js';
+import { victim } from '../victim.js';
 
 /** @import { Nemesis, Scene } from '../nemeses.js' */
 /** @import { PageName, Place } from '../places.js' */
-
-/** The words of docs/guarantees.md, "What is not promised". */
-const FORWARD = 'Exclusion while the clock that ends leases is stepped forward';
 
 /** @type {readonly PageName[]} */
 const servers = ['advisory', 'lease', 'redis'];
@@ -40,7 +39,11 @@ export const clocks = /** @satisfies {Record<string, Nemesis>} */ ({
     needs: 'server clock',
     spent: ({ place }) => set.has(place),
     strike: (scene) => setClock(scene, 1),
-    excluded: { overlap: FORWARD, 'told too late': FORWARD },
+    // Until the holder's next renewal.
+    excluded: excludes('Exclusion while the clock that ends leases is stepped forward', {
+      kinds: ['overlap', 'told too late'],
+      leases: 0.4,
+    }),
   },
   'replica-clock': {
     title: "a replica's clock is set forward or back by up to half a minute",
@@ -48,7 +51,7 @@ export const clocks = /** @satisfies {Record<string, Nemesis>} */ ({
     missing: faketimeMissing,
     needs: 'replica clocks',
     async strike({ fleet, random, job }) {
-      const { clock } = random.pick(fleet.members).link;
+      const { clock } = victim({ fleet, random }).link;
       clock?.set(random.pick([-1, 1]) * random.between(job.leaseMs, 30_000));
       await sleep(job.leaseMs * 2);
       clock?.set(0);

@@ -6,14 +6,15 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnSync } from 'node:child_process';
 import { slowDiskMissing } from '@solorun/servers/disk';
+import { excludes } from '../excluded.js';
 import { diskMissing } from '../places/lockfiles.js';
+import { victim } from '../victim.js';
 
 /** @import { Nemesis, Scene } from '../nemeses.js' */
 /** @import { PageName } from '../places.js' */
 
 /** @type {readonly PageName[]} */
 const files = ['lockfile'];
-const EMPTIED = 'Anything after the lock directory, or one of its sub-directories, was emptied';
 
 /** @param {Scene} scene */
 function directoryOf({ place }) {
@@ -79,7 +80,7 @@ export const disks = /** @satisfies {Record<string, Nemesis>} */ ({
     async strike({ place, fleet, job, random }) {
       place.flushes?.set(Math.round(job.leaseMs / 20));
       for (let count = 0; count < 6; count += 1) {
-        const member = random.pick(fleet.members);
+        const member = victim({ fleet, random });
         member.signal('SIGSTOP');
         await sleep(random.between(Math.round(0.3 * job.leaseMs), job.leaseMs));
         member.signal('SIGCONT');
@@ -123,6 +124,10 @@ export const disks = /** @satisfies {Record<string, Nemesis>} */ ({
         if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory() === false) rmSync(file, { force: true });
       }
     },
-    excluded: { overlap: EMPTIED, duplicate: EMPTIED, 'fence order': EMPTIED, 'told too late': EMPTIED },
+    // Holders are told at their next renewal.
+    excluded: excludes('Anything after the lock directory, or one of its sub-directories, was emptied', {
+      kinds: ['overlap', 'duplicate', 'out of order', 'fence order', 'told too late'],
+      leases: 0.4,
+    }),
   },
 });

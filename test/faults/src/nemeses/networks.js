@@ -2,6 +2,7 @@
 // What happens between replicas and their server.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { victim } from '../victim.js';
 
 /** @import { Direction, Proxy } from '@solorun/servers/network' */
 /** @import { Nemesis, Scene } from '../nemeses.js' */
@@ -12,14 +13,14 @@ const servers = ['advisory', 'lease', 'redis', 'redis-cluster'];
 
 /** @param {Scene} scene @param {Direction} [direction] */
 async function cut({ fleet, random, job }, direction) {
-  const { network } = random.pick(fleet.members).link;
+  const { network } = victim({ fleet, random }).link;
   network?.cut(direction);
   await sleep(random.between(Math.round(0.2 * job.leaseMs), Math.round(2.5 * job.leaseMs)));
   network?.mend();
 }
 
 /** @param {Scene} scene */
-const proxyOf = ({ fleet, random }) => /** @type {Proxy} */ (random.pick(fleet.members).link.network);
+const proxyOf = ({ fleet, random }) => /** @type {Proxy} */ (victim({ fleet, random }).link.network);
 
 export const networks = /** @satisfies {Record<string, Nemesis>} */ ({
   cut: { title: 'a cable is cut', on: servers, strike: (scene) => cut(scene) },

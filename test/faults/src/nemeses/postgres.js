@@ -6,7 +6,10 @@ import { signalAll } from '@solorun/servers/processes';
 import { pgbouncerMissing } from '@solorun/servers/pgbouncer';
 import pg from 'pg';
 import { networkNamespaceMissing } from '@solorun/servers/network';
+import { until } from '@solorun/servers/witness';
+import { excludes } from '../excluded.js';
 import { ask, POOLED } from '../places/postgres.js';
+import { victim } from '../victim.js';
 
 /** @import { Postgres } from '@solorun/servers/postgres' */
 /** @import { Nemesis, Scene } from '../nemeses.js' */
@@ -19,8 +22,17 @@ const sessions = ['advisory'];
 
 const BACKENDS =
   "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY random()";
-const TWO_FAULTS = 'Two faults at once on Postgres session locks';
-const HEARD = 'signal and checkpoint() know what the event loop has read';
+
+/** @param {Postgres} server */
+async function isUp({ url }) {
+  try {
+    await ask(url, 'SELECT 1');
+    return true;
+  } catch {
+    // It is told again by the next look, and by the end of patience.
+    return false;
+  }
+}
 
 /** @param {Scene} scene @returns {Postgres} */
 function serverOf({ place }) {
@@ -72,25 +84,29 @@ export const postgresServers = /** @satisfies {Record<string, Nemesis>} */ ({
     async strike(scene) {
       const { fleet, random, job } = scene;
       const ms = Math.round(0.6 * job.leaseMs);
-      const member = random.pick(fleet.members);
+      const member = victim({ fleet, random });
       member.write(`block ${ms}`);
       await sleep(50);
       await ask(serverOf(scene).url, `SELECT pg_terminate_backend(pid) FROM (${BACKENDS}) AS chosen`);
       await sleep(ms);
     },
-    excluded: { overlap: HEARD },
+    // `confirm()` asks the server.
+    excluded: excludes('`signal` and `checkpoint()` know what the event loop has read', {
+      kinds: ['overlap'],
+      unless: ({ asks }) => asks === 'confirm',
+    }),
   },
   'end-while-cut': {
     title: 'a session is ended while its cable is cut',
     on: sessions,
     async strike(scene) {
-      const { network } = scene.random.pick(scene.fleet.members).link;
+      const { network } = victim(scene).link;
       network?.cut();
       await ask(serverOf(scene).url, `SELECT pg_terminate_backend(pid) FROM (${BACKENDS}) AS chosen`);
       await sleep(scene.job.leaseMs);
       network?.mend();
     },
-    excluded: { overlap: TWO_FAULTS, 'told too late': TWO_FAULTS },
+    excluded: excludes('Two faults at once on Postgres session locks', { kinds: ['overlap', 'told too late'] }),
   },
   'kill-backend': {
     title: 'a backend is killed (SIGKILL), so that the server starts anew',
@@ -98,7 +114,7 @@ export const postgresServers = /** @satisfies {Record<string, Nemesis>} */ ({
     async strike(scene) {
       const [backend] = await ask(serverOf(scene).url, `${BACKENDS} LIMIT 1`);
       if (backend !== undefined) signalAll([Number(backend['pid'])], 'SIGKILL');
-      await sleep(500);
+      await until('the server answers again', () => isUp(serverOf(scene)));
     },
   },
   restart: { title: 'the server is restarted in order', on: both, strike: (scene) => serverOf(scene).restart() },

@@ -2,9 +2,10 @@
 // What happens to the processes of replicas.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, signalAll, treeOf } from '@solorun/servers/processes';
+import { victim } from '../victim.js';
 
 /** @import { Nemesis, Scene } from '../nemeses.js' */
 /** @import { PageName } from '../places.js' */
@@ -14,7 +15,7 @@ const everywhere = ['lockfile', 'advisory', 'lease', 'redis', 'redis-cluster'];
 
 /** @param {Scene} scene @param {number} from @param {number} to of a lease */
 async function stopFor({ fleet, random, job }, from, to) {
-  const member = random.pick(fleet.members);
+  const member = victim({ fleet, random });
   const ms = random.between(Math.round(from * job.leaseMs), Math.round(to * job.leaseMs));
   member.signal('SIGSTOP');
   await sleep(ms);
@@ -47,7 +48,7 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
   kill: {
     title: 'a replica is killed (SIGKILL)',
     on: everywhere,
-    strike: ({ fleet, random }) => random.pick(fleet.members).kill(),
+    strike: ({ fleet, random }) => victim({ fleet, random }).kill(),
   },
   'kill-all': {
     title: 'all replicas are killed at once',
@@ -74,7 +75,7 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
     on: everywhere,
     async strike({ fleet, random, job }) {
       const ms = random.between(Math.round(0.3 * job.leaseMs), Math.round(1.3 * job.leaseMs));
-      random.pick(fleet.members).write(`block ${ms}`);
+      victim({ fleet, random }).write(`block ${ms}`);
       await sleep(ms);
     },
   },
@@ -82,7 +83,7 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
     title: 'runs begin with about a lease of synchronous work',
     on: everywhere,
     async strike({ fleet, random, job }) {
-      const member = random.pick(fleet.members);
+      const member = victim({ fleet, random });
       member.write(`heavy ${random.between(Math.round(0.4 * job.leaseMs), Math.round(1.2 * job.leaseMs))}`);
       await sleep(job.leaseMs * 3);
       member.write('heavy 0');
@@ -93,15 +94,21 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
     on: everywhere,
     missing: prlimitMissing,
     async strike({ fleet, random, job }) {
-      const { pid } = random.pick(fleet.members);
+      const member = victim({ fleet, random });
+      // Node.js itself cannot start then, which is nothing of ours.
+      await member.up();
+      const { pid } = member;
       const prlimit = (/** @type {string[]} */ ...args) =>
         execFileSync('prlimit', ['--pid', String(pid), ...args], { encoding: 'utf8' });
       const limit = (/** @type {string} */ soft) => prlimit(`--nofile=${soft}:`);
       const before = prlimit('--nofile', '--noheadings', '--raw', '--output=SOFT').trim();
-      // Open files stay open.
+      // Open files stay open, and so do connections, unless something ends them.
       limit('1');
+      const { network } = member.link;
+      if (network !== undefined && 'breakAll' in network) network.breakAll();
       await sleep(random.between(job.leaseMs, job.leaseMs * 2));
-      limit(before);
+      // One that has ended by itself is in the journal.
+      if (existsSync(`/proc/${pid}`)) limit(before);
     },
   },
   'two-settings': {
@@ -111,7 +118,7 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
     alone: true,
     async strike({ fleet, random, job }) {
       const leaseMs = Math.round((job.leaseMs * random.between(50, 200)) / 100);
-      await random.pick(fleet.members).kill({ leaseMs, onBusy: random.pick(['skip', 'standby', 'wait', 'retry']) });
+      await victim({ fleet, random }).kill({ leaseMs, onBusy: random.pick(['skip', 'standby', 'wait', 'retry']) });
     },
   },
   'solorun-killed': {
@@ -119,7 +126,7 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
     on: everywhere,
     workload: 'commands',
     async strike({ fleet, random, job }) {
-      signalAll(solorunsOf(random.pick(fleet.members).pid), 'SIGKILL');
+      signalAll(solorunsOf(victim({ fleet, random }).pid), 'SIGKILL');
       await sleep(job.leaseMs);
     },
   },

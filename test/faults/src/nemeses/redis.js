@@ -2,6 +2,7 @@
 // What happens to a Redis.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { excludes } from '../excluded.js';
 import { command } from '../places/redis.js';
 
 /** @import { Redis } from '@solorun/servers/redis' */
@@ -10,9 +11,6 @@ import { command } from '../places/redis.js';
 
 /** @type {readonly PageName[]} */
 const both = ['redis', 'redis-cluster'];
-
-const FORGETS = 'What it loses in a crash or a fail-over, it does not remember to have run: such an occurrence may run again';
-const FLUSHED = "Anything after a lock's key was removed or renamed under its holder on Redis";
 
 /** @param {Scene} scene @returns {Redis} */
 function serverOf({ place }) {
@@ -31,7 +29,10 @@ export const redisServers = /** @satisfies {Record<string, Nemesis>} */ ({
       // It settles.
       await sleep(scene.job.leaseMs);
     },
-    excluded: { duplicate: FORGETS },
+    excluded: excludes(
+      'What it loses in a crash or a fail-over, it does not remember to have run: such an occurrence may run again',
+      { kinds: ['duplicate', 'out of order'] },
+    ),
   },
   'redis-freeze': {
     title: 'the server stands still',
@@ -90,6 +91,9 @@ export const redisServers = /** @satisfies {Record<string, Nemesis>} */ ({
     title: 'FLUSHALL',
     on: both,
     strike: async (scene) => void (await command(serverOf(scene).url, 'FLUSHALL')),
-    excluded: { overlap: FLUSHED, duplicate: FLUSHED, 'told too late': FLUSHED },
+    excluded: excludes("Anything after a lock's key was removed or renamed under its holder on Redis", {
+      kinds: ['overlap', 'duplicate', 'out of order', 'told too late'],
+      leases: 0.4,
+    }),
   },
 });

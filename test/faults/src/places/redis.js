@@ -32,7 +32,7 @@ export async function redis(options, { cluster = false } = {}) {
       const list = await command(server.url, 'CLIENT', 'LIST');
       return String(list)
         .split('\n')
-        .filter((line) => line !== '' && !line.includes('cmd=client'));
+        .filter((line) => line !== '' && !line.includes('cmd=client|list'));
     },
     async stop() {
       await end();

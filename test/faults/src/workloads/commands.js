@@ -67,8 +67,13 @@ export async function commands({ orders, note }) {
       ],
       { stdio: 'ignore' },
     );
-    const [status, signal] = await once(child, 'exit');
-    note({ kind: 'answered', id, name, result: WORDS.get(status) ?? `error: ${signal ?? status}` });
+    try {
+      const [status, signal] = await once(child, 'exit');
+      note({ kind: 'answered', id, name, result: WORDS.get(status) ?? `error: ${signal ?? status}` });
+    } catch (error) {
+      // It could not be started: no file is left to this process, say.
+      note({ kind: 'answered', id, name, result: `error: ${String(error)}` });
+    }
   };
 
   const ticking = (async () => {

@@ -35,18 +35,21 @@ export async function guarded({ solo, orders, note, handler }) {
     client.on('error', () => {});
     // Before COMMIT is sent nothing is counted; afterwards only its answer tells.
     let result = 'refused';
+    /** @type {number | undefined} */
+    let value;
     try {
       await client.connect();
       await client.query('BEGIN');
       await guard(context, client);
       const { rows } = await client.query('SELECT value FROM counter WHERE name = $1', [name]);
       await sleep(20);
-      await client.query('UPDATE counter SET value = $2 WHERE name = $1', [name, rows[0].value + 1]);
+      value = rows[0].value + 1;
+      await client.query('UPDATE counter SET value = $2 WHERE name = $1', [name, value]);
       result = 'unknown';
       const { command } = await client.query('COMMIT');
       result = command === 'COMMIT' ? 'committed' : 'refused';
     } finally {
-      note({ kind: 'counted', id, name, result });
+      note({ kind: 'counted', id, name, result, ...(value === undefined ? {} : { value }) });
       await client.end().catch(() => {});
     }
   };
