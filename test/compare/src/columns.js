@@ -155,6 +155,8 @@ export function isOn({ store }, { notOn }) {
 
 /** @param {TickFigures} figures */
 function ticksOf({ ticks, twice, never }) {
+  // Nothing seen is no praise.
+  if (ticks === 0) throw new Error('No tick was on time, so none was counted. Remedy: a machine that is less busy.');
   const word = twice === 0 ? 'none' : twice >= ticks * NEARLY_ALL ? 'nearly every tick' : 'some';
   // A machine that is too busy may lose one.
   return never > ticks / 10 ? `${word}; some not at all` : word;

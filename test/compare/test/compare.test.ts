@@ -10,7 +10,7 @@ if (missing !== undefined) process.stderr.write(`SKIPPED: the comparison. ${miss
 
 it.skipIf(missing !== undefined && process.env['CI'] !== 'true')(
   'finds that a naive lock runs ticks twice and lets a woken holder act beside its successor, and that Solorun does neither',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async () => {
     const effort = { leaseMs: 2_000, patienceMs: 20_000, ticks: 4, skewedTicks: 0 };
     const figures = await compare(['naive', 'solorun-lockfile'], ['late', 'pause'], effort, () => {});

@@ -32,6 +32,14 @@ export const core = [
     caughtBy: by('lease', 'is counted from before a renewal, however slowly that is answered'),
   },
   {
+    name: 'takes no note of renewals',
+    package: 'core',
+    file: 'src/heartbeat.ts',
+    from: 'if (renewed) lease.renewed(sentAt);',
+    to: 'if (renewed) void sentAt;',
+    caughtBy: { faults: '--provider lockfile --nemesis none --seconds 4 --seed 1 --job {"jobMs":8000}' },
+  },
+  {
     name: 'counts the time to the first renewal from the grant, not from before the try was sent',
     package: 'core',
     file: 'src/heartbeat.ts',
