@@ -198,7 +198,7 @@ async function recovered(fleet, since, names) {
 }
 
 /**
- * Whether something comes to pass in the time that a fleet has to work again.
+ * Whether the condition becomes true in the time that a fleet has to work again.
  *
  * @param {() => boolean} look
  */

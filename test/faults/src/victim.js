@@ -1,6 +1,7 @@
 // @ts-check
 
-/** @import { Fleet, Member } from './fleet.js' */
+/** @import { Fleet } from './fleet.js' */
+/** @import { Member } from './member.js' */
 /** @import { Random } from './random.js' */
 
 /**

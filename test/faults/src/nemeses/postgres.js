@@ -29,7 +29,7 @@ async function isUp({ url }) {
     await ask(url, 'SELECT 1');
     return true;
   } catch {
-    // It is told again by the next look, and by the end of patience.
+    // The next try follows, or the end of patience.
     return false;
   }
 }
@@ -181,7 +181,7 @@ export const postgresServers = /** @satisfies {Record<string, Nemesis>} */ ({
     },
   },
   'pooler-exhausted': {
-    title: 'sessions are ended, and all that the pooler has are taken by others, who stood in line',
+    title: 'sessions are ended, and other clients take all that the pooler has',
     on: both,
     missing: pgbouncerMissing,
     needs: 'pooler',
@@ -242,7 +242,7 @@ export const postgresServers = /** @satisfies {Record<string, Nemesis>} */ ({
       await ask(url, 'ALTER SYSTEM SET default_transaction_read_only = on');
       await ask(url, 'SELECT pg_reload_conf()');
       await sleep(scene.job.leaseMs * 2);
-      // One statement on a connection that may write: ALTER SYSTEM bears no company.
+      // On a connection that may write. ALTER SYSTEM has to be the only statement in its text.
       const writable = new URL(url);
       writable.searchParams.set('options', '-c default_transaction_read_only=off');
       await ask(writable.href, 'ALTER SYSTEM RESET default_transaction_read_only');

@@ -73,7 +73,7 @@ export const redisServers = /** @satisfies {Record<string, Nemesis>} */ ({
     },
   },
   'redis-min-replicas': {
-    title: 'writes are refused for want of replicas',
+    title: 'writes are refused, as too few replicas follow (min-replicas-to-write)',
     on: ['redis'],
     async strike(scene) {
       const { url } = serverOf(scene);
