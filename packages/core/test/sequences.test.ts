@@ -88,6 +88,8 @@ async function play(steps: readonly { replica: 0 | 1; step: Step }[], drawn: rea
   });
   const solos: readonly [Solo, Solo] = [stage.replica(), stage.replica()];
   const leases: Lease[] = [];
+  /** Those of runs and of terms in office. */
+  const inUse = new Set<Held>();
   const elections: Election[] = [];
   const aborts: AbortController[] = [];
   const begun: { readonly what: string; readonly seen: ReturnType<typeof watch> }[] = [];
@@ -120,12 +122,15 @@ async function play(steps: readonly { replica: 0 | 1; step: Step }[], drawn: rea
   const take = async (solo: Solo, { verb, ...rest }: Step): Promise<void> => {
     const { name: lock = '', ms: span = 0, which: nth = 0 } = rest as { name?: string; ms?: number; which?: number };
     const one = <T>(these: readonly T[]): T | undefined => these[nth % Math.max(1, these.length)];
-    const work = ({ signal: stop }: { signal: AbortSignal }): Promise<void> =>
+    const work = (context: Held): Promise<void> =>
       new Promise((resolve) => {
+        const { signal: stop } = context;
+        inUse.add(context);
         const timer = setTimeout(done, span);
         function done(): void {
           clearTimeout(timer);
           stop.removeEventListener('abort', done);
+          inUse.delete(context);
           resolve();
         }
         stop.addEventListener('abort', done);
@@ -145,7 +150,8 @@ async function play(steps: readonly { replica: 0 | 1; step: Step }[], drawn: rea
           ours(solo.run(lock, work, { signal: signal(), onBusy: 'standby', occurrence: new Date(), attempts: 2 })),
         );
       case 'elect':
-        if (!solo.signal.aborted) elections.push(solo.elect(lock, { signal: signal(), onElected: () => {} }));
+        if (!solo.signal.aborted)
+          elections.push(solo.elect(lock, { signal: signal(), onElected: (term) => void inUse.add(term) }));
         return;
       case 'release':
         return begin(verb, ours(one(leases)?.release() ?? Promise.resolve()));
@@ -170,7 +176,7 @@ async function play(steps: readonly { replica: 0 | 1; step: Step }[], drawn: rea
     await take(solos[replica], next);
     await pass(0);
     for (const lock of ['a', 'b']) {
-      const holders = leases.filter((lease) => lease.name === lock && isTrusted(lease));
+      const holders = [...leases, ...inUse].filter((held) => held.name === lock && isTrusted(held));
       if (holders.length > 1) wrong.push(`${lock} has ${holders.length} holders`);
     }
   }
@@ -194,8 +200,11 @@ async function play(steps: readonly { replica: 0 | 1; step: Step }[], drawn: rea
   return wrong;
 }
 
-function isTrusted(lease: Lease): boolean {
-  return !lease.signal.aborted && lease.remainingMs() > 0;
+/** A lease, as its holder sees it. */
+type Held = Pick<Lease, 'name' | 'signal' | 'remainingMs'>;
+
+function isTrusted(held: Held): boolean {
+  return !held.signal.aborted && held.remainingMs() > 0;
 }
 
 describe('calls in any order, on a provider that fails at random', () => {
