@@ -62,8 +62,9 @@ locks while faults happen to them, and a checker compares what they wrote down w
 
 **${outcomes.length} rounds in ${Math.round(minutes)} min, on ${cpus().length} processors (Linux ${release()}, Node.js ${process.versions.node}): ${total('faults')} faults, ${total('asked')} requests, ${total('ran')} runs, ${broken.length} promises broken.**
 
-A cell has the runs, the faults, and the longest time from the end of a fault to the next run. Then come broken promises
-(**in bold**), and violations that the guarantees exclude.
+A cell has the runs, the faults, and the longest time from the end of a fault to the next run. † is the longest time from the death
+of a holder to the next run of its lock, other faults in between included. Then come broken promises (**in bold**), and violations that
+the guarantees exclude.
 
 ${table.join('\n')}
 
@@ -92,9 +93,13 @@ function titleOf({ nemeses, job }) {
 function cell(outcomes) {
   if (outcomes.length === 0) return '';
   const sum = (/** @type {'faults' | 'ran'} */ key) => outcomes.reduce((total, { figures }) => total + figures[key], 0);
-  const recoveries = outcomes.flatMap(({ figures }) => figures.worstRecoveryMs ?? []);
-  const recovery = recoveries.length === 0 ? '' : `, ${(Math.max(...recoveries) / 1_000).toFixed(1)} s`;
+  const worst = (/** @type {'worstRecoveryMs' | 'worstTakeOverMs'} */ key) => {
+    const all = outcomes.flatMap(({ figures }) => figures[key] ?? []);
+    return all.length === 0 ? undefined : `${(Math.max(...all) / 1_000).toFixed(1)} s`;
+  };
+  const [recovery, takeOver] = [worst('worstRecoveryMs'), worst('worstTakeOverMs')];
+  const times = `${recovery === undefined ? '' : `, ${recovery}`}${takeOver === undefined ? '' : `, † ${takeOver}`}`;
   const found = outcomes.flatMap(({ violations }) => violations);
   const words = [...new Set(found.map(({ kind, excluded }) => (excluded === undefined ? `**${kind}**` : `${kind} (excluded)`)))];
-  return `${sum('ran')} / ${sum('faults')}${recovery}${words.map((word) => `, ${word}`).join('')}`;
+  return `${sum('ran')} / ${sum('faults')}${times}${words.map((word) => `, ${word}`).join('')}`;
 }
