@@ -77,12 +77,18 @@ export function createBatch<Q, A, Means>(
 export function oneAtATime<Means>(means: Means): (job: (means: Means) => Promise<void>) => Promise<void> {
   let tail: Promise<void> | undefined;
   return (job) => {
-    const turn = tail === undefined ? job(means) : tail.then(() => job(means));
-    const settled = turn.catch(() => {});
-    tail = settled;
-    void settled.then(() => {
-      if (tail === settled) tail = undefined;
+    const before = tail;
+    let end = (): void => {};
+    const mine = new Promise<void>((resolve) => {
+      end = () => {
+        if (tail === mine) tail = undefined;
+        resolve();
+      };
     });
+    // Before the job is called, as it may ask for the next turn itself.
+    tail = mine;
+    const turn = before === undefined ? job(means) : before.then(() => job(means));
+    turn.then(end, end);
     return turn;
   };
 }
