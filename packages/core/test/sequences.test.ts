@@ -150,8 +150,7 @@ async function play(steps: readonly { replica: 0 | 1; step: Step }[], drawn: rea
           ours(solo.run(lock, work, { signal: signal(), onBusy: 'standby', occurrence: new Date(), attempts: 2 })),
         );
       case 'elect':
-        if (!solo.signal.aborted)
-          elections.push(solo.elect(lock, { signal: signal(), onElected: (term) => void inUse.add(term) }));
+        if (!solo.signal.aborted) elections.push(solo.elect(lock, { signal: signal(), onElected: (term) => void inUse.add(term) }));
         return;
       case 'release':
         return begin(verb, ours(one(leases)?.release() ?? Promise.resolve()));
