@@ -130,6 +130,8 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
   const outage = new Outage(core, terms, outageMs);
   let toldBusy = false;
   let earlyMs = 0;
+  /** When the occurrence is due, if the last answer was that it lies ahead. */
+  let due: { readonly at: number; readonly settling: boolean } | undefined;
   let place: Place | undefined;
   let request = core.request(terms);
   const hints = createHints(core, terms, stop.signal);
@@ -161,6 +163,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       if (attempt.acquired) return attempt;
       if (attempt.reason === 'early') {
         tellDrift(core, terms, attempt);
+        due = { at: performance.now() + attempt.earlyMs, settling: attempt.settling ?? false };
         earlyMs += attempt.earlyMs;
         if (earlyMs > terms.maxEarlyMs) return attempt;
         tellLongWait(core, terms, attempt);
@@ -172,6 +175,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       }
       if (attempt.reason !== 'held') return attempt;
       last = attempt;
+      due = undefined;
       if (!toldBusy) tellBusy(core, terms, attempt);
       toldBusy = true;
       if (coalesce && !standBy(core, terms, attempt, () => stop.abort(DISPLACED))) return superseded(attempt);
@@ -185,8 +189,11 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       // Nobody was in the way: it could not be asked.
       if (last === undefined && trouble !== undefined) throw trouble;
       throw new LockTimeoutError(terms.name, last?.holder, last?.heldForMs, performance.now() - startedAt, {
-        detail: last?.detail,
-        settling: last?.settling,
+        detail:
+          due === undefined
+            ? last?.detail
+            : `its occurrence is due only in ${describeMs(due.at - performance.now())}, by the provider's clock`,
+        settling: due?.settling ?? last?.settling,
         ...(trouble === undefined ? {} : { cause: trouble }),
       });
     }

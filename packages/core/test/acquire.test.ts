@@ -743,6 +743,18 @@ describe('an occurrence that is early by the provider’s clock', () => {
     expect(names(told)).not.toContain('drift');
   });
 
+  it('is said to be what a wait that has ended was for', async () => {
+    const { replica } = createStage();
+    const waiting = watch(replica().run('job', () => {}, { occurrence: at(60), onBusy: 'wait', waitMs: 10_000 }));
+    await pass(10_000);
+    expect(waiting.error).toMatchObject({
+      name: 'LockTimeoutError',
+      message: 'Cannot acquire "job": its occurrence is due only in 50 s, by the provider\'s clock, gave up after 10000 ms.',
+      holder: undefined,
+      settling: false,
+    });
+  });
+
   it('blocks nobody in line meanwhile', async () => {
     const { replica } = createStage();
     const solo = replica();
