@@ -29,6 +29,7 @@ import { redisServers } from './nemeses/redis.js';
  * @property {(scene: Scene) => Promise<void>} strike
  * @property {() => string | undefined} [missing] Why it cannot be done on this machine, and the remedy.
  * @property {Needs} [needs] What the place of its rounds has to have beyond what others have.
+ * @property {Partial<Job>} [job] What its rounds need of the fleet, over what is drawn.
  * @property {boolean} [alone] Never mixed with others: it makes a promise depend on an option that they do not give.
  * @property {(scene: Scene) => boolean} [spent] Whether it can do no more harm in this round.
  * @property {'commands'} [workload] It is for that one only.

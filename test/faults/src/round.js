@@ -163,7 +163,8 @@ function jobOf({ page, nemeses, job = {} }, random) {
     onBusy,
     attempts: random.pick([1, 2]),
   };
-  return { ...drawn, ...job };
+  const needed = nemeses.map((name) => nemesisNamed(name).job ?? {});
+  return Object.assign(drawn, ...needed, job);
 }
 
 /**

@@ -29,6 +29,8 @@ export const clocks = /** @satisfies {Record<string, Nemesis>} */ ({
     on: servers,
     missing: faketimeMissing,
     needs: 'server clock',
+    // Every occurrence lies ahead from then on: by more than `wait` waits.
+    job: { onBusy: 'standby' },
     spent: ({ place }) => set.has(place),
     strike: (scene) => setClock(scene, -1),
   },
