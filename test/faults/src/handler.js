@@ -57,7 +57,9 @@ export function createHandler({ jobMs, stepMs, leaseMs, asks, sentAt, begun }, n
       // A solo that closes, too, asks a run to stop.
       if (signal.reason?.name === 'LeaseLostError') note({ kind: 'lost', id, name, result: signal.reason.reason });
     };
-    if (!signal.aborted) signal.addEventListener('abort', listener, { once: true });
+    // As a signal that is aborted calls no listener any more.
+    if (signal.aborted) listener();
+    else signal.addEventListener('abort', listener, { once: true });
 
     const ask = async () => {
       // A version without confirm() is attacked as well.
