@@ -130,7 +130,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
   const outage = new Outage(core, terms, outageMs);
   let toldBusy = false;
   let earlyMs = 0;
-  /** When the occurrence is due, if the last answer was that it lies ahead. */
+  /** When the occurrence is due, while it is waited for. */
   let due: { readonly at: number; readonly settling: boolean } | undefined;
   let place: Place | undefined;
   let request = core.request(terms);
@@ -171,11 +171,11 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
         place = undefined;
         await delay(Math.ceil(attempt.earlyMs), stop.signal);
         stop.signal.throwIfAborted();
+        due = undefined;
         continue;
       }
       if (attempt.reason !== 'held') return attempt;
       last = attempt;
-      due = undefined;
       if (!toldBusy) tellBusy(core, terms, attempt);
       toldBusy = true;
       if (coalesce && !standBy(core, terms, attempt, () => stop.abort(DISPLACED))) return superseded(attempt);

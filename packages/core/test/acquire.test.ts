@@ -743,6 +743,16 @@ describe('an occurrence that is early by the provider’s clock', () => {
     expect(names(told)).not.toContain('drift');
   });
 
+  it('is no longer said to be what a wait was for once it was due', async () => {
+    const solo = createStage().replica();
+    const first = watch(
+      solo.run('job', () => new Promise((resolve) => setTimeout(resolve, 20_000)), { onBusy: 'wait', waitMs: 1_000 }),
+    );
+    const waiting = watch(solo.run('job', () => {}, { occurrence: at(2), onBusy: 'wait', waitMs: 5_000 }));
+    await pass(6_000);
+    expect([first.state, (waiting.error as Error).message]).toEqual(['pending', expect.not.stringContaining('due only')]);
+  });
+
   it('is said to be what a wait that has ended was for', async () => {
     const { replica } = createStage();
     const waiting = watch(replica().run('job', () => {}, { occurrence: at(60), onBusy: 'wait', waitMs: 10_000 }));
