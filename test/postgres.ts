@@ -38,7 +38,7 @@ export function onPostgres(settings: Readonly<Record<string, string | number>> =
     store: (kind, url = server.url) => url.replace(/^postgresql:/, kind === 'advisory' ? 'postgres:' : 'postgres+lease:'),
     async sql(text, values = []) {
       const client = new pg.Client({ connectionString: server.url });
-      // A server that ends its sessions in between is told by the query.
+      // If the server ends the session in between, the query rejects.
       client.on('error', () => {});
       await client.connect();
       try {

@@ -133,7 +133,7 @@ async function publish(day, step, { fence, signal, checkpoint }, content) {
     checkpoint(); // throws if the lock was lost meanwhile
     await rename(`${file}.part`, `${file}.csv`);
   } catch (error) {
-    // Whoever was stopped for long wakes when the next run has cleared up, and is done.
+    // A run that was stopped for long wakes after the next one has cleared up and ended.
     await rm(`${file}.part`, { force: true });
     throw error;
   }

@@ -41,7 +41,7 @@ export function onPostgres(options: Parameters<typeof startPostgres>[0] = {}): S
     },
     async sql(text, values = []) {
       const client = new pg.Client({ connectionString: server!.url });
-      // A server that ends its sessions in between is told by the query.
+      // If the server ends the session in between, the query rejects.
       client.on('error', () => {});
       await client.connect();
       try {

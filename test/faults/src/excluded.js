@@ -13,7 +13,7 @@
 const BUSY_MS = 300;
 
 /**
- * What docs/guarantees.md excludes under a nemesis, and no more than that.
+ * An exclusion of docs/guarantees.md under a nemesis, as narrow as its words.
  *
  * @param {string} words Of that page.
  * @param {object} what

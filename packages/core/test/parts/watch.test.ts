@@ -7,7 +7,7 @@ const { signal: never } = new AbortController();
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 interface Stage extends Watch {
-  /** What was looked for, a round each. */
+  /** The names of each look. */
   readonly looks: string[][];
 }
 
