@@ -245,7 +245,10 @@ function connectionOn(wire: Wire, loss: AbortController): Connection {
   // An open connection does not keep the process alive; an answer that is waited for does.
   for (const socket of sockets()) socket?.unref();
 
+  let ended = false;
   function end(reason: Error): void {
+    if (ended) return;
+    ended = true;
     loss.abort(reason);
     // A goodbye may wait for ever behind a cut cable.
     for (const socket of sockets()) socket?.destroy();

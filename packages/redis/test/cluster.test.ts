@@ -59,12 +59,16 @@ it('finds all keys again when the only node of a cluster has given some of them 
   await askOf(other.port, 'CLUSTER', 'ADDSLOTSRANGE', 0, 8_191);
   await askOf(node!.port, 'CLUSTER', 'SETSLOT', 0, 'NODE', id);
   const ran = new Set<string>();
+  // A try may find a name held by the try before it, whose answer was lost with the connection.
   const runAll = async (): Promise<boolean> => {
-    const ends = await Promise.allSettled(NAMES.map(async (name) => solo.run(name, () => void ran.add(name))));
-    return ends.every(({ status }) => status === 'fulfilled');
+    await Promise.allSettled(NAMES.map(async (name) => solo.run(name, () => void ran.add(name))));
+    return ran.size === NAMES.length;
   };
+  const warned = vi.fn<(warning: Error) => void>();
+  process.on('warning', warned);
   await until('all of them run', runAll);
-  expect([...ran].sort()).toEqual([...NAMES].sort());
+  process.off('warning', warned);
+  expect(warned.mock.calls.map(([{ name }]) => name)).not.toContain('MaxListenersExceededWarning');
 });
 
 it('names the way out where the nodes of a cluster cannot be reached at the addresses that they announce', async () => {
