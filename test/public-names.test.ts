@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import * as bullmq from '@solorun/bullmq';
 import * as core from '@solorun/core';
 import * as memory from '@solorun/core/memory';
-import * as parts from '@solorun/core/parts';
+import * as server from '@solorun/core/server';
 import * as testing from '@solorun/core/testing';
 import * as lockfile from '@solorun/lockfile';
 import * as nodeCron from '@solorun/node-cron';
@@ -36,10 +36,11 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
     ],
   },
   '@solorun/core/memory': { module: memory, names: ['memory'] },
-  '@solorun/core/parts': {
-    module: parts,
+  '@solorun/core/server': {
+    module: server,
     names: [
       'Failure',
+      'bindVerbs',
       'createActive',
       'createAlarm',
       'createBatch',

@@ -1,6 +1,6 @@
 import type { AcquireRequest, AcquireResult, Grant, JobRecord, OccurrenceState, OccurrenceVerdict, Outcome } from '@solorun/core';
 import { judgeOccurrence } from '@solorun/core';
-import { createOutlasted } from '@solorun/core/parts';
+import { createOutlasted } from '@solorun/core/server';
 import { isKnownDead } from './holder.ts';
 import { generationKey, generationsOf, locksAmong } from './key.ts';
 import { jobRecord, readRecord, writeRecord, type LockRecord } from './record.ts';

@@ -11,7 +11,7 @@ import {
   type Solo,
   type WatchOptions,
 } from '@solorun/core';
-import { onceAborted } from '@solorun/core/parts';
+import { onceAborted } from '@solorun/core/server';
 import { schedule as cronSchedule, type ScheduledTask, type TaskContext, type TaskOptions } from 'node-cron';
 
 /**

@@ -18,7 +18,7 @@ import {
   delay,
   finishLimit,
   unlessAborted,
-} from '@solorun/core/parts';
+} from '@solorun/core/server';
 import { checkConnection, type PostgresConnection, type Row } from './client.ts';
 import { rememberGuard } from './guard.ts';
 import { checkKeyspace, checkStorable, keysOf, type Key, type Keyspace } from './key.ts';

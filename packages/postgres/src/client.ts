@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { OptionError } from '@solorun/core';
-import { delay, unlessAborted } from '@solorun/core/parts';
+import { delay, unlessAborted } from '@solorun/core/server';
 import pg from 'pg';
 import { hostsOf } from './hosts.ts';
 

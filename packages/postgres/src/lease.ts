@@ -20,7 +20,7 @@ import {
   finishLimit,
   oneAtATime,
   unlessAborted,
-} from '@solorun/core/parts';
+} from '@solorun/core/server';
 import { checkConnection, type PostgresConnection, type PostgresPool, type Row, type Statement } from './client.ts';
 import { rememberGuard } from './guard.ts';
 import { createDoubts } from './doubts.ts';

@@ -1,4 +1,4 @@
-import { createBatch, Failure } from '@solorun/core/parts';
+import { createBatch, Failure } from '@solorun/core/server';
 import { PoolerDetectedError } from './errors.ts';
 import type { Row, Statement } from './client.ts';
 import { standbyError, type Session } from './session.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { onceAborted, unlessAborted } from '@solorun/core/parts';
+import { onceAborted, unlessAborted } from '@solorun/core/server';
 import { connect, type PostgresClient, type PostgresConnection } from './client.ts';
 
 /** What stands between us and the server. Only the first two keep a session's locks to the session. */

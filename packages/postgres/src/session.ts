@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ProviderError } from '@solorun/core';
-import { onceAborted } from '@solorun/core/parts';
+import { onceAborted } from '@solorun/core/server';
 import { connect, type PostgresClient, type PostgresConnection, type Row, type Statement } from './client.ts';
 import { PoolerDetectedError } from './errors.ts';
 

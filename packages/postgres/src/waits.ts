@@ -1,4 +1,4 @@
-import { delay, unlessAborted } from '@solorun/core/parts';
+import { delay, unlessAborted } from '@solorun/core/server';
 import type { Key } from './key.ts';
 import type { LockSession } from './lock-session.ts';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OptionError } from '@solorun/core';
-import { createAlarm } from '@solorun/core/parts';
+import { createAlarm } from '@solorun/core/server';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 
 /** What is needed of a client of yours: that of ioredis 5 or 6, for one server, for sentinels or for a cluster. It is not used itself. */

@@ -21,7 +21,7 @@ import {
   oneAtATime,
   unlessAborted,
   type Batch,
-} from '@solorun/core/parts';
+} from '@solorun/core/server';
 import { checkConnection, connect, keyPrefixOf, type ConnectionOptions } from './client.ts';
 import { openLink, type Link } from './link.ts';
 import { answerOf, fieldsOf, markOf, recordOf, writeHolder, type Answer, type Stranded } from './record.ts';

@@ -1,4 +1,4 @@
-import { createConnector } from '@solorun/core/parts';
+import { createConnector } from '@solorun/core/server';
 import type { Connection } from './client.ts';
 
 /** Hears of releases: a channel per name, on a connection that does nothing else. */

@@ -1,6 +1,6 @@
 import { closeSync, constants, fsync, openSync } from 'node:fs';
 import { setImmediate } from 'node:timers';
-import { onceAborted } from '@solorun/core/parts';
+import { onceAborted } from '@solorun/core/server';
 
 /** Flushes to the disk, in the thread pool: on a slow disk one takes 100 ms and more, and the event loop must not wait for it. */
 export interface Flusher {

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, linkSync, lstatSync, openSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import { OptionError } from '@solorun/core';
-import { unlessAborted } from '@solorun/core/parts';
+import { unlessAborted } from '@solorun/core/server';
 import { processProof } from '../holder.ts';
 import type { FileStore, Proof, StoredFile } from '../store.ts';
 import { createBreather } from './breather.ts';

@@ -210,7 +210,7 @@ export const core = [
   {
     name: 'waits out the pause of an undoing while somebody asks for the name',
     package: 'core',
-    file: 'src/parts/undo.ts',
+    file: 'src/server/undo.ts',
     from: 'doubt.hurry();',
     to: '',
     caughtBy: by('undo', 'does not wait for its next turn when another one asks for the name'),
@@ -218,7 +218,7 @@ export const core = [
   {
     name: 'does not look again for a try that arrived after its undoing had found nothing',
     package: 'core',
-    file: 'src/parts/undo.ts',
+    file: 'src/server/undo.ts',
     from: 'if (!found) void later(name, owner, lost);',
     to: '',
     caughtBy: by('undo', 'is looked for once more when it was not found'),
@@ -226,7 +226,7 @@ export const core = [
   {
     name: 'goes on observing a lease that was renewed meanwhile',
     package: 'core',
-    file: 'src/parts/outlasted.ts',
+    file: 'src/server/outlasted.ts',
     from: 'if (before?.mark === mark) return',
     to: 'if (before !== undefined) return',
     caughtBy: by('outlasted', 'begins anew with each change, and for each name by itself'),
@@ -234,7 +234,7 @@ export const core = [
   {
     name: 'finds a lease over as soon as it has been seen twice',
     package: 'core',
-    file: 'src/parts/outlasted.ts',
+    file: 'src/server/outlasted.ts',
     from: 'return now() >= before.since + leaseMs;',
     to: 'return now() >= before.since;',
     caughtBy: by('outlasted', 'finds a lease over that stood unchanged for as long as it lasts'),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createUndo } from '../src/parts/undo.ts';
-import { pass, settle, useFakeTime, watch } from './stage.ts';
+import { createUndo } from '../../src/server/undo.ts';
+import { pass, settle, useFakeTime, watch } from '../stage.ts';
 
 const forever = new Promise<void>(() => {});
 

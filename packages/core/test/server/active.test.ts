@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createActive } from '../../src/parts/index.ts';
+import { createActive } from '../../src/server/index.ts';
 
 const never = new Promise<never>(() => {});
 

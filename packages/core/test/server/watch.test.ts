@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createWatch, type Watch } from '../../src/parts/index.ts';
+import { createWatch, type Watch } from '../../src/server/index.ts';
 
 const LONG_MS = 60_000;
 const { signal: never } = new AbortController();

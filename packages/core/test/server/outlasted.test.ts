@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createOutlasted } from '../src/parts/outlasted.ts';
+import { createOutlasted } from '../../src/server/outlasted.ts';
 
 describe('leases that are observed', () => {
   it('finds a lease over that stood unchanged for as long as it lasts', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createBatch, Failure, oneAtATime } from '../../src/parts/index.ts';
+import { createBatch, Failure, oneAtATime } from '../../src/server/index.ts';
 
 /** A batch whose statements are kept, and answered with what `answer` makes of each question. */
 function stage<A>(

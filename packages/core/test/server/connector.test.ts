@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createConnector } from '../../src/parts/index.ts';
+import { createConnector } from '../../src/server/index.ts';
 
 class Connection {
   readonly #end = new AbortController();

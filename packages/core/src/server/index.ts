@@ -5,6 +5,7 @@
  * @module
  */
 export { delay, onceAborted, unlessAborted } from '../abort.ts';
+export { bindVerbs } from '../bind-verbs.ts';
 export { createAlarm, type Alarm } from '../alarm.ts';
 export { createActive, finishLimit, type Active } from './active.ts';
 export { createBatch, Failure, oneAtATime, type Batch } from './batch.ts';
