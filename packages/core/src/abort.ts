@@ -51,8 +51,9 @@ function tellAudience(event: Event): void {
   }
 }
 
-/** Stops waiting when `signal` aborts. */
-export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/** Stops waiting when `signal` aborts, and rejects with its reason. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason as Error);
     if (signal.aborted) onAbort();

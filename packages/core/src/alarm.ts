@@ -6,6 +6,8 @@ export interface Alarm {
   at(dueAt: number): void;
   /** Whether the next ring keeps the process alive. @default false */
   keepAlive(keep: boolean): void;
+  /** Forgets what it was to ring for. */
+  stop(): void;
 }
 
 /**
@@ -37,6 +39,11 @@ export function createAlarm(clock: Clock, ring: () => void): Alarm {
       kept = keep;
       if (keep) timer?.ref();
       else timer?.unref();
+    },
+    stop() {
+      clearTimeout(timer);
+      timer = undefined;
+      ringsAt = Number.POSITIVE_INFINITY;
     },
   };
 }

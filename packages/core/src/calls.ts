@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { onceAborted } from './abort.ts';
-import { createAlarm } from './alarm.ts';
+import { Deadlines } from './deadlines.ts';
 
 /** Calls of a provider, which take no longer than they may. */
 export interface Calls {
@@ -29,23 +29,13 @@ const none: readonly AbortSignal[] = [];
 const TOGETHER_MS = 5;
 
 export function createCalls(): Calls {
-  const pending = new Set<Pending<unknown>>();
-  let keepingAlive = 0;
-
-  const alarm = createAlarm(performance, () => {
-    const now = performance.now();
-    let next = Number.POSITIVE_INFINITY;
-    for (const call of pending) {
-      if (call.dueAt <= now) call.expire();
-      else next = Math.min(next, call.dueAt);
-    }
-    if (next < Number.POSITIVE_INFINITY) alarm.at(Math.max(next, now + TOGETHER_MS));
+  const pending = new Deadlines<Pending<unknown>>({
+    dueAt: ({ dueAt }) => dueAt,
+    expire: (call) => call.expire(),
+    keepsAlive: ({ keepsAlive }) => keepsAlive,
+    togetherMs: TOGETHER_MS,
   });
-
-  function ended(call: Pending<unknown>): void {
-    pending.delete(call);
-    if (call.keepsAlive && (keepingAlive -= 1) === 0) alarm.keepAlive(false);
-  }
+  const onEnd = (call: Pending<unknown>): void => pending.delete(call);
 
   return {
     bounded(call, bounds) {
@@ -56,10 +46,8 @@ export function createCalls(): Calls {
         reuse(controller);
         return asked;
       }
-      const one = new Pending(asked, controller, bounds, ended);
+      const one = new Pending(asked, controller, bounds, onEnd);
       pending.add(one as Pending<unknown>);
-      if (one.keepsAlive && (keepingAlive += 1) === 1) alarm.keepAlive(true);
-      alarm.at(one.dueAt);
       one.listen();
       return one.answer;
     },

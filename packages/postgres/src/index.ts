@@ -1,7 +1,9 @@
-export { postgresAdvisory, type PostgresAdvisoryOptions } from './advisory.ts';
-export { type PostgresConnection, type PostgresPool } from './client.ts';
-export { LoginRefusedError, PoolerDetectedError } from './errors.ts';
-export { guard, type Guarded } from './guard.ts';
-export { hostsOf, type Host } from './hosts.ts';
-export { postgresLease, type PostgresLeaseOptions } from './lease.ts';
-export { schemaSql, type SchemaOptions } from './schema.ts';
+export { type PostgresAdvisoryOptions } from './advisory/options.ts';
+export { postgresAdvisory } from './advisory/provider.ts';
+export { type PostgresConnection, type PostgresPool } from './server/client.ts';
+export { LoginRefusedError, PoolerDetectedError } from './server/errors.ts';
+export { guard, type Guarded } from './server/guard.ts';
+export { hostsOf, type Host } from './server/hosts.ts';
+export { type PostgresLeaseOptions } from './rows/options.ts';
+export { postgresLease } from './rows/provider.ts';
+export { schemaSql, type SchemaOptions } from './server/schema.ts';

@@ -3,7 +3,7 @@ import { startProxy, type Proxy } from '@solorun/servers/network';
 import pg from 'pg';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { postgresAdvisory, postgresLease } from '../src/index.ts';
-import { LAG_MS } from '../src/ledger.ts';
+import { LAG_MS } from '../src/advisory/ledger.ts';
 import { acquired, asked, never, onPostgres, until } from './server.ts';
 
 // Counted and not timed: what a lock costs a server.

@@ -1,7 +1,7 @@
 import { OptionError, ProviderError } from '@solorun/core';
 import pg from 'pg';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { hostsOf } from '../src/hosts.ts';
+import { hostsOf } from '../src/server/hosts.ts';
 import { postgresAdvisory, postgresLease } from '../src/index.ts';
 import { acquired, asked, failureOf, never, onPostgres, shown, until } from './server.ts';
 

@@ -1,7 +1,7 @@
 import type { LockProvider } from '@solorun/core';
 import advisoryLock from 'advisory-lock';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { keysOf } from '../src/key.ts';
+import { keysOf } from '../src/server/keys.ts';
 import { postgresAdvisory, type PostgresAdvisoryOptions } from '../src/index.ts';
 import { acquired, asked, never, onPostgres, until } from './server.ts';
 

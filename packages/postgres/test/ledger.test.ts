@@ -1,8 +1,8 @@
 import type { AcquireRequest, Outcome } from '@solorun/core';
 import { describe, expect, it } from 'vitest';
-import { Holding } from '../src/holding.ts';
-import { createLedger, LAG_MS } from '../src/ledger.ts';
-import type { LockSession } from '../src/lock-session.ts';
+import { Holding } from '../src/advisory/holdings.ts';
+import { LAG_MS, Ledger } from '../src/advisory/ledger.ts';
+import type { LockSession } from '../src/advisory/session.ts';
 import { until } from './server.ts';
 
 interface Written {
@@ -17,7 +17,7 @@ interface Written {
 function stage(answer: (rows: readonly Written[], call: number) => readonly number[] = () => []) {
   const calls: (readonly Written[])[] = [];
   const told: string[] = [];
-  const ledger = createLedger(
+  const ledger = new Ledger(
     async (rows) => {
       calls.push(rows as Written[]);
       return answer(rows as Written[], calls.length);
@@ -102,7 +102,7 @@ describe('the ledger', () => {
 
   it('survives a listener that throws', async () => {
     let calls = 0;
-    const ledger = createLedger(
+    const ledger = new Ledger(
       async () => {
         calls += 1;
         throw Object.assign(new Error('no'), { code: '22000' });

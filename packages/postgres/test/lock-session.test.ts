@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { Row, Statement } from '../src/client.ts';
-import { createLockSession } from '../src/lock-session.ts';
-import type { Session } from '../src/session.ts';
-import { locksOf } from '../src/locks.ts';
-import { statementsFor } from '../src/statements.ts';
+import type { Row, Statement } from '../src/server/client.ts';
+import { LockSession } from '../src/advisory/session.ts';
+import type { Session } from '../src/server/session.ts';
+import { locksOf } from '../src/server/locks.ts';
+import { statementsFor } from '../src/advisory/statements.ts';
 import { never } from './server.ts';
 
 /** Mocked: answers that a real server gives only in a moment that cannot be chosen. */
@@ -29,7 +29,7 @@ function mocked(answer: (statement: Statement) => Promise<readonly Row[]>): { se
   return { session, ended: () => loss.signal.reason as unknown };
 }
 
-const statements = statementsFor('advisory', 'solorun');
+const statements = statementsFor('solorun', locksOf(false));
 const terms = {
   kind: 'mocked',
   leaseMs: 60_000,
@@ -37,7 +37,7 @@ const terms = {
   locks: locksOf(false),
   schema: 'solorun',
   channel: 'x',
-  plain: false,
+  bare: false,
   settlesInMs: () => 0,
   prepare: async () => true,
   lapsed: () => {},
@@ -51,7 +51,7 @@ describe('a heartbeat', () => {
     ['a server that has become a standby', { pid: '100', standby: 'true' }, /hot standby/],
   ])('that comes back from %s ends the session and all its leases', async (_, row, message) => {
     const { session, ended } = mocked(async () => [{ ord: '0', ours: 'true', ...row }]);
-    const on = createLockSession(session, terms);
+    const on = new LockSession(session, terms);
     await expect(on.confirm({ name: 'x', owner: 'owner', fence: '1', written: true }, '1', never)).rejects.toThrow(message);
     expect(String(ended())).toMatch(message);
   });
@@ -66,6 +66,6 @@ describe('the end of a slice', () => {
       if (text.includes('pg_advisory_lock(')) throw Object.assign(new Error('canceling statement'), { code: '55P03' });
       return [{ mine }];
     });
-    expect(await createLockSession(session, terms).block({ lock: '1', guard: '2' }, 10)).toBe(granted);
+    expect(await new LockSession(session, terms).block({ lock: '1', guard: '2' }, 10)).toBe(granted);
   });
 });

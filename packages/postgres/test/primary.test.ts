@@ -3,11 +3,11 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { createSolo } from '@solorun/core';
 import { startProxy } from '@solorun/servers/network';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { connect, type PostgresConnection } from '../src/client.ts';
+import { connect, type PostgresConnection } from '../src/server/client.ts';
 import { LoginRefusedError, postgresAdvisory, postgresLease } from '../src/index.ts';
-import { findPath } from '../src/pooler.ts';
-import { createPrimary, type Opener } from '../src/primary.ts';
-import { openSession } from '../src/session.ts';
+import { findPath } from '../src/server/pooler.ts';
+import { createPrimary, type Opener } from '../src/server/primary.ts';
+import { openSession } from '../src/server/open.ts';
 import { failureOf, onPostgres, until } from './server.ts';
 
 describe('the primary among hosts that are slow', () => {

@@ -1,7 +1,8 @@
 import type { LockProvider } from '@solorun/core';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { postgresAdvisory, schemaSql, type PostgresAdvisoryOptions } from '../src/index.ts';
-import { createSettling, type Beginning } from '../src/settling.ts';
+import type { Beginning } from '../src/advisory/beginning.ts';
+import { Settling } from '../src/advisory/settling.ts';
 import { acquired, asked, never, onPostgres, until } from './server.ts';
 
 const stage = onPostgres();
@@ -171,9 +172,9 @@ describe('the age of a server', () => {
   const session = { answeredAt: 0, lost: never };
   const life = (id: string, ageMs: number): Beginning => ({ life: id, upMs: ageMs, forgot: { why: 'crash', life: id, ageMs } });
   let at = 0;
-  const clocked = (): ReturnType<typeof createSettling> => {
+  const clocked = (): Settling => {
     at = 0;
-    return createSettling(
+    return new Settling(
       {},
       () => {},
       () => at,

@@ -1,14 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OptionError } from '@solorun/core';
-import { createAlarm } from '@solorun/core/server';
+import { Deadlines, neverSent } from '@solorun/core/server';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
-
-/** What is needed of a client of yours: that of ioredis 5 or 6, for one server, for sentinels or for a cluster. It is not used itself. */
-export interface RedisClient {
-  duplicate(...overrides: never[]): unknown;
-  /** Tells it from the package redis's, which has a `duplicate` too. */
-  evalsha(...words: never[]): unknown;
-}
+import type { ConnectionOptions, RedisClient } from './options.ts';
 
 /** One client of ioredis that is ours alone, as far as it is used. Both `Redis` and `Cluster` have this. */
 interface Wire {
@@ -54,12 +47,7 @@ export interface Connection {
   /** All nodes of the cluster that the only server belongs to, reached in the same way. */
   wholeCluster(timeoutMs: number): Promise<Connection>;
   onMessage(listener: (channel: string) => void): void;
-  end(reason?: Error): Promise<void>;
-}
-
-export interface ConnectionOptions {
-  readonly url?: string | undefined;
-  readonly client?: RedisClient | undefined;
+  end(): Promise<void>;
 }
 
 /** A question that has not been answered. */
@@ -95,61 +83,6 @@ const own = {
   connectionName: 'solorun',
 };
 
-/** @throws OptionError; nothing of the URL is in it */
-export function checkConnection({ url, client }: ConnectionOptions): void {
-  if ((url === undefined) === (client === undefined)) {
-    throw new OptionError('redis() takes { url: process.env.REDIS_URL } or { client }, a client of ioredis; one of them.');
-  }
-  if (client !== undefined) {
-    if (typeof client?.duplicate !== 'function' || typeof client.evalsha !== 'function') {
-      throw new OptionError(
-        "The client for redis() is one of ioredis's, a Redis or a Cluster, and of no other package; for a URL there is { url }.",
-      );
-    }
-    return;
-  }
-  if (typeof url !== 'string' || url === '') {
-    throw new OptionError('The url for redis() is empty: is the environment variable it comes from set?');
-  }
-  if (!/^rediss?:\/\//i.test(url) || !URL.canParse(url) || !isDecodable(new URL(url))) {
-    throw new OptionError(
-      'The url for redis() cannot be understood. It looks like redis://user:password@host:6379/0 (rediss:// for TLS), with special ' +
-        'characters of the password percent-encoded.',
-    );
-  }
-  const { hostname, pathname, searchParams } = new URL(url);
-  if (hostname === '') {
-    // ioredis would take the one on this machine: perhaps another one than everybody else's, if a variable was empty.
-    throw new OptionError(
-      'The url for redis() names no host: is a variable empty that it is made of? This machine is redis://localhost.',
-    );
-  }
-  // ioredis would ask for the database NaN, and end the process when the server declines.
-  const databases = [pathname.slice(1), ...searchParams.getAll('db')].filter((database) => database !== '');
-  if (!databases.every((database) => /^\d{1,9}$/.test(database))) {
-    throw new OptionError(
-      'The url for redis() names a database that is not a number: Redis has 0 to 15, as in redis://host:6379/0.',
-    );
-  }
-}
-
-function isDecodable({ username, password }: URL): boolean {
-  try {
-    decodeURIComponent(username + password);
-    return true;
-  } catch (error) {
-    if (error instanceof URIError) return false;
-    throw error;
-  }
-}
-
-/** What the user's client puts before its keys; ours go on with it. */
-export function keyPrefixOf({ client }: ConnectionOptions): string {
-  const { options } = (client ?? {}) as { options?: { keyPrefix?: unknown; redisOptions?: { keyPrefix?: unknown } } };
-  const prefix = options?.keyPrefix ?? options?.redisOptions?.keyPrefix;
-  return typeof prefix === 'string' ? prefix : '';
-}
-
 export async function connect({ url, client }: ConnectionOptions, timeoutMs: number): Promise<Connection> {
   const options = { ...own, connectTimeout: timeoutMs };
   const wire = url === undefined ? duplicate(client!, options) : new Redis(withoutOurs(url, options), options);
@@ -183,7 +116,7 @@ async function openWire(wire: Wire, timeoutMs: number): Promise<Connection> {
   } finally {
     late.abort();
   }
-  return connectionOn(wire, loss);
+  return new OneConnection(wire, loss);
 }
 
 /** ioredis takes options out of a URL, before those that it is given, and as text: a time-out that is text is thrown at the process. */
@@ -226,75 +159,91 @@ function clusterOf({ options = {} }: Wire, timeoutMs: number): Wire {
   return new Cluster([{ host: host!, port: port! }], { ...cluster, ...named }) as unknown as Wire;
 }
 
-function connectionOn(wire: Wire, loss: AbortController): Connection {
-  const cluster = wire.isCluster === true;
-  const sockets = (): readonly (Socket | undefined)[] => (cluster ? wire.nodes!('all') : [wire]).map(({ stream }) => stream);
-  const pending = new Set<Due>();
-  let heardAt = 0;
-  // A process that was stalled first reads what has arrived in the meantime.
-  const alarm = createAlarm(performance, () => void setImmediate(endIfSilent));
-  const endIfSilent = (): void => {
-    const now = performance.now();
-    for (const { askedAt, timeoutMs } of pending) {
-      const dueAt = Math.max(askedAt, cluster ? 0 : heardAt) + timeoutMs;
-      if (dueAt > now) alarm.at(dueAt);
-      // What is behind it must not wait for ever, and what was sent may still be done: a new connection, a new start.
-      else end(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
-    }
-  };
-  // An open connection does not keep the process alive; an answer that is waited for does.
-  for (const socket of sockets()) socket?.unref();
+class OneConnection implements Connection {
+  readonly cluster: boolean;
+  readonly lost: AbortSignal;
+  readonly #wire: Wire;
+  readonly #loss: AbortController;
+  readonly #due: Deadlines<Due>;
+  #hasEnded = false;
+  /** When the newest answer came, by `performance.now()`. */
+  #heardAt = 0;
 
-  let ended = false;
-  function end(reason: Error): void {
-    if (ended) return;
-    ended = true;
-    loss.abort(reason);
-    // A goodbye may wait for ever behind a cut cable.
-    for (const socket of sockets()) socket?.destroy();
-    wire.disconnect();
+  constructor(wire: Wire, loss: AbortController) {
+    this.#wire = wire;
+    this.#loss = loss;
+    this.cluster = wire.isCluster === true;
+    this.lost = loss.signal;
+    this.#due = new Deadlines({
+      dueAt: ({ askedAt, timeoutMs }) => Math.max(askedAt, this.cluster ? 0 : this.#heardAt) + timeoutMs,
+      // What waits behind it must not wait for ever, and what was sent may still be done: a new connection, a new start.
+      expire: ({ timeoutMs }) => this.#end(new Error(`no answer within ${Math.round(timeoutMs)} ms`)),
+      readFirst: true,
+    });
+    // An open connection does not keep the process alive; an answer that is waited for does.
+    for (const socket of this.#sockets()) socket?.unref();
   }
 
-  return {
-    cluster,
-    lost: loss.signal,
-    servers: () => (cluster ? wire.nodes!('master') : [wire]),
-    ask(command, timeoutMs) {
-      if (loss.signal.aborted) {
-        return Promise.reject(Object.assign(new Error((loss.signal.reason as Error).message), { sent: false }));
-      }
-      const one = { askedAt: performance.now(), timeoutMs };
-      pending.add(one);
-      if (pending.size === 1) alarm.keepAlive(true);
-      alarm.at(one.askedAt + timeoutMs);
-      const over = (): void => {
-        heardAt = performance.now();
-        pending.delete(one);
-        if (pending.size > 0) return;
-        alarm.keepAlive(false);
-        wire.subscriber?.getInstance?.()?.stream?.unref();
-      };
-      return command(wire).then(
-        (answer) => {
-          over();
-          return answer;
-        },
-        (error: unknown) => {
-          over();
-          const said = plain(error);
-          // It follows another one now, or other nodes of a cluster have keys of its own. Where it is looked for (a name, sentinels) there
-          // may be the new one; and should it lead again, it must be looked at again.
-          if (said.answered && /^(?:READONLY|MOVED) /.test(said.message)) end(said);
-          throw loss.signal.aborted && said.sent && !said.answered ? loss.signal.reason : said;
-        },
-      );
-    },
-    wholeCluster: (timeoutMs) => openWire(clusterOf(wire, timeoutMs), timeoutMs),
-    onMessage: (listener) => void wire.on('message', (channel) => listener(channel)),
-    async end(reason = new Error('the connection was closed')) {
-      end(reason);
-    },
-  };
+  servers(): readonly Wire[] {
+    return this.cluster ? this.#wire.nodes!('master') : [this.#wire];
+  }
+
+  ask<T>(command: (wire: Wire) => Promise<T>, timeoutMs: number): Promise<T> {
+    if (this.lost.aborted) return Promise.reject(neverSent(new Error((this.lost.reason as Error).message)));
+    const due = { askedAt: performance.now(), timeoutMs };
+    this.#due.add(due);
+    return command(this.#wire).then(
+      (answer) => {
+        this.#answered(due);
+        return answer;
+      },
+      (error: unknown) => {
+        this.#answered(due);
+        throw this.#failed(error);
+      },
+    );
+  }
+
+  wholeCluster(timeoutMs: number): Promise<Connection> {
+    return openWire(clusterOf(this.#wire, timeoutMs), timeoutMs);
+  }
+
+  onMessage(listener: (channel: string) => void): void {
+    this.#wire.on('message', (channel) => listener(channel));
+  }
+
+  async end(): Promise<void> {
+    this.#end(new Error('the connection was closed'));
+  }
+
+  #sockets(): readonly (Socket | undefined)[] {
+    return (this.cluster ? this.#wire.nodes!('all') : [this.#wire]).map(({ stream }) => stream);
+  }
+
+  #answered(due: Due): void {
+    this.#heardAt = performance.now();
+    this.#due.delete(due);
+    if (this.#due.size === 0) this.#wire.subscriber?.getInstance?.()?.stream?.unref();
+  }
+
+  /** What the caller is told of a command that failed. */
+  #failed(error: unknown): Error {
+    const said = plain(error);
+    // The server follows another one now, or other nodes of a cluster have keys of its own. Where it is looked for (a name, sentinels) the
+    // new one may be found; and should the server lead again, it must be looked at again.
+    if (said.answered && /^(?:READONLY|MOVED) /.test(said.message)) this.#end(said);
+    return this.lost.aborted && said.sent && !said.answered ? (this.lost.reason as Error) : said;
+  }
+
+  #end(reason: Error): void {
+    // Each of many answers may ask for it.
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#loss.abort(reason);
+    // A goodbye may wait for ever behind a cut cable.
+    for (const socket of this.#sockets()) socket?.destroy();
+    this.#wire.disconnect();
+  }
 }
 
 /** An error of ioredis's without the command that it carries along: with AUTH, that is the password. */

@@ -1,2 +1,2 @@
-export { type RedisClient } from './client.ts';
-export { redis, type RedisOptions } from './lease.ts';
+export { type RedisClient, type RedisOptions } from './options.ts';
+export { redis } from './provider.ts';

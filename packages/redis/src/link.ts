@@ -1,5 +1,7 @@
 import { ProviderError } from '@solorun/core';
-import { connect, type Connection, type ConnectionOptions } from './client.ts';
+import { unlessAborted } from '@solorun/core/server';
+import { connect, type Connection } from './client.ts';
+import type { ConnectionOptions } from './options.ts';
 import { observed, type Script, type Word } from './scripts.ts';
 import { checkServer, clusterSize, parseInfo, type Server } from './server.ts';
 import { observe, settled, type Settling } from './settling.ts';
@@ -16,7 +18,7 @@ export interface Link {
   /** Answers one reply per key, in their order. */
   run(script: Script, keys: readonly string[], words: readonly Word[], timeoutMs: number): Promise<readonly unknown[]>;
   /** The keys that match, some at a time, perhaps twice. */
-  scan(pattern: string, timeoutMs: number): AsyncIterable<readonly string[]>;
+  scan(pattern: string, timeoutMs: number, signal?: AbortSignal): AsyncIterable<readonly string[]>;
   end(): Promise<void>;
 }
 
@@ -58,7 +60,7 @@ export async function openLink(terms: LinkTerms): Promise<Link> {
       server,
       settling: settles && server.told && !open.cluster ? await observe(server, note) : settled,
       run: (script, keys, words, ms) => evaluated(script, keys, words, ms) as Promise<readonly unknown[]>,
-      scan: (pattern, ms) => scan(open, pattern, ms),
+      scan: (pattern, ms, signal) => scan(open, pattern, ms, signal),
       end: () => open.end(),
     };
   } catch (error) {
@@ -123,11 +125,17 @@ function evaluate(
     });
 }
 
-async function* scan(connection: Connection, pattern: string, timeoutMs: number): AsyncIterable<readonly string[]> {
+async function* scan(
+  connection: Connection,
+  pattern: string,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): AsyncIterable<readonly string[]> {
   for (const server of connection.servers()) {
     let cursor = '0';
     do {
-      const [next, keys] = await connection.ask(() => server.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT), timeoutMs);
+      const asking = connection.ask(() => server.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT), timeoutMs);
+      const [next, keys] = await unlessAborted(asking, signal);
       yield keys;
       cursor = next;
     } while (cursor !== '0');

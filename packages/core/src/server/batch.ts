@@ -1,3 +1,5 @@
+import { Mutex } from './mutex.ts';
+
 /** What is asked for together is answered together: one statement for all that came before its turn. */
 export interface Batch<Q, A> {
   /** Rejects at once if `signal` aborts before the question was sent; afterwards the answer is waited for. */
@@ -75,22 +77,8 @@ export function createBatch<Q, A, Means>(
 
 /** Turns for a batch: one job at a time, and what is asked meanwhile is the next one. */
 export function oneAtATime<Means>(means: Means): (job: (means: Means) => Promise<void>) => Promise<void> {
-  let tail: Promise<void> | undefined;
-  return (job) => {
-    const before = tail;
-    let end = (): void => {};
-    const mine = new Promise<void>((resolve) => {
-      end = () => {
-        if (tail === mine) tail = undefined;
-        resolve();
-      };
-    });
-    // Before the job is called, as it may ask for the next turn itself.
-    tail = mine;
-    const turn = before === undefined ? job(means) : before.then(() => job(means));
-    turn.then(end, end);
-    return turn;
-  };
+  const mutex = new Mutex();
+  return (job) => mutex.run(() => job(means));
 }
 
 function stillWanted({ signal, reject }: Asked<unknown, never>): boolean {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unlessAborted } from '../abort.ts';
+import { neverSent } from './sent.ts';
 
 /** Something that is opened when it is needed, once for all who need it, and again after it has been lost. */
 export interface Connector<T> {
@@ -47,7 +48,8 @@ export function createConnector<T extends { readonly lost: AbortSignal; usable?(
     } catch (error) {
       failures += 1;
       failedAt = performance.now();
-      throw error;
+      // What was to be asked on it never was.
+      throw neverSent(error);
     } finally {
       opening = undefined;
     }
@@ -60,7 +62,7 @@ export function createConnector<T extends { readonly lost: AbortSignal; usable?(
       return alive();
     },
     get(signal) {
-      if (closing.signal.aborted) return Promise.reject(closing.signal.reason as Error);
+      if (closing.signal.aborted) return Promise.reject(neverSent(closing.signal.reason as Error));
       const ready = alive();
       if (ready !== undefined) return Promise.resolve(ready);
       opening ??= start();

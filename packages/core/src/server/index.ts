@@ -7,9 +7,11 @@
 export { delay, onceAborted, unlessAborted } from '../abort.ts';
 export { bindVerbs } from '../bind-verbs.ts';
 export { createAlarm, type Alarm } from '../alarm.ts';
-export { createActive, finishLimit, type Active } from './active.ts';
+export { Deadlines, type DeadlinesTerms } from '../deadlines.ts';
 export { createBatch, Failure, oneAtATime, type Batch } from './batch.ts';
 export { createConnector, type Connector } from './connector.ts';
+export { KeyedMutex, Mutex } from './mutex.ts';
 export { createOutlasted, type Outlasted } from './outlasted.ts';
-export { createUndo, type Undo } from './undo.ts';
+export { Questions, type QuestionsTerms } from './questions.ts';
+export { neverSent, wasSent } from './sent.ts';
 export { createWatch, type Watch, type WatchTerms } from './watch.ts';

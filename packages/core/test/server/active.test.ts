@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createActive } from '../../src/server/index.ts';
+import { createActive } from '../../src/server/active.ts';
 
 const never = new Promise<never>(() => {});
 

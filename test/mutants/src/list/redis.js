@@ -114,11 +114,11 @@ export const redis = [
     caughtBy: by('settling', 'and for a replica that has computed as one'),
   },
   {
-    name: 'keeps what was granted after its caller had gone',
-    package: 'redis',
-    file: 'src/lease.ts',
-    from: 'if (answer.acquired) undo.add(name, owner);',
-    to: '',
+    name: 'keeps what was granted after its caller had gone (on Redis)',
+    package: 'core',
+    file: 'src/server/questions.ts',
+    from: 'if (isGrant(answer)) this.takeBack(name, owner);',
+    to: "if (isGrant(answer) && owner === '') this.takeBack(name, owner);",
     caughtBy: by('undo', 'keeps nothing of a try whose caller goes away at whatever moment'),
   },
 ];

@@ -1,12 +1,28 @@
 import { LeaseLostError, OptionError, UnsupportedError, type Grant } from '@solorun/core';
 import type { PostgresPool } from './client.ts';
-import type { Holding } from './holding.ts';
 import type { Locks } from './locks.ts';
 import { ident } from './schema.ts';
-import { STARTED } from './session.ts';
+import type { Key } from './keys.ts';
+import { STARTED, type Session } from './session.ts';
 
-/** How it is known whether a lease is over. */
-type Place = { readonly kind: 'lease'; readonly schema: string; readonly leaseMs: number } | Holding;
+/** How a guard learns whether a lease is over: from its row. */
+interface LeaseRow {
+  readonly kind: 'lease';
+  readonly schema: string;
+  readonly leaseMs: number;
+}
+
+/** How a guard learns whether a lease is over: from the session that holds the lock. */
+interface HeldLock {
+  readonly kind: 'advisory';
+  readonly key: Key;
+  readonly request: { readonly leaseMs: number | null };
+  readonly on: { readonly session: Pick<Session, 'pid' | 'since'>; readonly locks: Locks };
+  /** As far as this process knows. */
+  readonly isHeld: boolean;
+}
+
+type Place = LeaseRow | HeldLock;
 
 /** Where a grant keeps what its guard has to know: neither JSON nor a structured clone takes that along. */
 const PLACE: unique symbol = Symbol('guard');

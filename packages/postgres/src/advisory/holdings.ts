@@ -1,6 +1,6 @@
 import type { AcquireRequest, Outcome } from '@solorun/core';
-import type { Key } from './key.ts';
-import type { LockSession } from './lock-session.ts';
+import type { Key } from '../server/keys.ts';
+import type { LockSession } from './session.ts';
 
 /** A session lock from its acquisition to its end: what the table is to say of it, and what a guard asks. */
 export class Holding {
@@ -37,5 +37,40 @@ export class Holding {
 
   end(outcome: Outcome): void {
     this.ended = { outcome, at: performance.now() };
+  }
+}
+
+/** Locks held in this process, on whichever session: a session would be granted its own lock a second time. */
+export class Holdings {
+  readonly #byLock = new Map<string, Holding>();
+
+  get size(): number {
+    return this.#byLock.size;
+  }
+
+  of(lock: string): Holding | undefined {
+    return this.#byLock.get(lock);
+  }
+
+  has(lock: string): boolean {
+    return this.#byLock.has(lock);
+  }
+
+  add(holding: Holding): void {
+    this.#byLock.set(holding.key.lock, holding);
+    holding.on.hold(holding.key.lock);
+  }
+
+  /** The lock is not held here any more. */
+  end(holding: Holding, outcome: Outcome): void {
+    const { lock } = holding.key;
+    holding.end(outcome);
+    this.#byLock.delete(lock);
+    holding.on.keys.delete(lock);
+  }
+
+  /** The session has ended, and its locks with it. */
+  lost(on: LockSession): void {
+    for (const [lock, holding] of this.#byLock) if (holding.on === on) this.#byLock.delete(lock);
   }
 }

@@ -1,4 +1,4 @@
-import type { Session } from './session.ts';
+import type { Session } from '../server/session.ts';
 
 /**
  * Tells a connection that is dead from a server that is slow: the answer to the statement in front is missing for too long on both.

@@ -1,4 +1,4 @@
-import { SolorunError } from '@solorun/core';
+import { ProviderError, SolorunError } from '@solorun/core';
 
 /**
  * Between us and the server stands something that shares its connections among clients. Session locks would be granted to several
@@ -32,4 +32,29 @@ export class LoginRefusedError extends SolorunError {
     );
     this.provider = provider;
   }
+}
+
+/** The SQLSTATE of an error of the server; empty for any other error. No class of them begins with E, as `EPIPE` of Node.js does. */
+export function sqlState(error: unknown): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(code) ? code : '';
+}
+
+export function standbyError(kind: string): ProviderError {
+  return new ProviderError(
+    kind,
+    'lock on a hot standby',
+    'the server is one (pg_is_in_recovery), and its locks are not those of the primary. Connect to the primary: give the ' +
+      'address of the writer, or all the hosts, as in postgres://user@host1:5432,host2:5432/database',
+  );
+}
+
+/** For a while, as where a disk is nearly full: it is asked again at the next try. */
+export function readOnlyError(kind: string): ProviderError {
+  return new ProviderError(
+    kind,
+    'lock here',
+    'the database is read-only (default_transaction_read_only is on), so neither fences nor records can be written. Set it off, or ' +
+      'wait until the operator does: the next try looks again',
+  );
 }

@@ -1,0 +1,88 @@
+import type { JobRecord } from '@solorun/core';
+import { unlessAborted } from '@solorun/core/server';
+import { parseRecord } from '../server/records.ts';
+import { schemaRemedy } from '../server/schema.ts';
+import { questions, type Statements } from '../server/statements.ts';
+import { Ledger } from './ledger.ts';
+import type { Opening } from './opening.ts';
+import type { LockSession } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface JobRecordsTerms {
+  readonly kind: string;
+  readonly statements: Statements;
+  /** Writes down who holds session locks: see `recordLocksSql`. */
+  readonly recordLocks: string;
+  readonly channel: string;
+  readonly sessions: Sessions;
+  readonly opening: Opening;
+  readonly onTrouble: (message: string) => void;
+}
+
+/** What only the tables know, on whichever session has them. */
+export class JobRecords {
+  readonly ledger: Ledger;
+  readonly #terms: JobRecordsTerms;
+
+  constructor(terms: JobRecordsTerms) {
+    this.#terms = terms;
+    this.ledger = new Ledger((rows) => this.#write(rows), terms.onTrouble);
+  }
+
+  /** Why there are no records. */
+  withoutTables(): Error {
+    const { kind, opening } = this.#terms;
+    return schemaRemedy(kind, opening.missing ?? 'the session began before the tables were there');
+  }
+
+  async inspect(name: string, signal: AbortSignal | undefined): Promise<JobRecord | undefined> {
+    const on = await this.#sessionWithTables(signal);
+    await unlessAborted(this.ledger.written(), signal);
+    const asking = on.queryTables({ name: 'solorun_inspect', text: this.#terms.statements.inspect, values: [name] });
+    const [row] = await unlessAborted(asking, signal);
+    return parseRecord(row?.['record']);
+  }
+
+  async *list(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<JobRecord> {
+    await unlessAborted(this.ledger.written(), signal);
+    for (let after = ''; ;) {
+      const on = await this.#sessionWithTables(signal);
+      const asking = on.queryTables({ name: 'solorun_list', text: this.#terms.statements.list, values: [prefix, after] });
+      const rows = await unlessAborted(asking, signal);
+      for (const { record } of rows) {
+        const parsed = parseRecord(record);
+        if (parsed !== undefined) yield parsed;
+      }
+      const last = rows.at(-1)?.['name'];
+      if (last == null) return;
+      after = last;
+    }
+  }
+
+  /** Which of the names are worth a try, and leaves word that a waiter here listens for the others. */
+  async look(names: readonly { readonly name: string; readonly key: string }[]): Promise<readonly string[]> {
+    const { sessions, statements } = this.#terms;
+    const on = await sessions.any();
+    if (on.isBare) return names.map(({ name }) => name);
+    await on.listen();
+    const rows = await on.queryTables({ name: 'solorun_watch', text: statements.watch, values: [JSON.stringify(names)] });
+    return rows.map(({ name }) => name!);
+  }
+
+  async #write(rows: readonly object[]): Promise<readonly number[]> {
+    const { sessions, opening, channel, recordLocks } = this.#terms;
+    const on = await sessions.any();
+    // Of sessions without tables nothing is noted: it is the turn of another one, or this one sees now what that one has seen.
+    await on.lookAgain(true);
+    if (on.isBare) throw new Error(opening.missing ?? 'this session began before the tables were there');
+    const left = await on.queryTables({ name: 'solorun_record', text: recordLocks, values: [questions(rows), channel] });
+    return left.map(({ ord }) => Number(ord));
+  }
+
+  async #sessionWithTables(signal: AbortSignal | undefined): Promise<LockSession> {
+    const on = await this.#terms.sessions.any(signal);
+    await unlessAborted(Promise.resolve(on.lookAgain(true)), signal);
+    if (on.isBare) throw this.withoutTables();
+    return on;
+  }
+}

@@ -1,0 +1,363 @@
+import {
+  UnsupportedError,
+  type AcquireRequest,
+  type AcquireResult,
+  type Grant,
+  type Guarantees,
+  type JobRecord,
+  type LockProvider,
+  type Outcome,
+} from '@solorun/core';
+import {
+  bindVerbs,
+  createBatch,
+  createConnector,
+  createOutlasted,
+  createWatch,
+  delay,
+  Failure,
+  oneAtATime,
+  Questions,
+  unlessAborted,
+  type Batch,
+  type Connector,
+  type Watch,
+} from '@solorun/core/server';
+import { connect } from './client.ts';
+import { guaranteesOf } from './guarantees.ts';
+import { openLink, type Link } from './link.ts';
+import { checkOptions, keyPrefixOf, type RedisOptions } from './options.ts';
+import { answerOf, fieldsOf, markOf, recordOf, writeHolder, type Answer, type Stranded } from './record.ts';
+import { orUndefined, readAll, refused, unreadable, yesOrNo, type Replies } from './replies.ts';
+import * as scripts from './scripts.ts';
+import type { Script, Word } from './scripts.ts';
+import { createWakening, type Wakening } from './wakening.ts';
+
+const KIND = 'redis';
+const CONNECT_MS = 5_000;
+/** Without any sign of life for so long a connection is given up, in ms: renewals wait behind what was asked before. */
+const CALL_MS = 5_000;
+const SHORTEST_CALL_MS = 500;
+/** Polling interval of waiters that also get notifications, in case one is lost (ms). The core polls by itself when a lease ends. */
+const LISTENING_MS = 4_000;
+/** Polling interval of waiters without notifications (ms). */
+const POLL_MS = 300;
+/** Names in one script: while the server works on some, this process reads the answers to others. */
+const MOST_AT_ONCE = 16;
+/** The same for tries that are taken back: nothing waits for those answers. */
+const MOST_UNDONE_AT_ONCE = 256;
+
+/**
+ * Locks on Redis: leases by the server's clock, with occurrences, fences and records in the same hash, one script per question. A
+ * holder that dies or is paused or cut off is followed when its lease ends.
+ *
+ * Redis answers before its data are safe. `explain()` says what a crash or a fail-over can lose. A server that has just begun to serve
+ * grants nothing for the length of a lease, so that no lost lease is granted twice.
+ *
+ * @throws OptionError
+ * @example
+ * const solo = createSolo({ provider: redis({ url: process.env.REDIS_URL }) });
+ */
+export function redis(options: RedisOptions): LockProvider {
+  checkOptions(options);
+  return bindVerbs(new RedisProvider(options));
+}
+
+interface Try extends AcquireRequest {
+  /** The lease that is over by observation, and looks valid to the server. */
+  readonly over?: string;
+}
+
+interface Owned {
+  readonly name: string;
+  readonly owner: string;
+}
+
+interface Ending extends Owned {
+  readonly result: string;
+  readonly error: string;
+}
+
+class RedisProvider implements LockProvider {
+  readonly kind: string = KIND;
+  /** What all keys and channels begin with. */
+  readonly #base: string;
+  readonly #settleMs: number | undefined;
+  readonly #connector: Connector<Link>;
+  readonly #questions: Questions;
+  readonly #acquiring: Batch<Try, AcquireResult>;
+  readonly #renewing: Batch<Owned, boolean>;
+  readonly #releasing: Batch<Ending, boolean>;
+  readonly #wakening: Wakening;
+  readonly #watch: Watch;
+  /** Leases that lie further ahead of the server's clock than they last, since that clock was set back: they are timed here. */
+  readonly #outlasted = createOutlasted();
+  /** So that half of the shortest lease is left for another connection, in ms. */
+  #callMs = CALL_MS;
+  /** False for a role that may not subscribe. */
+  #listens = true;
+  /** The newest connection, also when it has ended. */
+  #newest: Link | undefined;
+  /** The newest connection on which something was refused since its server may have forgotten leases. */
+  #unsettled: Link | undefined;
+
+  constructor(options: RedisOptions) {
+    const { prefix = 'solorun', settleMs, allowEviction = false } = options;
+    this.#base = `${keyPrefixOf(options)}${prefix}:`;
+    this.#settleMs = settleMs;
+    const terms = { kind: KIND, connection: options, observedKey: `${this.#base}observed`, settles: settleMs !== 0, allowEviction };
+    this.#connector = createConnector<Link>(
+      () => openLink({ ...terms, timeoutMs: CONNECT_MS }),
+      (link) => link.end(),
+    );
+    this.#acquiring = createBatch(atOnce, (_, tries) => this.#acquireAll(tries), MOST_AT_ONCE);
+    this.#renewing = createBatch(atOnce, (_, owned) => this.#renewAll(owned));
+    this.#releasing = createBatch(atOnce, (_, endings) => this.#releaseAll(endings), MOST_AT_ONCE);
+    // Tries are often in doubt because the server is slow: while it works on some, the others wait for the next script.
+    const undoing = createBatch<Ending, boolean, undefined>(
+      oneAtATime(undefined),
+      (_, endings) => this.#releaseAll(endings),
+      MOST_UNDONE_AT_ONCE,
+    );
+    this.#questions = new Questions({
+      release: (name, owner) => undoing.ask({ name, owner, result: 'abandoned', error: '' }),
+      mayHaveRun,
+    });
+    this.#wakening = createWakening(
+      () => connect(options, CONNECT_MS),
+      () => this.#callMs,
+      (channel) => this.#watch.notified(channel),
+      () => this.#watch.wakeAll(),
+    );
+    this.#watch = createWatch({
+      everyMs: () => (this.#listens ? LISTENING_MS : POLL_MS),
+      look: (waiting) => this.#lookAll(waiting),
+    });
+  }
+
+  get guarantees(): Guarantees {
+    return guaranteesOf(this.#newest, this.#listens, this.#settleMs);
+  }
+
+  tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    const link = this.#connector.current;
+    const { leaseMs } = request;
+    // The usual path is kept short: each promise more costs a serial lock some µs.
+    const isUsual =
+      link !== undefined && !this.#questions.isClosed && leaseMs !== null && leaseMs >= this.#callMs * 2 && !signal.aborted;
+    if (!isUsual || link.settling.provedMs < (this.#settleMs ?? leaseMs)) return this.#tryCarefully(request, signal);
+    const doubt = this.#questions.doubt(request.name, signal);
+    return doubt === undefined ? this.#tryNow(request, signal) : this.#tryCarefully(request, signal, doubt);
+  }
+
+  async #tryCarefully(request: AcquireRequest, signal: AbortSignal, known?: Promise<void>): Promise<AcquireResult> {
+    const { name, leaseMs } = request;
+    this.#questions.checkOpen(signal);
+    if (leaseMs === null) {
+      throw new UnsupportedError(`${KIND} cannot hold a lease without an end: nothing would tell that its holder is gone.`);
+    }
+    const doubt = known ?? this.#questions.doubt(name, signal);
+    if (doubt !== undefined) await doubt;
+    this.#callMs = Math.min(this.#callMs, Math.max(SHORTEST_CALL_MS, leaseMs / 2));
+    const link = this.#connector.current ?? (await this.#open(signal));
+    return this.#refuseUnsettled(link, request) ?? unlessAborted(this.#tryNow(request, signal), signal);
+  }
+
+  #tryNow(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    return this.#questions.answer(request, this.#acquiring.ask(request, signal), isGrant, signal);
+  }
+
+  renew({ name, owner }: Grant, signal: AbortSignal): Promise<boolean> {
+    return this.#renewing.ask({ name, owner }, signal);
+  }
+
+  release({ name, owner }: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
+    const error = outcome.result === 'failed' ? outcome.error : '';
+    return this.#questions.track(this.#releasing.ask({ name, owner, result: outcome.result, error }, signal));
+  }
+
+  async untilFree({ name, leaseMs }: AcquireRequest, signal: AbortSignal): Promise<void> {
+    this.#questions.checkOpen();
+    const settlesInMs = (await this.#open(signal)).settling.leftMs(this.#settleMs ?? leaseMs ?? 0);
+    if (settlesInMs > 0) await delay(settlesInMs, signal);
+    if (!signal.aborted) await this.#watch.until(name, this.#lockKey(name), signal);
+  }
+
+  async inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined> {
+    signal?.throwIfAborted();
+    const [record] = await unlessAborted(this.#inspectAll([this.#lockKey(name)]), signal);
+    if (record instanceof Failure) throw record.error;
+    return record;
+  }
+
+  async *list(prefix = '', signal?: AbortSignal): AsyncGenerator<JobRecord> {
+    signal?.throwIfAborted();
+    const seen = new Set<string>();
+    const link = await this.#open(signal);
+    for await (const keys of link.scan(`${globLiteral(this.#lockKey(prefix))}*`, this.#callMs, signal)) {
+      const fresh = keys.filter((key) => !seen.has(key));
+      for (const key of fresh) seen.add(key);
+      if (fresh.length === 0) continue;
+      for (const record of await unlessAborted(this.#inspectAll(fresh), signal)) {
+        // One that cannot be read must not hide the others.
+        if (record instanceof Failure) process.emitWarning((record.error as Error).message, { code: 'SOLORUN_UNREADABLE' });
+        else if (record !== undefined) yield record;
+      }
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#questions.close(async (limit) => {
+      // The next process, which may be as short-lived, need not observe again what this one has observed.
+      const link = this.#connector.current;
+      if (link !== undefined && link === this.#unsettled) await Promise.race([link.settling.prove(), limit]);
+      await Promise.all([this.#wakening.close(), this.#connector.close()]);
+    });
+  }
+
+  #lockKey(name: string): string {
+    return `${this.#base}lock:${name}`;
+  }
+
+  async #open(signal?: AbortSignal): Promise<Link> {
+    this.#newest = this.#connector.current ?? (await this.#connector.get(signal));
+    return this.#newest;
+  }
+
+  /** One reply per key; in a cluster each node answers for itself, and no key waits for another one's node. */
+  #ask(script: Script, keys: readonly string[], words: readonly Word[], wordsEach: number): Replies | Promise<Replies> {
+    const link = this.#connector.current;
+    if (link === undefined) return this.#open().then(() => this.#ask(script, keys, words, wordsEach));
+    if (!link.oneByOne) return link.run(script, keys, words, this.#callMs);
+    return keys.map((key, index) => {
+      const own = words.slice(index * wordsEach, (index + 1) * wordsEach);
+      return link.run(script, [key], own, this.#callMs).then(([reply]) => reply);
+    });
+  }
+
+  async #acquireAll(tries: readonly Try[]): Promise<readonly (AcquireResult | Failure | Promise<AcquireResult>)[]> {
+    const words: Word[] = [];
+    for (const { owner, holder, leaseMs, occurrence, over = '' } of tries) {
+      words.push(owner, writeHolder(holder), leaseMs!, over);
+      if (occurrence === undefined) words.push(false, 0, '');
+      else words.push(occurrence.at.getTime(), occurrence.attempts, occurrence.scheduleHash ?? '');
+    }
+    const keys = tries.map(({ name }) => this.#lockKey(name));
+    const replies = await this.#ask(scripts.acquire, keys, words, scripts.ACQUIRE_WORDS);
+    return readAll<AcquireResult>(replies, (reply, index) => this.#readAnswer(tries[index]!, reply));
+  }
+
+  #readAnswer(request: Try, reply: unknown): AcquireResult | Failure | Promise<AcquireResult> {
+    if (Array.isArray(reply) && reply[0] === 'error') return new Failure(refused(reply[1]));
+    try {
+      const answer = answerOf(request, reply as Answer, this.#isOver);
+      // The lease in the way is over by observation: once more, with its mark.
+      return typeof answer === 'string' ? this.#acquiring.ask({ ...request, over: answer }) : answer;
+    } catch (error) {
+      // Another program made this hash, and the names that were asked with it are well.
+      return new Failure(refused(unreadable(request.name, error)));
+    }
+  }
+
+  readonly #isOver = (name: string, { mark, leaseMs }: Stranded): boolean => this.#outlasted.isOver(name, mark, leaseMs);
+
+  async #renewAll(owned: readonly Owned[]): Promise<readonly (boolean | Failure | Promise<boolean>)[]> {
+    const keys = owned.map(({ name }) => this.#lockKey(name));
+    const owners = owned.map(({ owner }) => owner);
+    return readAll(await this.#ask(scripts.renew, keys, owners, 1), yesOrNo);
+  }
+
+  async #releaseAll(endings: readonly Ending[]): Promise<readonly (boolean | Failure | Promise<boolean>)[]> {
+    const keys = endings.map(({ name }) => this.#lockKey(name));
+    const words: Word[] = [];
+    for (const { owner, result, error } of endings) words.push(owner, result, error.toWellFormed());
+    return readAll(await this.#ask(scripts.release, keys, words, scripts.RELEASE_WORDS), yesOrNo);
+  }
+
+  /** Which of the names are free. Listens for the release of the others. */
+  async #lookAll(waiting: readonly { readonly name: string; readonly key: string }[]): Promise<readonly string[]> {
+    const keys = waiting.map(({ key }) => key);
+    await this.#listenFor(keys);
+    // A name whose node is away is not free.
+    const replies = await Promise.all((await this.#ask(scripts.look, keys, [], 0)).map(orUndefined));
+    return waiting.filter(({ name }, index) => this.#isFree(name, replies[index])).map(({ name }) => name);
+  }
+
+  async #listenFor(channels: readonly string[]): Promise<void> {
+    try {
+      await this.#wakening.listenFor(channels);
+      this.#listens = true;
+    } catch (error) {
+      // A role that may not subscribe polls more often; any other trouble is reported.
+      if (!(error as Error).message.startsWith('NOPERM')) throw error;
+      this.#listens = false;
+    }
+  }
+
+  #isFree(name: string, reply: unknown): boolean {
+    if (!Array.isArray(reply)) return reply === 1;
+    const [owner, until, leaseMs] = reply as string[];
+    return this.#isOver(name, { mark: markOf(owner!, until!), leaseMs: Number(leaseMs) });
+  }
+
+  /** Refuses a name that another process may still hold by a lease that this server has forgotten. Undefined: there is none. */
+  #refuseUnsettled(link: Link, { leaseMs, occurrence }: AcquireRequest): AcquireResult | undefined {
+    const askedMs = this.#settleMs ?? leaseMs ?? 0;
+    const settlesInMs = link.settling.leftMs(askedMs);
+    if (settlesInMs === 0) {
+      if (askedMs > link.settling.provedMs) void link.settling.prove();
+      return undefined;
+    }
+    if (this.#unsettled !== link) {
+      this.#unsettled = link;
+      warnOfSettling(settlesInMs);
+    }
+    return occurrence === undefined
+      ? { acquired: false, reason: 'held', expiresInMs: settlesInMs, settling: true }
+      : { acquired: false, reason: 'early', earlyMs: settlesInMs, settling: true };
+  }
+
+  async #inspectAll(keys: readonly string[]): Promise<readonly (JobRecord | undefined | Failure)[]> {
+    const link = await this.#open();
+    if (!link.oneByOne) return this.#readRecords(await link.run(scripts.inspect, keys, [], this.#callMs), keys);
+    const each = keys.map(async (key) => this.#readRecords(await link.run(scripts.inspect, [key], [], this.#callMs), [key]));
+    return (await Promise.all(each)).flat();
+  }
+
+  #readRecords([now, ...all]: readonly unknown[], keys: readonly string[]): (JobRecord | undefined | Failure)[] {
+    return keys.map((key, index) => {
+      const name = key.slice(this.#lockKey('').length);
+      try {
+        return recordOf(name, fieldsOf(all[index] as string[]), Number(now));
+      } catch (error) {
+        return new Failure(refused(unreadable(name, error)));
+      }
+    });
+  }
+}
+
+const isGrant = ({ acquired }: AcquireResult): boolean => acquired;
+
+/** Whether a script that failed may have done its work: not if the server says why it did not. */
+function mayHaveRun(error: unknown): boolean {
+  const { answered, sent } = error as { answered?: boolean; sent?: boolean };
+  return answered !== true && sent !== false;
+}
+
+function warnOfSettling(settlesInMs: number): void {
+  process.emitWarning(
+    'Redis has just begun to serve here, as far as anybody has observed, and may not know of leases that are still trusted: if this ' +
+      `process goes on, locks are granted again in ${Math.ceil(settlesInMs / 1_000)} s.`,
+    { code: 'SOLORUN_SETTLING' },
+  );
+}
+
+/** Questions need not wait for the answers to earlier ones: a connection has them in order. */
+function atOnce(job: (means: undefined) => Promise<void>): Promise<void> {
+  return job(undefined);
+}
+
+/** A pattern that matches this text alone. */
+function globLiteral(text: string): string {
+  return text.replaceAll(/[*?[\]\\]/g, String.raw`\$&`);
+}
