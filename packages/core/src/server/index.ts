@@ -10,6 +10,7 @@ export { createAlarm, type Alarm } from '../alarm.ts';
 export { createActive, finishLimit, type Active } from './active.ts';
 export { createBatch, Failure, oneAtATime, type Batch } from './batch.ts';
 export { createConnector, type Connector } from './connector.ts';
+export { heldBy, refusalOf } from '../refusal.ts';
 export { createOutlasted, type Outlasted } from './outlasted.ts';
 export { createUndo, type Undo } from './undo.ts';
 export { createWatch, type Watch, type WatchTerms } from './watch.ts';
