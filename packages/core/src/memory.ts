@@ -169,11 +169,17 @@ export function memory(options: MemoryOptions = {}): LockProvider {
         signal.addEventListener('abort', wake, { once: true });
       });
     },
-    inspect: async (name) => recordOf(entries.get(name), now()),
-    async *list(prefix = '') {
+    async inspect(name, signal) {
+      signal?.throwIfAborted();
+      return recordOf(entries.get(name), now());
+    },
+    async *list(prefix = '', signal) {
+      signal?.throwIfAborted();
       for (const entry of entries.values()) {
         const record = entry.name.startsWith(prefix) ? recordOf(entry, now()) : undefined;
-        if (record !== undefined) yield record;
+        if (record === undefined) continue;
+        yield record;
+        signal?.throwIfAborted();
       }
     },
     // Nothing to let go of; the locks stay for the other solos that share this memory.

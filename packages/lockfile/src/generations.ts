@@ -1,6 +1,6 @@
 import type { AcquireRequest, AcquireResult, Grant, JobRecord, OccurrenceState, OccurrenceVerdict, Outcome } from '@solorun/core';
 import { judgeOccurrence } from '@solorun/core';
-import { createOutlasted } from '@solorun/core/server';
+import { createOutlasted, unlessAborted } from '@solorun/core/server';
 import { isKnownDead } from './holder.ts';
 import { generationKey, generationsOf, locksAmong } from './key.ts';
 import { jobRecord, readRecord, writeRecord, type LockRecord } from './record.ts';
@@ -59,8 +59,8 @@ export interface Generations {
   tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult>;
   renew(grant: Grant): Promise<boolean>;
   release(grant: Grant, outcome: Outcome): Promise<boolean>;
-  inspect(name: string): Promise<JobRecord | undefined>;
-  list(prefix: string): AsyncIterable<JobRecord>;
+  inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined>;
+  list(prefix: string, signal?: AbortSignal): AsyncIterable<JobRecord>;
   /** Whether a try is worth making, and whether a death of the holder would be noticed by looking. */
   look(name: string): Promise<{ readonly free: boolean; readonly deathIsVisible: boolean }>;
 }
@@ -456,14 +456,19 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
     tryAcquire,
     renew,
     release,
-    inspect: (name) => inspectKey(keyOf(name)),
-    async *list(prefix) {
-      const now = await store.now();
-      for (const [key, known] of locksAmong(await store.list(''))) {
-        const record = await inspectKey(key, { generations: known, now }).catch((error: unknown) => {
+    async inspect(name, signal) {
+      signal?.throwIfAborted();
+      return unlessGivenUp(inspectKey(keyOf(name)), signal);
+    },
+    async *list(prefix, signal) {
+      signal?.throwIfAborted();
+      const now = await unlessGivenUp(store.now(), signal);
+      for (const [key, known] of locksAmong(await unlessGivenUp(store.list(''), signal))) {
+        const reading = inspectKey(key, { generations: known, now }).catch((error: unknown) => {
           // One file that cannot be read must not hide the others.
           process.emitWarning(`The lock ${key} cannot be listed: ${String(error)}`, { code: 'SOLORUN_UNREADABLE' });
         });
+        const record = await unlessGivenUp(reading, signal);
         if (record?.name.startsWith(prefix) === true) yield record;
       }
     },
@@ -477,6 +482,11 @@ export function createGenerations({ store, keyOf, durable, onStale, lost }: Gene
       return { free: top === undefined || (top.over && !(performance.now() < (vetoed.get(key) ?? 0))), deathIsVisible };
     },
   };
+}
+
+/** The answer, for as long as the caller waits for it. A slow store may give it later, and no step of it changes anything. */
+function unlessGivenUp<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return signal === undefined ? answer : unlessAborted(answer, signal);
 }
 
 function releasedRecord(record: LockRecord, outcome: Outcome, now: number): LockRecord {

@@ -162,8 +162,8 @@ function provider(
         signal.removeEventListener('abort', end);
       }
     },
-    inspect: (name) => generations.inspect(name),
-    list: (prefix = '') => generations.list(prefix),
+    inspect: (name, signal) => generations.inspect(name, signal),
+    list: (prefix = '', signal) => generations.list(prefix, signal),
     async close() {
       closing.abort(new Error('the lockfile provider was closed'));
       await store.close();
