@@ -2,7 +2,7 @@ import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { clearTimeout, setTimeout } from 'node:timers';
 import { OptionError, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
-import { createGenerations } from './generations.ts';
+import { Generations } from './generations.ts';
 import { keyOf } from './key.ts';
 import type { FileStore } from './store.ts';
 import { localStore } from './stores/local.ts';
@@ -128,7 +128,7 @@ function provider(
   const durable = (occurrence: boolean): boolean => flush === 'always' || (flush === 'occurrences' && occurrence);
   // Leases here end with the process, so they end when it lets go of the store, and their holders are told first.
   const closing = new AbortController();
-  const generations = createGenerations({ store, keyOf: key, durable, onStale, lost: closing.signal });
+  const generations = new Generations({ store, keyOf: key, durable, onStale, lost: closing.signal });
   const guarantees = guaranteesOf(store, flush, reach);
 
   return {
