@@ -3,7 +3,7 @@ export interface Mutant {
   readonly edits: readonly Edit[];
 }
 
-export interface Edit {
+interface Edit {
   /** In `src`. */
   readonly file: string;
   readonly find: string;

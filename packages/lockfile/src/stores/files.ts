@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -30,13 +29,6 @@ const MAX_FILE_BYTES = 64 * 1024;
 const SPACE = 0x20;
 /** Every read here ends before the next one begins. */
 const scratch = Buffer.allocUnsafe(MAX_FILE_BYTES + 1);
-
-/** Unmistakably ours: `beside` works in directories that are the user's. */
-export const TEMPORARY: RegExp = /^\.solorun-[0-9a-f-]{36}\.tmp$/;
-
-export function temporaryName(): string {
-  return `.solorun-${randomUUID()}.tmp`;
-}
 
 /** A disk that fills up takes a part and says so only at the next write. */
 export function writeWhole(fd: number, bytes: Buffer): void {

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { sep } from 'node:path';
 import { OptionError } from '@solorun/core';
-import { removeFolderIfWeMay, temporaryName } from './files.ts';
+import { removeFolderIfWeMay } from './files.ts';
+import { temporaryName } from './temporary.ts';
 
 /** In which directories the lock files lie. The files of one lock lie together, so one listing shows all of them. */
 export interface Layout {

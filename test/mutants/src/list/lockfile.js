@@ -89,7 +89,7 @@ export const lockfile = [
     name: 'shows a lock file before the kernel has locked it',
     package: 'lockfile',
     file: 'src/stores/local.ts',
-    from: 'if (used === undefined) locks?.tryLock(fd);',
+    from: 'if (used === undefined) this.#locks?.tryLock(fd);',
     to: '',
     caughtBy: { faults: '--provider lockfile --nemesis none --seconds 4 --seed 1' },
   },
