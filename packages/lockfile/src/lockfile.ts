@@ -1,9 +1,10 @@
 import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { clearTimeout, setTimeout } from 'node:timers';
 import { OptionError, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
-import { Generations } from './generations.ts';
+import { bindVerbs } from '@solorun/core/server';
+import { FLUSHES } from './guarantees.ts';
 import { keyOf } from './key.ts';
+import { LockfileProvider } from './provider.ts';
 import type { FileStore } from './store.ts';
 import { localStore } from './stores/local.ts';
 
@@ -58,13 +59,6 @@ export interface Lockfile {
   beside(path: string, options?: LocalLockOptions): LockProvider;
 }
 
-/** While a holder's death can be noticed by looking, look this often, in ms. */
-const LOOK_FOR_DEATH_MS = 100;
-/** While only the watch can tell, and in case it missed something, in ms. */
-const LOOK_ANYWAY_MS = 5_000;
-/** While nothing tells, in ms. */
-const LOOK_WITHOUT_WATCH_MS = 500;
-
 export const lockfile: Lockfile = Object.assign(openLockfile, { beside: besideFile });
 
 function openLockfile(options: LockfileOptions): LockProvider {
@@ -117,95 +111,12 @@ function openLocal(directory: string, own: boolean, options: LocalLockOptions): 
 
 function provider(
   store: FileStore,
-  options: CommonOptions,
+  { onStale, flush = 'occurrences' }: CommonOptions,
   key: (name: string) => string,
   reach: Guarantees['reach'],
 ): LockProvider {
-  const { onStale, flush = 'occurrences' } = options;
-  if (!['occurrences', 'always', 'never'].includes(flush)) {
+  if (!FLUSHES.includes(flush)) {
     throw new OptionError(`flush is 'occurrences', 'always' or 'never', not ${String(flush)}.`);
   }
-  const durable = (occurrence: boolean): boolean => flush === 'always' || (flush === 'occurrences' && occurrence);
-  // Leases here end with the process, so they end when it lets go of the store, and their holders are told first.
-  const closing = new AbortController();
-  const generations = new Generations({ store, keyOf: key, durable, onStale, lost: closing.signal });
-  const guarantees = guaranteesOf(store, flush, reach);
-
-  return {
-    kind: 'lockfile',
-    guarantees,
-    tryAcquire: (request, signal) => generations.tryAcquire(request, signal),
-    renew: (grant) => generations.renew(grant),
-    release: (grant, outcome) => generations.release(grant, outcome),
-    async untilFree({ name }, signal) {
-      const over = new AbortController();
-      const end = (): void => over.abort();
-      signal.addEventListener('abort', end, { once: true });
-      let watching = store.watch !== undefined;
-      let change: Promise<void> | undefined;
-      try {
-        while (!signal.aborted) {
-          // Watched before looked at, so that nothing falls in between.
-          if (watching) {
-            change ??= store.watch?.(`${key(name)}.`, over.signal).catch(() => {
-              // No watches left on this machine (ENOSPC, EMFILE): look by the clock from now on.
-              watching = false;
-            });
-          }
-          const { free, deathIsVisible } = await generations.look(name);
-          if (free) return;
-          const lookAgainMs = deathIsVisible ? LOOK_FOR_DEATH_MS : watching ? LOOK_ANYWAY_MS : LOOK_WITHOUT_WATCH_MS;
-          if (await changes(change, lookAgainMs, over.signal)) change = undefined;
-        }
-      } finally {
-        end();
-        signal.removeEventListener('abort', end);
-      }
-    },
-    inspect: (name, signal) => generations.inspect(name, signal),
-    list: (prefix = '', signal) => generations.list(prefix, signal),
-    async close() {
-      closing.abort(new Error('the lockfile provider was closed'));
-      await store.close();
-    },
-  };
-}
-
-function guaranteesOf(store: FileStore, flush: 'occurrences' | 'always' | 'never', reach: Guarantees['reach']): Guarantees {
-  const seesDeaths = store.proof.bootId !== undefined;
-  const caveats = [
-    'Setting the clock of the machine that keeps the files forward by two thirds of a lease may end it early: two may hold it until the ' +
-      "first one's next renewal, up to a third of the lease. If the holder is paused, more than the margin is enough. Slewing does no harm.",
-    'Machines exclude each other only if they share the directory itself: a local disk serves one machine and its containers.',
-  ];
-  if (!seesDeaths)
-    caveats.push('Deaths cannot be seen here, so the lock of a killed process comes free only when its lease expires.');
-  if (flush === 'never') caveats.push('Nothing is flushed: a power cut may bring back an occurrence that has run.');
-  return Object.freeze({
-    clock: 'store',
-    reach,
-    expiry: true,
-    unbounded: true,
-    crash: seesDeaths ? 'same host at once' : 'by expiry',
-    fence: flush === 'always' ? 'durable' : 'until server crash',
-    occurrences: true,
-    wakeUp: 'push',
-    minLeaseMs: Math.max(100, store.granularityMs * 4),
-    caveats: Object.freeze(caveats),
-  });
-}
-
-/** Whether a change came within this time. Ends early when `signal` aborts. */
-function changes(change: Promise<void> | undefined, ms: number, signal: AbortSignal): Promise<boolean> {
-  return new Promise((answer) => {
-    const end = (changed: boolean): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', stop);
-      answer(changed);
-    };
-    const stop = (): void => end(false);
-    const timer = setTimeout(stop, ms);
-    signal.addEventListener('abort', stop, { once: true });
-    void change?.then(() => end(true));
-  });
+  return bindVerbs(new LockfileProvider({ store, keyOf: key, flush, onStale, reach }));
 }
