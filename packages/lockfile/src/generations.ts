@@ -221,7 +221,7 @@ export class Generations {
   }
 
   /** Whether a try is worth making, and whether polling would show that the holder has died. */
-  async look(name: string): Promise<{ readonly free: boolean; readonly deathIsVisible: boolean }> {
+  async poll(name: string): Promise<{ readonly free: boolean; readonly deathIsVisible: boolean }> {
     const key = this.#keyOf(name);
     const now = await this.#store.now();
     const top = await this.#tops.read(key, await this.#tops.generations(key), now);

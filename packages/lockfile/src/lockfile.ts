@@ -10,13 +10,14 @@ import { localStore } from './stores/local.ts';
 
 interface CommonOptions {
   /**
-   * Asked before a lock is taken over from a holder that is expired or dead; false leaves it alone. Give it what you know: a
-   * process table of your own, an operator's flag. @default takes over
+   * Called before a lock is taken over from a holder that has expired or died. False leaves the lock alone. It decides by what you
+   * know: a process table of your own, an operator's flag. @default takes over
    */
   readonly onStale?: ((record: JobRecord) => boolean | Promise<boolean>) | undefined;
   /**
-   * Which writes are flushed to the disk before the handler starts or counts as done: those that carry an occurrence, so that a
-   * power cut cannot bring one back; all of them, so that fences never go back either; or none. @default 'occurrences'
+   * Which writes are flushed to the disk before the handler starts, and before it counts as done. `occurrences`: writes that carry an
+   * occurrence, so that a power cut cannot bring one back. `always`: all writes, so that fences never go back either. `never`: none.
+   * @default 'occurrences'
    */
   readonly flush?: 'occurrences' | 'always' | 'never' | undefined;
 }
@@ -27,7 +28,7 @@ export interface LocalLockOptions extends CommonOptions {
    * `processes`: by the process table, within one pid namespace. `never`: by expiry alone. @default 'kernel', else 'processes'
    */
   readonly crashDetection?: 'kernel' | 'processes' | 'never' | undefined;
-  /** Accepts NFS or SMB, if it is mounted without caching of attributes and listings. @default false */
+  /** Accepts NFS or SMB. Safe only if it is mounted without caching of attributes and listings. @default false */
   readonly allowNetworkFileSystem?: boolean | undefined;
 }
 
@@ -39,8 +40,8 @@ export type LockfileOptions =
 
 export interface Lockfile {
   /**
-   * Locks as files: no server, nothing to run. Processes that share the directory exclude each other; a killed holder on the same
-   * machine is noticed at once, a paused one when its lease expires by the file system's clock.
+   * Locks as files, without a server. Processes that share the directory exclude each other. The lock of a killed holder on the same
+   * machine comes free at once, that of a paused one when its lease expires by the file system's clock.
    *
    * @throws OptionError if the directory is a symbolic link, open to everybody, or on a network file system.
    * @example
@@ -48,8 +49,8 @@ export interface Lockfile {
    */
   (options: LockfileOptions): LockProvider;
   /**
-   * One process at a time touches this file: the lock's files stand beside it, as `<file>.<generation>.lock`. The file is what is
-   * locked, so whatever names a solo uses with this provider, they are one lock. The file need not exist yet; its directory must.
+   * One process at a time touches this file: the lock's files stand beside it, as `<file>.<generation>.lock`. The lock is that of the
+   * file, so all names that a solo uses with this provider are one lock. The file need not exist yet; its directory must.
    * Two paths to one file through symbolic links are one lock.
    *
    * @example
@@ -84,7 +85,7 @@ function besideFile(path: string, options: LocalLockOptions = {}): LockProvider 
   return provider(openLocal(dirname(target), false, options), options, () => key, reachOf(options));
 }
 
-/** A local disk is this machine's; whoever allows a network file system says that it is more. */
+/** A local disk serves this machine. To allow a network file system is to say that the directory serves more. */
 function reachOf({ allowNetworkFileSystem = false }: LocalLockOptions): Guarantees['reach'] {
   return allowNetworkFileSystem ? 'fleet' : 'host';
 }

@@ -68,7 +68,7 @@ export class LockfileProvider implements LockProvider {
             watching = false;
           });
         }
-        const { free, deathIsVisible } = await this.#generations.look(name);
+        const { free, deathIsVisible } = await this.#generations.poll(name);
         if (free) return;
         const withoutDeath = watching ? POLL_BESIDE_WATCH_MS : POLL_WITHOUT_WATCH_MS;
         if (await changes(change, deathIsVisible ? POLL_FOR_DEATH_MS : withoutDeath, over.signal)) change = undefined;

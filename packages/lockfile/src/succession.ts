@@ -43,7 +43,7 @@ export class Succession {
       after = await this.#tops.generations(key);
       if ((await this.#isNext(key, after, grant.fence, top)) && !signal.aborted) standing = after;
     } finally {
-      // Also when creating or looking failed: a generation that was not granted must not stand.
+      // Also when creating or listing failed: a generation that was not granted must not stand.
       if (created && standing === undefined) await this.#withdraw(key, grant, top, after);
     }
     signal.throwIfAborted();

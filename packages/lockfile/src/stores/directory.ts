@@ -4,7 +4,7 @@ import { OptionError } from '@solorun/core';
 
 /**
  * statfs(2) magic numbers: NFS, SMB, SMB2, CIFS, 9P, AFS, Ceph, GPFS, Lustre. Clients cache listings, so two of them may see
- * different directories. What is mounted through FUSE cannot be told from a local disk.
+ * different directories. A mount through FUSE cannot be told from a local disk.
  */
 const NETWORK_FILE_SYSTEMS = new Set([
   0x6969, 0x517b, 0xfe534d42, 0xff534d42, 0x01021997, 0x5346414f, 0x00c36400, 0x47504653, 0x0bd00bd0,
@@ -23,7 +23,7 @@ export function openDirectory(directory: string, { own, allowNetworkFileSystem }
   return stat;
 }
 
-/** Makes the directory for its owner alone if it is not there, and refuses one that others could turn against us. */
+/** Makes the directory for its owner alone if it is not there, and refuses one in which other users could fake locks. */
 function prepareDirectory(directory: string): Stats {
   makeDirectory(directory);
   const stat = requireDirectory(directory);

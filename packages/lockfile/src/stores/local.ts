@@ -7,7 +7,7 @@ import { createBreather } from './breather.ts';
 import { StoreClock } from './clock.ts';
 import { openDirectory, type DirectoryTerms } from './directory.ts';
 import { Entries } from './entries.ts';
-import { inodeAt, inodeIfSame, overwrite, readFile, tellWatchers, unlinkIfWeMay, unlinkQuietly } from './files.ts';
+import { inodeAt, inodeIfSame, overwrite, readFile, notifyWatchers, unlinkIfWeMay, unlinkQuietly } from './files.ts';
 import { Flusher } from './flusher.ts';
 import { HeldFiles, readHeld, writeAgain, type HeldFile } from './held-file.ts';
 import { loadKernelLocks, type KernelLocks } from './kernel-locks.ts';
@@ -218,7 +218,7 @@ class LocalStore implements FileStore {
       this.#held.forget(key);
     }
     this.#spares.add(key, inode);
-    if (file.quiet) tellWatchers(path);
+    if (file.quiet) notifyWatchers(path);
   }
 
   /** A file of ours in the place of the one that is there. False: another one stands there by now than the one to be replaced. */
