@@ -10,6 +10,7 @@ import type {
   OccurrenceState,
   Outcome,
 } from './provider.ts';
+import { refusalOf } from './refusal.ts';
 
 export interface MemoryOptions {
   /** The provider's clock, in ms since the epoch. For tests. @default the time of day when the process started, and monotonic since */
@@ -70,22 +71,11 @@ export function memory(options: MemoryOptions = {}): LockProvider {
     const entry = entries.get(name);
     const held = isHeld(entry, at);
     const judged = occurrence && judgeOccurrence(entry?.occurrence, occurrence, at, held);
-    if (judged?.verdict === 'early')
-      return { acquired: false, reason: 'early', earlyMs: judged.earlyMs, record: recordOf(entry, at) };
-    if (held && (judged === undefined || judged.verdict === 'claim' || judged.verdict === 'held')) {
-      return {
-        acquired: false,
-        reason: 'held',
-        holder: entry.holder,
-        heldForMs: at - entry.acquiredAt,
-        expiresInMs: entry.leaseMs === null ? undefined : entry.expiresAt - at,
-        record: recordOf(entry, at),
-      };
+    if (held || (judged !== undefined && judged.verdict !== 'claim')) {
+      const refusal = refusalOf(judged, held, recordOf(entry, at), at);
+      if (refusal !== undefined) return refusal;
     }
-    if (judged !== undefined && judged.verdict !== 'claim') {
-      return { acquired: false, reason: judged.verdict as 'done', record: recordOf(entry, at) };
-    }
-    const attempt = judged?.attempt ?? 1;
+    const attempt = judged?.verdict === 'claim' ? judged.attempt : 1;
     const fence = (entry?.fence ?? 0n) + 1n;
     const previous = entry?.occurrence;
     entries.set(name, {
@@ -179,11 +169,17 @@ export function memory(options: MemoryOptions = {}): LockProvider {
         signal.addEventListener('abort', wake, { once: true });
       });
     },
-    inspect: async (name) => recordOf(entries.get(name), now()),
-    async *list(prefix = '') {
+    async inspect(name, signal) {
+      signal?.throwIfAborted();
+      return recordOf(entries.get(name), now());
+    },
+    async *list(prefix = '', signal) {
+      signal?.throwIfAborted();
       for (const entry of entries.values()) {
         const record = entry.name.startsWith(prefix) ? recordOf(entry, now()) : undefined;
-        if (record !== undefined) yield record;
+        if (record === undefined) continue;
+        yield record;
+        signal?.throwIfAborted();
       }
     },
     // Nothing to let go of; the locks stay for the other solos that share this memory.

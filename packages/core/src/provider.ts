@@ -59,10 +59,10 @@ export interface LockProvider {
    */
   untilFree?(request: AcquireRequest, signal: AbortSignal): Promise<void>;
 
-  /** The record of one name, or undefined if it was never acquired. */
+  /** The record of one name, or undefined if it was never acquired. Rejects soon with the signal's reason once that aborts. */
   inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined>;
 
-  /** Every record whose name starts with `prefix`, in no particular order. */
+  /** Every record whose name starts with `prefix`, in no particular order. `next()` heeds the signal as `inspect` does. */
   list(prefix?: string, signal?: AbortSignal): AsyncIterable<JobRecord>;
 
   /**

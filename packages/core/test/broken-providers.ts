@@ -197,4 +197,21 @@ export const brokenProviders: readonly BrokenProvider[] = [
   broken('renews what was released', 'does not renew what was released, nor change how it ended', (sound) => ({
     renew: async (grant) => (await sound.renew(grant, never)) || (await sound.inspect(grant.name))?.owner === grant.owner,
   })),
+  broken('inspects for a caller that is gone', 'reads no record for a caller that has given up', (sound) => ({
+    inspect: (name) => sound.inspect(name),
+  })),
+  broken('lists for a caller that is gone', 'reads no record for a caller that has given up', (sound) => ({
+    list: (prefix) => sound.list(prefix),
+  })),
+  broken(
+    'answers a reader that gave up with an error of its connection',
+    'lets a caller go that gives up while records are read',
+    (sound) => ({
+      async inspect(name, signal) {
+        await sleep(1);
+        if (signal?.aborted === true) throw new Error('the connection was closed');
+        return sound.inspect(name);
+      },
+    }),
+  ),
 ];

@@ -1,7 +1,7 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import type { Proof, StoredFile } from './store.ts';
 
-/** This process as others on the machine can find it. Outside Linux there is no boot id, and only expiry tells of a death. */
+/** This process as others on the machine can find it. Outside Linux there is no boot id, and only expiry frees the lock of a dead holder. */
 export function processProof(): Proof {
   const self = readProcess('self');
   return {
@@ -15,7 +15,7 @@ export function processProof(): Proof {
 /**
  * Whether the holder of a file is known to be dead. False also when that cannot be known from here: then expiry decides.
  *
- * On the same kernel a lock that the holder took on its own file, and that is free now, proves it across containers and reused
+ * On the same kernel a lock that the holder took on its own file, and that is free now, proves the death across containers and reused
  * pids. But only on the same device: two mounts of one network file system do not share their locks. Without a kernel lock, boot,
  * pid namespace, pid and start time must all match before the process table counts.
  */
@@ -53,7 +53,7 @@ function isGone(pid: number): boolean {
   }
 }
 
-/** What only Linux has. */
+/** For files that only Linux has. */
 function tryRead(read: () => string): string | undefined {
   try {
     return read();

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 
-/** Lower case only: some file systems do not tell upper from lower. No dot and no tilde: those are ours. */
+/** Lower case only: some file systems do not tell upper from lower. No dot and no tilde, which are used for suffixes below. */
 const PLAIN = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 
 /**
- * The key of a lock's files: the name itself where that is harmless, else what can be read of it and 128 bits of its SHA-256. The
+ * The key of a lock's files: the name itself where that is harmless, else its readable characters and 128 bits of its SHA-256. The
  * two forms cannot meet, for only the second has a tilde.
  */
 export function keyOf(name: string): string {
@@ -23,7 +23,7 @@ export function generationKey(key: string, generation: bigint): string {
   return `${key}.${generation}.lock`;
 }
 
-/** The generations of one lock among listed keys, in rising order. Files that are not ours are passed over. */
+/** The generations of one lock among listed keys, in rising order. Files of other programs are passed over. */
 export function generationsOf(key: string, listed: readonly string[]): bigint[] {
   return locksAmong(listed).get(key) ?? [];
 }

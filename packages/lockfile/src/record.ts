@@ -14,7 +14,7 @@ export interface LockRecord {
   /** Whether this acquisition claimed `occurrence`. */
   readonly claimed: boolean;
   readonly occurrence: OccurrenceState | undefined;
-  /** What `occurrence` was before, to undo a claim whose handler never started. */
+  /** The `occurrence` before this one, to undo a claim whose handler never started. */
   readonly previous: OccurrenceState | undefined;
   readonly lastStartedAt: number | undefined;
   readonly lastSuccessAt: number | undefined;
@@ -26,7 +26,7 @@ export interface LockRecord {
 /** The form of what is written. A later form must stay readable as far as `state`, `owner`, `leaseMs` and `occurrence` go. */
 const FORMAT = 1;
 
-/** JSON on several lines with readable times: `cat` is the first tool that anybody reaches for. */
+/** JSON on several lines with readable times: `cat` is the first tool that people reach for. */
 export function writeRecord(record: LockRecord): string {
   const lines: string[] = [];
   const put = (key: string, json: string | undefined): void => {
@@ -111,7 +111,7 @@ function onOneLine(value: object | undefined): string | undefined {
   return value && JSON.stringify(value, undefined, 1).replaceAll(/\n */g, ' ');
 }
 
-/** What a process says of itself is the same object, and so the same text, each time. */
+/** A process describes itself by the same object, and so by the same text, each time. */
 function sameAsBefore(value: object): string | undefined {
   let text = texts.get(value);
   if (text === undefined) texts.set(value, (text = onOneLine(value)!));
@@ -120,7 +120,7 @@ function sameAsBefore(value: object): string | undefined {
 
 const texts = new WeakMap<object, string>();
 
-/** A record says most moments again that the one before it said. */
+/** A record repeats most moments of the one before it. */
 const moments = new Map<number, string>();
 
 function iso(ms: number | undefined): string | undefined {

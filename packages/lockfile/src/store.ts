@@ -1,5 +1,5 @@
 /**
- * What the algorithm in generations.ts needs of a place that keeps files: a directory, a bucket, a simulation.
+ * A place that keeps files, as the algorithm in generations.ts needs it: a directory, a bucket, a simulation.
  *
  * Keys are plain names made by key.ts, never paths. Every verb may reject, which means "unknown": the algorithm copes.
  */
@@ -7,7 +7,7 @@ export interface FileStore {
   readonly kind: string;
   /** How much a modification time may lie before the moment of the write, in ms. */
   readonly granularityMs: number;
-  /** What this process writes into the files it holds, so that others can tell whether it lives. */
+  /** This process writes it into the files that it holds, so that other processes can tell whether it lives. */
   readonly proof: Proof;
 
   /**
@@ -15,7 +15,7 @@ export interface FileStore {
    * machine, and may be visible before. False: the key exists. Rejects: it may exist or not.
    *
    * @param spare the key of a file that is needed no more, and may be used up for the new one
-   * @param signal when it aborts, nobody waits for the file any more
+   * @param signal once it aborts, the caller no longer waits for the file
    */
   createExclusive(key: string, body: string, durable: boolean, spare?: string, signal?: AbortSignal): Promise<boolean>;
   /**
@@ -26,21 +26,21 @@ export interface FileStore {
   write(key: string, body: string, care: Care): Promise<boolean>;
   /** The keys that start with `prefix`. */
   list(prefix: string): Promise<string[]>;
-  /** The file with this content is held here no longer: lets go of what proves that its holder lives. */
+  /** The lock of the file with this content is lost or over: lets go of the proof that its holder lives. */
   letGo(key: string, body: string): Promise<void>;
   /** Quiet when there is no such key. */
   remove(key: string): Promise<void>;
   /** The store's clock, in ms since the epoch: never later than the moment at which this resolves. */
   now(): Promise<number>;
-  /** Resolves when files with this prefix may have come or gone; without it the algorithm looks again by itself. */
+  /** Resolves when files with this prefix may have come, changed or gone. Without it the algorithm polls. */
   watch?(prefix: string, signal: AbortSignal): Promise<void>;
   /** Lets go of every file held here, as the end of the process would. Twice is quiet. */
   close(): Promise<void>;
 }
 
 /**
- * What a write must be careful of. `loose`: nothing; who reads while it is under way may get any mixture of old and new. `whole`:
- * readers get the old content or the new one. `durable`: whole, and it survives a crash of the machine.
+ * How careful a write must be. `loose`: not at all; a reader that comes while it is under way may get any mixture of old and new.
+ * `whole`: readers get the old content or the new one. `durable`: whole, and it survives a crash of the machine.
  */
 export type Care = 'loose' | 'whole' | 'durable';
 
@@ -49,7 +49,7 @@ export interface StoredFile {
   readonly modifiedAt: number;
   /** Which device the file lies on, as its reader sees it. */
   readonly device?: string | undefined;
-  /** True: nobody holds the kernel's lock on this file. Undefined: the kernel cannot be asked. */
+  /** True: no process holds the kernel's lock on this file. Undefined: the kernel cannot be asked. */
   readonly unlocked?: boolean | undefined;
 }
 

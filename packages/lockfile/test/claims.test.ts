@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AcquireResult, Grant, OccurrenceRequest } from '@solorun/core';
 import { expect, it, onTestFinished } from 'vitest';
-import { createGenerations, type Generations } from '../src/generations.ts';
+import { Generations } from '../src/generations.ts';
 import { generationKey } from '../src/key.ts';
 import type { FileStore } from '../src/store.ts';
 import { localStore } from '../src/stores/local.ts';
@@ -54,7 +54,7 @@ function directory(): () => FileStore {
   };
 }
 
-const generationsOn = (store: FileStore): Generations => createGenerations({ store, keyOf: (name) => name, durable: () => false });
+const generationsOn = (store: FileStore): Generations => new Generations({ store, keyOf: (name) => name, durable: () => false });
 
 function attempt(
   by: Generations,

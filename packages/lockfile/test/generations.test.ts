@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createGenerations } from '../src/generations.ts';
+import { Generations } from '../src/generations.ts';
 import { mutants } from './mutants.ts';
 import { simulate, Violation, type Sightings, type World } from './simulation.ts';
 
@@ -8,7 +8,7 @@ import { simulate, Violation, type Sightings, type World } from './simulation.ts
 const RUNS = Number(process.env['SOLORUN_SIMULATIONS'] ?? 700);
 const MUTANT_RUNS = 10_000;
 
-type Place = Omit<World, 'scheduler' | 'draw' | 'createGenerations'>;
+type Place = Omit<World, 'scheduler' | 'draw' | 'Generations'>;
 
 const disk: Place = { kernel: true, resurrects: false, tornListings: false, granularityMs: 10 };
 const unlikeLeases: Place = { ...disk, leases: [200, 60, 200] };
@@ -18,14 +18,14 @@ const objectStore: Place = { kernel: false, resurrects: true, tornListings: fals
 const coarseStore: Place = { ...objectStore, granularityMs: 200 };
 
 async function explore(
-  create: typeof createGenerations,
+  create: typeof Generations,
   place: Place,
   runs: number,
 ): Promise<fc.RunDetails<[fc.Scheduler, fc.Stream<number>]> & Sightings> {
   const sightings: Sightings = { grants: 0, takeovers: 0 };
   const property = fc.asyncProperty(fc.scheduler(), fc.infiniteStream(fc.nat(999)), async (scheduler, chances) => {
     const draw = (): number => chances.next().value as number;
-    await simulate({ ...place, scheduler, draw, createGenerations: create }, sightings);
+    await simulate({ ...place, scheduler, draw, Generations: create }, sightings);
   });
   return { ...(await fc.check(property, { numRuns: runs, endOnFailure: true })), ...sightings };
 }
@@ -41,7 +41,7 @@ describe('the generations algorithm, under random interleavings, pauses and cras
   ];
   for (const [says, place] of places) {
     it(`keeps its promises on ${says}`, { timeout: 300_000 + RUNS * 100 }, async ({ annotate }) => {
-      const seen = await explore(createGenerations, place, RUNS);
+      const seen = await explore(Generations, place, RUNS);
       await annotate(`${says}: ${seen.grants} acquisitions, ${seen.takeovers} of them takeovers`);
       expect(seen.failed, String(seen.errorInstance)).toBe(false);
       // An exploration in which nobody ever took over has shown nothing.
@@ -59,14 +59,14 @@ describe('the generations algorithm, under random interleavings, pauses and cras
   for (const [name, { says }] of Object.entries(mutants)) {
     it(`catches a mutant that ${says}`, { timeout: 300_000 }, async () => {
       const path = `../src/generations.ts?mutant=${name}`;
-      const mutant = (await import(/* @vite-ignore */ path)) as { createGenerations: typeof createGenerations };
-      const seen = await explore(mutant.createGenerations, suitable[name] ?? disk, MUTANT_RUNS);
+      const mutant = (await import(/* @vite-ignore */ path)) as { Generations: typeof Generations };
+      const seen = await explore(mutant.Generations, suitable[name] ?? disk, MUTANT_RUNS);
       expect(seen.errorInstance).toBeInstanceOf(Violation);
     });
   }
 
   it("catches a holder that counts its trust from the provider's answer", { timeout: 300_000 }, async () => {
-    const seen = await explore(createGenerations, { ...disk, trust: 'from the response' }, MUTANT_RUNS);
+    const seen = await explore(Generations, { ...disk, trust: 'from the response' }, MUTANT_RUNS);
     expect(seen.errorInstance).toBeInstanceOf(Violation);
   });
 });

@@ -1,7 +1,7 @@
 import type { OccurrenceRequest, Outcome } from '@solorun/core';
 import { trustedUntil } from '@solorun/core';
 import type { Scheduler } from 'fast-check';
-import type { createGenerations as create, GenerationsOptions } from '../src/generations.ts';
+import type { Generations, GenerationsOptions } from '../src/generations.ts';
 import type { FileStore, StoredFile } from '../src/store.ts';
 
 /*
@@ -24,7 +24,7 @@ export interface World {
   readonly scheduler: Scheduler;
   /** Numbers from 0 to 999, the world's only source of chance. */
   readonly draw: () => number;
-  readonly createGenerations: typeof create;
+  readonly Generations: typeof Generations;
   /** The kernel tells of dead holders. */
   readonly kernel: boolean;
   /** Writing to a key that is gone brings it back, as a PUT to an object store does. */
@@ -256,7 +256,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
   }
 
   async function live(process: number, acquisitions: number, occurrences = true): Promise<number> {
-    const generations = world.createGenerations(options(storeFor(process)));
+    const generations = new world.Generations(options(storeFor(process)));
     // Each clock has a setting of its own, and a rate within what the margin is for.
     const rate = 1 + (process - 1) * 0.01;
     const leaseMs = world.leases?.[process] ?? LEASE_MS;

@@ -18,6 +18,7 @@ import {
   Failure,
   oneAtATime,
   Questions,
+  settlingRefusal,
   unlessAborted,
   type Batch,
   type Connector,
@@ -301,8 +302,8 @@ class RedisProvider implements LockProvider {
   }
 
   /** Refuses a name that another process may still hold by a lease that this server has forgotten. Undefined: there is none. */
-  #refuseUnsettled(link: Link, { leaseMs, occurrence }: AcquireRequest): AcquireResult | undefined {
-    const askedMs = this.#settleMs ?? leaseMs ?? 0;
+  #refuseUnsettled(link: Link, request: AcquireRequest): AcquireResult | undefined {
+    const askedMs = this.#settleMs ?? request.leaseMs ?? 0;
     const settlesInMs = link.settling.leftMs(askedMs);
     if (settlesInMs === 0) {
       if (askedMs > link.settling.provedMs) void link.settling.prove();
@@ -312,9 +313,7 @@ class RedisProvider implements LockProvider {
       this.#unsettled = link;
       warnOfSettling(settlesInMs);
     }
-    return occurrence === undefined
-      ? { acquired: false, reason: 'held', expiresInMs: settlesInMs, settling: true }
-      : { acquired: false, reason: 'early', earlyMs: settlesInMs, settling: true };
+    return settlingRefusal(settlesInMs, request);
   }
 
   async #inspectAll(keys: readonly string[]): Promise<readonly (JobRecord | undefined | Failure)[]> {

@@ -1,4 +1,5 @@
-import type { AcquireRequest, AcquireResult, Holder, Identity, JobRecord, OccurrenceState, Refusal } from '@solorun/core';
+import type { AcquireRequest, AcquireResult, Holder, Identity, JobRecord, OccurrenceState } from '@solorun/core';
+import { heldBy } from '@solorun/core/server';
 
 const written = new WeakMap<Identity, string>();
 
@@ -56,7 +57,9 @@ export function answerOf(
   const leaseMs = Number(fields['lease']);
   const stranded = strandedOf(fields['owner'], fields['until'], leaseMs, nowUs);
   if (stranded !== undefined && isOver(name, stranded)) return stranded.mark;
-  return heldBy(record, nowUs, leaseMs);
+  // A lease that seems to last for longer is over within its length, by observation.
+  const { expiresAt } = record ?? {};
+  return heldBy(record, nowUs / 1_000, expiresAt == null ? undefined : Math.min(leaseMs, expiresAt.getTime() - nowUs / 1_000));
 }
 
 function strandedOf(owner = '', until = '', leaseMs: number, nowUs: number): Stranded | undefined {
@@ -65,20 +68,6 @@ function strandedOf(owner = '', until = '', leaseMs: number, nowUs: number): Str
 
 export function markOf(owner: string, until: string): string {
   return `${owner} ${until}`;
-}
-
-function heldBy(record: JobRecord | undefined, nowUs: number, leaseMs: number): Refusal {
-  if (record === undefined) return { acquired: false, reason: 'held' };
-  const { holder, acquiredAt, expiresAt } = record;
-  return {
-    acquired: false,
-    reason: 'held',
-    holder,
-    heldForMs: Math.max(0, nowUs / 1_000 - acquiredAt.getTime()),
-    // A lease that seems to last for longer is over within its length, by observation.
-    expiresInMs: expiresAt == null ? undefined : Math.min(leaseMs, expiresAt.getTime() - nowUs / 1_000),
-    record,
-  };
 }
 
 type Fields = Readonly<Record<string, string | undefined>>;

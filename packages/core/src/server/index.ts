@@ -8,6 +8,7 @@ export { delay, onceAborted, unlessAborted } from '../abort.ts';
 export { bindVerbs } from '../bind-verbs.ts';
 export { createAlarm, type Alarm } from '../alarm.ts';
 export { Deadlines, type DeadlinesTerms } from '../deadlines.ts';
+export { heldBy, refusalOf, settlingRefusal } from '../refusal.ts';
 export { createBatch, Failure, oneAtATime, type Batch } from './batch.ts';
 export { createConnector, type Connector } from './connector.ts';
 export { KeyedMutex, Mutex } from './mutex.ts';

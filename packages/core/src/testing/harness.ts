@@ -137,3 +137,25 @@ export function instant(minutesAgo: number): Date {
 export function occurrence(at: Date, attempts = 1): { occurrence: OccurrenceRequest } {
   return { occurrence: { at, attempts } };
 }
+
+/** The value, or the error as a value. */
+export async function settled<T>(promise: Promise<T>): Promise<T | Error> {
+  try {
+    return await promise;
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+/** Fails the case if this takes longer. */
+export async function within<T>(ms: number, promise: Promise<T>, otherwise: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new assert.AssertionError({ message: otherwise })), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

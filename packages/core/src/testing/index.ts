@@ -1,6 +1,7 @@
 import type { ContractCase, ContractOptions } from './harness.ts';
 import { leaseCases } from './lease-cases.ts';
 import { occurrenceCases } from './occurrence-cases.ts';
+import { readingCases } from './reading-cases.ts';
 
 export type { ContractCase, ContractOptions } from './harness.ts';
 
@@ -12,5 +13,5 @@ export type { ContractCase, ContractOptions } from './harness.ts';
  * for (const { name, run } of providerContract({ open: () => lockfile({ directory }) })) it(name, run);
  */
 export function providerContract(options: ContractOptions): ContractCase[] {
-  return [...leaseCases(options), ...occurrenceCases(options)];
+  return [...leaseCases(options), ...occurrenceCases(options), ...readingCases(options)];
 }

@@ -13,8 +13,10 @@ import {
   renew,
   recorded,
   request,
+  settled,
   takeOver,
   tryIt,
+  within,
   type CaseBody,
   type ContractCase,
   type ContractOptions,
@@ -365,25 +367,4 @@ function hostileNames(unique: string): string[] {
     `${unique}.1.lock`,
     `${unique}~0`,
   ];
-}
-
-/** The value, or the error as a value. */
-async function settled<T>(promise: Promise<T>): Promise<T | Error> {
-  try {
-    return await promise;
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
-}
-
-async function within<T>(ms: number, promise: Promise<T>, otherwise: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new assert.AssertionError({ message: otherwise })), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -4,9 +4,9 @@ import { setImmediate } from 'node:timers';
 const MOST_PER_TURN = 256;
 
 /**
- * Undefined, until as many as fit into this turn of the event loop have asked; then a promise of a later turn. Every try and every
- * release asks, and every renewal: a program that acquires in a tight loop, or has thousands of leases to renew, would else starve
- * its own timers. Counted rather than timed, because those who ask together all ask before the first of them does anything.
+ * Undefined, until as many steps as fit into this turn of the event loop have asked; then a promise of a later turn. Every try, release
+ * and renewal asks: a program that acquires in a tight loop, or has thousands of leases to renew, would else starve its own timers.
+ * Steps are counted and not timed, because steps that ask together all ask before the first of them does anything.
  */
 export function createBreather(): () => Promise<void> | undefined {
   const waiting: (() => void)[] = [];

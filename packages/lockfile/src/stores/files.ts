@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -23,22 +22,15 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 const READ = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 export const WRITE: number = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
 export const CREATE: number = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
-/** At a file that is replaced each time. */
-const LOOKS = 10;
+/** Reads in a row of a file that is replaced each time. */
+const MOST_READS = 10;
 /** Larger than any record can be. */
 const MAX_FILE_BYTES = 64 * 1024;
 const SPACE = 0x20;
 /** Every read here ends before the next one begins. */
 const scratch = Buffer.allocUnsafe(MAX_FILE_BYTES + 1);
 
-/** Unmistakably ours: `beside` works in directories that are the user's. */
-export const TEMPORARY: RegExp = /^\.solorun-[0-9a-f-]{36}\.tmp$/;
-
-export function temporaryName(): string {
-  return `.solorun-${randomUUID()}.tmp`;
-}
-
-/** A disk that fills up takes a part and says so only at the next write. */
+/** A disk that fills up takes a part, and reports that it is full only at the next write. */
 export function writeWhole(fd: number, bytes: Buffer): void {
   if (bytes.length > MAX_FILE_BYTES) throw new Error(`a record of ${bytes.length} bytes is too large for a lock file`);
   for (let written = 0; written < bytes.length;) {
@@ -46,7 +38,7 @@ export function writeWhole(fd: number, bytes: Buffer): void {
   }
 }
 
-/** What the new content is shorter by is filled with spaces: no step in between leaves the end of the old one behind. */
+/** Pads to the old length with spaces, so that a crash in the middle of the write cannot leave the end of the old record behind. */
 export function overwrite(fd: number, bytes: Buffer, oldLength: number): void {
   writeWhole(fd, bytes.length < oldLength ? Buffer.concat([bytes, Buffer.alloc(oldLength - bytes.length, ' ')]) : bytes);
 }
@@ -56,27 +48,27 @@ export function touch(fd: number, body: string): void {
   writeSync(fd, body.slice(0, 1), 0);
 }
 
-/** Nobody needs the modification time of a released file, so moving it does no harm, and the directory's watchers hear of it. */
-export function tellWatchers(path: string): void {
+/** Reports a write to the watchers of the directory. No process needs the modification time of a released file, so moving it does no harm. */
+export function notifyWatchers(path: string): void {
   try {
     lutimesSync(path, Date.now() / 1000, Date.now() / 1000);
   } catch {
-    // Followed and removed by now (ENOENT); and whatever else it is, the file is released all the same, and waiters poll, too.
+    // Followed and removed by now (ENOENT). Other failures do no harm either: the file is released all the same, and waiters poll, too.
   }
 }
 
-/** The number of an open file; undefined if its path leads elsewhere by now. */
+/** The inode of an open file; undefined if its path leads elsewhere by now. */
 export function inodeIfSame(fd: number, path: string): bigint | undefined {
   const there = lstatSync(path, { throwIfNoEntry: false, bigint: true });
   return there?.ino === fstatSync(fd, { bigint: true }).ino ? there.ino : undefined;
 }
 
 /**
- * The kernel's lock is asked first: a holder lets go of it after its last word, so who finds it free reads that word. Only of a file
- * that was replaced meanwhile, and so has no name any more, the successor is read instead.
+ * The kernel's lock is asked first: a holder lets go of it after its last write, so a reader that finds it free reads that write. Only if
+ * the file was replaced meanwhile, and so has no name any more, its successor is read instead.
  */
 export function readFile(path: string, locks: KernelLocks | undefined): StoredFile | undefined {
-  for (let look = 1; ; look += 1) {
+  for (let reads = 1; ; reads += 1) {
     let fd: number;
     try {
       fd = openSync(path, READ);
@@ -91,12 +83,12 @@ export function readFile(path: string, locks: KernelLocks | undefined): StoredFi
       const stat = fstatSync(fd);
       if (!stat.isFile()) throw new Error(`${path} is not a regular file: refused`);
       if (stat.size > MAX_FILE_BYTES) throw new Error(`${path} is too large for a lock file: refused`);
-      if (unlocked === true && stat.nlink === 0 && look < LOOKS) continue;
+      if (unlocked === true && stat.nlink === 0 && reads < MOST_READS) continue;
       return {
         body: readText(fd, stat.size),
         modifiedAt: stat.mtimeMs,
         device: String(stat.dev),
-        // Some file systems do not count names: then the kernel's lock says nothing.
+        // A file without a name. Some file systems do not count names: then the kernel's lock says nothing.
         unlocked: stat.nlink === 0 ? undefined : unlocked,
       };
     } finally {
@@ -110,7 +102,7 @@ function readText(fd: number, expected: number): string {
   for (let more = -1; more !== 0 && size < expected; size += more) {
     more = readSync(fd, scratch, size, scratch.length - size, size);
   }
-  // Without what a longer record left behind, see `overwrite`.
+  // Without the padding after a longer record, see `overwrite`.
   while (size > 1 && scratch[size - 1] === SPACE) size -= 1;
   return scratch.toString('utf8', 0, size);
 }
@@ -121,7 +113,7 @@ export function unlinkIfWeMay(path: string): void {
     unlinkSync(path);
   } catch {
     // Another user's in a sticky directory (EPERM, EACCES), a read-only disk (EROFS), gone already (ENOENT), a broken disk (EIO): no
-    // failure may undo what was achieved before, and whatever stays is removed by the next process that may.
+    // failure may undo what was achieved before, and the next process that may remove the file does.
   }
 }
 
@@ -142,12 +134,12 @@ export function unlinkQuietly(path: string): void {
   }
 }
 
-/** Whether an open file holds these bytes, and no more is asked of it. */
+/** Whether an open file begins with these bytes. */
 export function holds(fd: number, bytes: Buffer): boolean {
   return readSync(fd, scratch, 0, bytes.length, 0) === bytes.length && bytes.compare(scratch, 0, bytes.length) === 0;
 }
 
-/** The number of the file at a path. */
+/** The inode of the file at a path. */
 export function inodeAt(path: string): bigint | undefined {
   return lstatSync(path, { throwIfNoEntry: false, bigint: true })?.ino;
 }

@@ -5,7 +5,7 @@ export interface KernelLocks {
   tryLock(fd: number, options?: { shared?: boolean }): boolean;
 }
 
-/** The addon is prebuilt and has no install script, but not for every platform. Then the process table tells of deaths. */
+/** The addon is prebuilt and has no install script, but not for every platform. Without it the process table shows deaths. */
 export function loadKernelLocks(): KernelLocks | undefined {
   try {
     return createRequire(import.meta.url)('fs-native-extensions') as KernelLocks;
@@ -18,10 +18,10 @@ export function loadKernelLocks(): KernelLocks | undefined {
 }
 
 /**
- * Whether nobody holds the lock of a file; undefined if that cannot be known. By a shared lock, so that two who look at once do not
+ * Whether no process holds the lock of a file; undefined if that cannot be known. By a shared lock, so that two readers at once do not
  * take each other for the holder. A file system without locks answers in many ways (ENOLCK, EOPNOTSUPP, ENOSYS, some of them
- * without a name in Node), and every one of them means that it cannot be known. Not so a file that is not open, or no answer of the kernel
- * at all: those are faults of this program.
+ * without a name in Node), and every one of them means that it cannot be known. A file that is not open, or no answer of the kernel at
+ * all, means a fault of this program.
  */
 export function isUnlocked(locks: KernelLocks, fd: number): boolean | undefined {
   try {

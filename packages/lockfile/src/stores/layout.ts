@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { sep } from 'node:path';
 import { OptionError } from '@solorun/core';
-import { removeFolderIfWeMay, temporaryName } from './files.ts';
+import { removeFolderIfWeMay } from './files.ts';
+import { temporaryName } from './temporary.ts';
 
 /** In which directories the lock files lie. The files of one lock lie together, so one listing shows all of them. */
 export interface Layout {
@@ -14,7 +15,7 @@ export interface Layout {
   make(key: string): void;
 }
 
-/** In a directory that is the user's, all lie beside the file that is locked. */
+/** In a directory that is the user's, all files lie beside the one that is locked. */
 export function flatLayout(directory: string): Layout {
   return { folderOf: () => directory, folders: () => [directory], make: () => {} };
 }
@@ -22,17 +23,17 @@ export function flatLayout(directory: string): Layout {
 /** So many digits of a SHA-256 make 4,096 directories: with 100,000 names, each holds the files of 25. */
 const DIGITS = 3;
 const FOLDER = /^[0-9a-f]{3}$/;
-/** Locks whose directory has been looked at. */
+/** Locks whose directory has been checked. */
 const MOST_KNOWN = 10_000;
-/** A lock file that lies in the directory itself, where the layout before this one had all of them. */
+/** A lock file in the directory itself, where the layout before this one had all of them. */
 const OLDER = /^[a-z0-9_~-]+\.[1-9][0-9]{0,17}\.lock$/;
 
 /**
  * Spread over sub-directories by a hash of the name, so that listing the files of one lock costs the same however many names were ever
- * used. They are made when they are needed, and stay. (`printf nightly-backup | sha256sum | cut -c1-3` tells which one.)
+ * used. They are made when they are needed, and stay. (`printf nightly-backup | sha256sum | cut -c1-3` prints which one.)
  *
- * @param mode of the directory, and so of what is made in it
- * @param names what the directory holds
+ * @param mode of the directory, and so of the sub-directories
+ * @param names the entries of the directory
  * @throws OptionError if there are lock files of the older layout: its programs and those of this one do not see each other's locks. Files
  *   that come later are not noticed: to list the directory for each name would cost more than its run (5 ms at 4,096 sub-directories)
  */
@@ -79,19 +80,19 @@ function isFolder(path: string): boolean {
 }
 
 /**
- * It gets its name last: a process that is killed before that leaves no directory behind that other users of the lock directory, who
- * share what is in it, cannot enter. `temporary` stands in the lock directory.
+ * The folder gets its name last, after its mode: a process that is killed in between leaves no folder behind that other users of a shared
+ * lock directory cannot enter. `temporary` stands in the lock directory.
  */
 function makeFolder(path: string, mode: number, temporary: string): void {
   mkdirSync(temporary, { mode });
   try {
-    // The umask has taken something away, or the file system has put the setgid bit on.
+    // The umask has taken bits away, or the file system has put the setgid bit on.
     if ((lstatSync(temporary).mode & 0o7777) !== mode) chmodSync(temporary, mode);
-    // An empty directory of another process's is replaced by this one, which is its equal.
+    // An empty folder that another process has made is replaced by this one, which is its equal.
     renameSync(temporary, path);
   } catch (error) {
     removeFolderIfWeMay(temporary);
-    // Another process was faster (ENOTEMPTY, EEXIST; in a sticky directory EPERM). Something else by that name is judged when it is used.
+    // Another process was faster (ENOTEMPTY, EEXIST; in a sticky directory EPERM). Something else by that name is refused when it is used.
     if (lstatSync(path, { throwIfNoEntry: false }) === undefined) throw error;
   }
 }

@@ -10,8 +10,8 @@ export interface Listings {
 }
 
 /**
- * Listings of directories, each one for all who ask before it is made: it is newer than every one of their questions. A process with
- * thousands of leases looks once for all of them, not for each at all the files of the others.
+ * Listings of directories, each one for all callers that ask before it is made: it is newer than every one of their questions. A process
+ * with thousands of leases lists once for all of them, and not for each of them all the files of the others.
  */
 export function createListings(): Listings {
   const asked = new Map<string, Promise<Listing>>();
@@ -21,7 +21,7 @@ export function createListings(): Listings {
       let listing = asked.get(directory);
       if (listing === undefined) {
         listing = new Promise((resolve, reject) => {
-          // After all that is ready to run in this turn of the event loop.
+          // After everything that is ready to run in this turn of the event loop.
           process.nextTick(() => {
             asked.delete(directory);
             try {
@@ -45,7 +45,7 @@ function list(directory: string): Listing {
     startingWith(prefix) {
       questions += 1;
       if (questions === 1) return names.filter((name) => name.startsWith(prefix));
-      // Worth it from the second one on.
+      // Sorting is worth it from the second question on.
       if (questions === 2) names.sort();
       const first = firstFrom(names, prefix);
       let end = first;

@@ -2,7 +2,7 @@ import { watch, type FSWatcher } from 'node:fs';
 import { basename } from 'node:path';
 import { clearTimeout, setTimeout } from 'node:timers';
 
-/** A watch that nobody needs stays open for so long, in ms. */
+/** A watch without waiters stays open for so long, in ms. */
 const KEEP_OPEN_MS = 1_000;
 
 export interface Watchers {
@@ -11,7 +11,7 @@ export interface Watchers {
   close(): void;
 }
 
-/** One watch per directory for all that wait in this process. */
+/** One watch per directory for all waiters of this process. */
 export function createWatchers(): Watchers {
   const open = new Map<string, Watch>();
 
@@ -28,7 +28,7 @@ export function createWatchers(): Watchers {
   };
 }
 
-/** Most releases are written in place, and so are renewals: a waiter is woken by either, and looks. */
+/** Most releases are written in place, and so are renewals: either wakes a waiter, which then polls. */
 class Watch {
   readonly #directory: string;
   readonly #onClosed: (closed: Watch) => void;
@@ -54,9 +54,9 @@ class Watch {
         this.#watcher ??= this.#open();
       } catch (error) {
         this.close();
-        // Not made yet, or removed: the caller finds the lock free.
+        // The directory is not made yet, or was removed: the caller finds the lock free.
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return resolve();
-        // No watches left (ENOSPC, EMFILE): the caller looks by the clock.
+        // No watches left (ENOSPC, EMFILE): the caller polls by the clock.
         return reject(error);
       }
       this.#waiting.set(wake, prefix);
@@ -75,7 +75,7 @@ class Watch {
   #open(): FSWatcher {
     const removed = basename(this.#directory);
     const watcher = watch(this.#directory, { persistent: false }, (_, file) => {
-      // That it is gone itself is told under its own name, and nothing else after that.
+      // The removal of the directory itself is reported under its own name, and nothing is reported after that.
       if (file === removed) return this.#broken();
       for (const [wake, prefix] of this.#waiting) if (file === null || file.startsWith(prefix)) wake();
     });
@@ -83,13 +83,13 @@ class Watch {
     return watcher;
   }
 
-  /** The directory went away or the watch broke: whoever waits looks for itself. */
+  /** The directory went away or the watch broke: its waiters poll. */
   #broken(): void {
     this.close();
     for (const wake of this.#waiting.keys()) wake();
   }
 
-  /** Not at once: who was woken for nothing waits again, and to open a watch takes longer than a look. */
+  /** Not at once: a waiter that was woken for nothing waits again, and to open a watch takes longer than a poll. */
   #closeSoon(): void {
     this.#unneeded ??= setTimeout(() => {
       this.#unneeded = undefined;

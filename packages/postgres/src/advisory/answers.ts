@@ -1,8 +1,8 @@
 import type { AcquireRequest, AcquireResult, Refusal } from '@solorun/core';
-import { delay, wasSent } from '@solorun/core/server';
+import { delay, heldBy, wasSent } from '@solorun/core/server';
 import type { Row } from '../server/client.ts';
 import type { Key } from '../server/keys.ts';
-import { grantOf, heldBy, parseRecord, refusalOf } from '../server/records.ts';
+import { grantOf, parseRecord, refusalOfRecord } from '../server/records.ts';
 import type { RowLocked } from '../server/row-locked.ts';
 import { LAG_MS } from './ledger.ts';
 import { MODE, type Mode, type Try } from './questions.ts';
@@ -100,7 +100,7 @@ export class Answers {
 function answer(request: AcquireRequest, row: Row, on: LockSession): AcquireResult | 'guarded' | undefined {
   if (row['fence'] != null) return { acquired: true, grant: grantOf(request, row, on.lost) };
   if (row['locked'] === 'true' && row['got'] !== 'true') return 'guarded';
-  return refusalOf(request, parseRecord(row['record']), Number(row['now']), row['got'] !== 'true');
+  return refusalOfRecord(request, parseRecord(row['record']), Number(row['now']), row['got'] !== 'true');
 }
 
 /** As `answer`, without a table. */

@@ -1,4 +1,5 @@
 import { OptionError, type AcquireRequest, type Refusal } from '@solorun/core';
+import { settlingRefusal } from '@solorun/core/server';
 import type { Session } from '../server/session.ts';
 import type { Beginning } from './beginning.ts';
 
@@ -96,7 +97,7 @@ export class Settling {
   }
 
   /** Why nothing is granted yet. */
-  refusal(settlesInMs: number, { occurrence }: AcquireRequest): Refusal {
+  refusal(settlesInMs: number, request: AcquireRequest): Refusal {
     if (this.#warnedOf !== this.#life?.id) {
       this.#warnedOf = this.#life?.id;
       this.#onSettling(
@@ -104,9 +105,7 @@ export class Settling {
           `${Math.ceil(settlesInMs / 1_000)} s.`,
       );
     }
-    return occurrence === undefined
-      ? { acquired: false, reason: 'held', expiresInMs: settlesInMs, settling: true }
-      : { acquired: false, reason: 'early', earlyMs: settlesInMs, settling: true };
+    return settlingRefusal(settlesInMs, request);
   }
 
   #enter(id: string): Life {

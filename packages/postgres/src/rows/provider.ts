@@ -15,7 +15,7 @@ import { sqlState } from '../server/errors.ts';
 import { rememberGuard } from '../server/guard.ts';
 import { createEnder } from '../server/ender.ts';
 import { checkStorable, keysOf } from '../server/keys.ts';
-import { grantOf, leaseSeen, parseRecord, refusalOf, type LeaseSeen } from '../server/records.ts';
+import { grantOf, leaseSeen, parseRecord, refusalOfRecord, type LeaseSeen } from '../server/records.ts';
 import { createRowLocked } from '../server/row-locked.ts';
 import { DEFAULT_SCHEMA } from '../server/schema.ts';
 import type { Session } from '../server/session.ts';
@@ -158,7 +158,7 @@ class LeaseProvider implements LockProvider {
   /** Why there is no lease. `over`: the lease in the way is over by observation. Undefined: by what was read it should have been granted. */
   #refusal(request: AcquireRequest, row: Row): AcquireResult | 'over' | undefined {
     const { name } = request;
-    const refusal = refusalOf(request, parseRecord(row['record']), Number(row['now']), false);
+    const refusal = refusalOfRecord(request, parseRecord(row['record']), Number(row['now']), false);
     if (refusal?.reason !== 'held') return refusal;
     const ahead = this.#leaseAhead(name, row);
     if (ahead === undefined) return refusal;

@@ -6,6 +6,7 @@ import {
   type OccurrenceState,
   type Refusal,
 } from '@solorun/core';
+import { refusalOf } from '@solorun/core/server';
 import type { Row } from './client.ts';
 
 /** What `recordSql` makes of a row. */
@@ -92,35 +93,18 @@ function occurrenceOf(
 }
 
 /**
- * Why there is no lease. `undefined`: by what was read it should have been granted, so somebody was quicker, or holds the row for
+ * Why there is no lease. `undefined`: by what was read it should have been granted, so another session was quicker, or has the row for
  * a moment; worth asking again.
  *
- * @param locked somebody holds the lock itself, whatever the record says
+ * @param locked another session holds the lock itself, whatever the record says
  */
-export function refusalOf(
+export function refusalOfRecord(
   request: AcquireRequest,
   record: JobRecord | undefined,
   nowMs: number,
   locked: boolean,
 ): Refusal | undefined {
   const held = locked || record?.held === true;
-  const judged = request.occurrence && judgeOccurrence(record?.occurrence, request.occurrence, nowMs, held);
-  if (judged?.verdict === 'early') return { acquired: false, reason: 'early', earlyMs: judged.earlyMs, record };
-  if (judged !== undefined && judged.verdict !== 'claim' && judged.verdict !== 'held') {
-    return { acquired: false, reason: judged.verdict, record };
-  }
-  return held ? heldBy(record, nowMs) : undefined;
-}
-
-export function heldBy(record: JobRecord | undefined, nowMs: number): Extract<Refusal, { reason: 'held' }> {
-  if (record?.held !== true) return { acquired: false, reason: 'held', record };
-  return {
-    acquired: false,
-    reason: 'held',
-    holder: record.holder,
-    // The clock may have been set back since.
-    heldForMs: Math.max(0, nowMs - record.acquiredAt.getTime()),
-    expiresInMs: record.expiresAt == null ? undefined : record.expiresAt.getTime() - nowMs,
-    record,
-  };
+  const verdict = request.occurrence && judgeOccurrence(record?.occurrence, request.occurrence, nowMs, held);
+  return refusalOf(verdict, held, record, nowMs);
 }

@@ -1,0 +1,109 @@
+import { clearTimeout, setTimeout } from 'node:timers';
+import type { AcquireRequest, AcquireResult, Grant, Guarantees, JobRecord, LockProvider, Outcome } from '@solorun/core';
+import { Generations, type GenerationsOptions } from './generations.ts';
+import { guaranteesOf, type Flush } from './guarantees.ts';
+import type { FileStore } from './store.ts';
+
+export interface LockfileTerms {
+  readonly store: FileStore;
+  readonly keyOf: (name: string) => string;
+  readonly flush: Flush;
+  readonly onStale: GenerationsOptions['onStale'];
+  readonly reach: Guarantees['reach'];
+}
+
+/** Polling interval of a waiter where a poll shows that the holder has died, in ms. */
+const POLL_FOR_DEATH_MS = 100;
+/** Polling interval of a waiter that has a watch, in case that misses a change, in ms. */
+const POLL_BESIDE_WATCH_MS = 5_000;
+/** Polling interval of a waiter without a watch, in ms. */
+const POLL_WITHOUT_WATCH_MS = 500;
+
+export class LockfileProvider implements LockProvider {
+  readonly kind = 'lockfile';
+  readonly guarantees: Guarantees;
+  readonly #store: FileStore;
+  readonly #keyOf: (name: string) => string;
+  readonly #generations: Generations;
+  /** Leases here end with the process, so they end when it closes the store. Their holders learn of it before that. */
+  readonly #closing = new AbortController();
+
+  constructor({ store, keyOf, flush, onStale, reach }: LockfileTerms) {
+    this.#store = store;
+    this.#keyOf = keyOf;
+    this.guarantees = guaranteesOf(store, flush, reach);
+    this.#generations = new Generations({
+      store,
+      keyOf,
+      durable: (occurrence) => flush === 'always' || (flush === 'occurrences' && occurrence),
+      onStale,
+      lost: this.#closing.signal,
+    });
+  }
+
+  tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
+    return this.#generations.tryAcquire(request, signal);
+  }
+
+  renew(grant: Grant): Promise<boolean> {
+    return this.#generations.renew(grant);
+  }
+
+  release(grant: Grant, outcome: Outcome): Promise<boolean> {
+    return this.#generations.release(grant, outcome);
+  }
+
+  async untilFree({ name }: AcquireRequest, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const end = (): void => over.abort();
+    signal.addEventListener('abort', end, { once: true });
+    let watching = this.#store.watch !== undefined;
+    let change: Promise<void> | undefined;
+    try {
+      while (!signal.aborted) {
+        // The watch comes before the poll, so that no change falls in between.
+        if (watching) {
+          change ??= this.#store.watch?.(`${this.#keyOf(name)}.`, over.signal).catch(() => {
+            // No watches left on this machine (ENOSPC, EMFILE): poll by the clock from now on.
+            watching = false;
+          });
+        }
+        const { free, deathIsVisible } = await this.#generations.poll(name);
+        if (free) return;
+        const withoutDeath = watching ? POLL_BESIDE_WATCH_MS : POLL_WITHOUT_WATCH_MS;
+        if (await changes(change, deathIsVisible ? POLL_FOR_DEATH_MS : withoutDeath, over.signal)) change = undefined;
+      }
+    } finally {
+      end();
+      signal.removeEventListener('abort', end);
+    }
+  }
+
+  inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined> {
+    return this.#generations.inspect(name, signal);
+  }
+
+  list(prefix = '', signal?: AbortSignal): AsyncIterable<JobRecord> {
+    return this.#generations.list(prefix, signal);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new Error('the lockfile provider was closed'));
+    await this.#store.close();
+  }
+}
+
+/** Whether a change came within this time. Ends early when `signal` aborts. */
+function changes(change: Promise<void> | undefined, ms: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((answer) => {
+    const end = (changed: boolean): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+      answer(changed);
+    };
+    const stop = (): void => end(false);
+    const timer = setTimeout(stop, ms);
+    signal.addEventListener('abort', stop, { once: true });
+    void change?.then(() => end(true));
+  });
+}
