@@ -43,7 +43,7 @@ describe('the generations algorithm, under random interleavings, pauses and cras
     it(`keeps its promises on ${says}`, { timeout: 300_000 + RUNS * 100 }, async ({ annotate }) => {
       const seen = await explore(Generations, place, RUNS);
       await annotate(`${says}: ${seen.grants} acquisitions, ${seen.takeovers} of them takeovers`);
-      expect(seen.failed, String(seen.errorInstance)).toBe(false);
+      expect(seen.failed, `${String(seen.errorInstance)} (seed ${seen.seed}, path ${seen.counterexamplePath})`).toBe(false);
       // An exploration in which nobody ever took over has shown nothing.
       expect(seen.grants).toBeGreaterThan(RUNS * 2);
       expect(seen.takeovers).toBeGreaterThan(RUNS / 4);
