@@ -7,7 +7,7 @@ import { cronSlot, intervalSlot, type Slot } from './schedule.ts';
 import { parseStore, type Store } from './store.ts';
 
 /** The fate of processes that the command leaves behind when it ends. */
-export type Leftovers = 'end' | 'wait' | 'leave';
+type Leftovers = 'end' | 'wait' | 'leave';
 
 /** A run, as it was settled from the command line. */
 export interface RunSettings {

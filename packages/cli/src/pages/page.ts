@@ -1,0 +1,34 @@
+import { Option } from 'commander';
+
+export type Verb = 'run' | 'status' | 'list' | 'inspect' | 'release' | 'doctor' | 'explain';
+
+interface Example {
+  readonly says: string;
+  readonly types: string;
+}
+
+/** The words of one command's page, beside its options. */
+export interface Page {
+  readonly about: string;
+  readonly examples: readonly Example[];
+}
+
+/** One command, as --help and the man page show it. */
+export interface CommandPage extends Page {
+  readonly verb: Verb;
+  readonly usage: string;
+  /** Name and description, as commander takes them. */
+  readonly argument?: readonly [string, string];
+  readonly options: readonly Option[];
+}
+
+export const storeOption = (): Option =>
+  new Option(
+    '--store <url>',
+    "where locks are kept: file:DIR, postgres://…, postgres+lease://…, redis://… or memory:. Other users of this machine see a password that stands here for a moment; SOLORUN_STORE and PGPASSFILE keep it to yourself. Default: a directory of this user's",
+  ).env('SOLORUN_STORE');
+
+export const namespaceOption = (): Option =>
+  new Option('--namespace <name>', 'put before every name as namespace/, for programs that share a store').env('SOLORUN_NAMESPACE');
+
+export const jsonOption = (): Option => new Option('--json', 'as JSON, for scripts');
