@@ -7,9 +7,18 @@ const leaseOption = (): Option => new Option('--lease <time>', 'as for run').def
 export const doctorPage: CommandPage = {
   verb: 'doctor',
   usage: '[options]',
-  about: `Tries a store from end to end (connection, versions, pooler, standby, rights, clocks, a real lock) and says what is promised there. Exit status ${exits.unsafe.status} if something is not safe, ${exits.store.status} if the store could not be asked.`,
-  examples: [{ says: 'Before you trust it', types: 'solorun doctor --store postgres://db.internal/app' }],
-  options: [storeOption(), namespaceOption(), leaseOption(), jsonOption()],
+  about: `Tries a store from end to end, and says whether it is fine for one machine or for many. It checks connection, versions, pooler, standby, rights and clocks, and takes a real lock. Exit status ${exits.unsafe.status} if something is not safe, ${exits.store.status} if the store could not be asked.`,
+  examples: [
+    { says: 'Before you trust it', types: 'solorun doctor --store postgres://db.internal/app' },
+    { says: 'With the table of guarantees', types: 'solorun doctor --verbose --store redis://cache' },
+  ],
+  options: [
+    storeOption(),
+    namespaceOption(),
+    leaseOption(),
+    jsonOption(),
+    new Option('-v, --verbose', 'also print the table of guarantees, as explain does'),
+  ],
 };
 
 export const explainPage: CommandPage = {
