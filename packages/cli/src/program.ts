@@ -22,7 +22,7 @@ export interface Asked {
 
 const solorunPage: Page = {
   about:
-    'Runs any command once, however many machines start it: only while it holds a lock, and, with a schedule, once per scheduled instant.',
+    'Runs any command once, however many machines start it: only while it holds a lock, and, with a schedule, once per scheduled time. A scheduled time, such as 03:00 of one night, is called an occurrence.',
   examples: [
     {
       says: 'One backup at a time on this machine; a second one is skipped',

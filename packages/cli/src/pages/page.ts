@@ -25,10 +25,12 @@ export interface CommandPage extends Page {
 export const storeOption = (): Option =>
   new Option(
     '--store <url>',
-    "where locks are kept: file:DIR, postgres://…, postgres+lease://…, redis://… or memory:. Other users of this machine see a password that stands here for a moment; SOLORUN_STORE and PGPASSFILE keep it to yourself. Default: a directory of this user's",
+    "where locks are kept: file:DIR, postgres://…, postgres+lease://…, redis://… or memory: (default: a directory of this user's). For a moment other users of this machine can read a password that stands here; in SOLORUN_STORE or PGPASSFILE they cannot",
   ).env('SOLORUN_STORE');
 
 export const namespaceOption = (): Option =>
-  new Option('--namespace <name>', 'put before every name as namespace/, for programs that share a store').env('SOLORUN_NAMESPACE');
+  new Option('--namespace <name>', 'a prefix of every name (namespace/name), for programs that share a store').env(
+    'SOLORUN_NAMESPACE',
+  );
 
-export const jsonOption = (): Option => new Option('--json', 'as JSON, for scripts');
+export const jsonOption = (): Option => new Option('--json', 'print JSON, for scripts');

@@ -25,7 +25,7 @@ export const explainPage: CommandPage = {
   verb: 'explain',
   usage: '[options]',
   about:
-    'Says what is promised with this store and these options, by which clock, how fast others take over, and what would break it. See docs/guarantees.md.',
+    'Says what is promised with this store and these options: by which clock, how fast others take over, and what would break it. See docs/guarantees.md.',
   examples: [{ says: 'For a lease of ten seconds', types: 'solorun explain --store redis://cache --lease 10s' }],
   options: [storeOption(), namespaceOption(), leaseOption(), jsonOption()],
 };

@@ -5,7 +5,7 @@ import { jsonOption, namespaceOption, storeOption, type CommandPage } from './pa
 export const statusPage: CommandPage = {
   verb: 'status',
   usage: '[options]',
-  about: 'Shows every lock: who holds it and for how long, when it last succeeded, and when its lease ends.',
+  about: 'Shows every lock: its holder and for how long, when its run last succeeded, and when its lease ends.',
   examples: [
     { says: 'A table', types: 'solorun status' },
     {
@@ -19,9 +19,9 @@ export const statusPage: CommandPage = {
 export const listPage: CommandPage = {
   verb: 'list',
   usage: '[options]',
-  about: 'Prints the names, one a line.',
+  about: 'Prints the names of all locks, one a line.',
   examples: [{ says: 'All that are held', types: 'solorun list --held' }],
-  options: [storeOption(), namespaceOption(), new Option('--held', 'only those that somebody holds'), jsonOption()],
+  options: [storeOption(), namespaceOption(), new Option('--held', 'only names that are held now'), jsonOption()],
 };
 
 export const inspectPage: CommandPage = {
@@ -37,7 +37,7 @@ export const releasePage: CommandPage = {
   verb: 'release',
   usage: '<name> --fence <number> [options]',
   about:
-    'Frees a lock that its holder will not give back. The fence, which inspect shows, makes sure that it is the one you looked at. A holder that still runs is told at its next renewal, and until then two may run: end it first if you can.',
+    'Frees a lock that its holder does not release. The fence, which inspect shows, makes sure that it is the lock that you saw there. A holder that still runs learns of it at its next renewal, and until then two may run: end it first if you can.',
   argument: ['<name>', 'of the lock'],
   examples: [{ says: 'After looking', types: 'solorun inspect billing\nsolorun release billing --fence 41' }],
   options: [

@@ -6,17 +6,17 @@ export const runPage: CommandPage = {
   verb: 'run',
   usage: '<name> [options] -- <command…>',
   about:
-    'Runs the command while it holds the lock of this name, and passes on its exit status. No shell is involved, and nothing is printed on stdout but what the command prints.',
+    "Runs the command while it holds the lock of this name, and passes on its exit status. With a schedule (--once-per, --interval) it also claims the scheduled time that has come last, which is called an occurrence: each is run once over all machines. No shell is involved, and stdout is the command's alone.",
   argument: ['[name]', 'of the lock: any text'],
   examples: [
-    { says: 'Skip if somebody else runs it (exit status 75)', types: 'solorun run reindex -- ./reindex.sh' },
-    { says: 'Wait up to ten minutes for the others', types: 'solorun run migrate --wait 10m -- npm run migrate' },
+    { says: 'Skip if it runs already, here or elsewhere (exit status 75)', types: 'solorun run reindex -- ./reindex.sh' },
+    { says: 'Wait up to ten minutes for the lock', types: 'solorun run migrate --wait 10m -- npm run migrate' },
     {
       says: 'Once per night over all hosts; should the host that runs it die, another one takes over',
       types: "solorun run billing --once-per '0 3 * * *' --timezone UTC --on-busy standby --attempts 2 -- ./bill",
     },
     {
-      says: 'Let the command hand the fencing token on to what it writes to',
+      says: 'Send the fencing token along with what the command writes',
       types: `solorun run upload -- sh -c 'upload --fence "$SOLORUN_FENCE"'`,
     },
     {
@@ -25,14 +25,14 @@ export const runPage: CommandPage = {
     },
   ],
   options: [
-    new Option('--name <name>', 'in the place of <name>, for one that begins with a dash'),
+    new Option('--name <name>', 'in the place of <name>, for a name that begins with a dash'),
     storeOption(),
     namespaceOption(),
     new Option(
       '--on-busy <policy>',
-      'when somebody else holds the lock: skip; retry with growing pauses, then skip; wait in line; standby until the occurrence is done elsewhere, and take over if its holder dies; fail, which is a skip that counts as an error (default: skip)',
+      'when the lock is held elsewhere: skip; retry with growing pauses, then skip; wait in the queue; standby until the occurrence is done elsewhere, and take over if its holder dies; fail, which is a skip that counts as an error (default: skip)',
     ).choices(['skip', 'retry', 'wait', 'standby', 'fail']),
-    new Option('--wait <time>', 'wait this long at most; --on-busy wait without it waits without end'),
+    new Option('--wait <time>', 'how long to wait at most; --on-busy wait alone waits without end'),
     new Option(
       '--on-outage <action>',
       'when the store cannot be asked: retry, or fail at once with exit status 69 (default: retry with --on-busy wait and standby, else fail)',
@@ -41,22 +41,22 @@ export const runPage: CommandPage = {
     new Option('--retries <count>', 'how often to try again, with --on-busy retry (default: 5)'),
     new Option(
       '--once-per <cron>',
-      'run once per instant of this schedule, over all machines: the latest that has come. Five or six fields',
+      'run once per scheduled time of this cron expression (five or six fields), over all machines. A run is for the latest time that has come',
     ),
     new Option(
       '--timezone <zone>',
       "of --once-per, for example UTC or Europe/Berlin. Give one where machines differ (default: this machine's)",
     ),
     new Option('--interval <time>', 'as --once-per, for plain intervals: 15m is once per quarter of an hour'),
-    new Option('--attempts <count>', 'how many runs of one instant may start when they crash or fail (default: 1)'),
+    new Option('--attempts <count>', 'how many runs of one occurrence may start when they crash or fail (default: 1)'),
     new Option(
       '--lease <time>',
-      'how long the store keeps the lock without news from us: after that, others take over from a machine that is gone',
+      'how long the store keeps the lock without a renewal. After that, others take over from a machine that is gone',
     ).default('60s'),
     new Option('--max-run <time>', `end the command after this long, with exit status ${exits.overtime.status}`),
     new Option(
       '--grace <time>',
-      'how long the command has between SIGTERM and SIGKILL when it must end; when the lock is lost, a third of --lease at most',
+      'the time between SIGTERM and SIGKILL when the command must end; when the lock is lost, a third of --lease at most',
     ).default('10s'),
     new Option(
       '--on-lost <action>',
@@ -71,7 +71,7 @@ export const runPage: CommandPage = {
       .choices(['end', 'wait', 'leave'])
       .default('end'),
     new Option('--busy-exit-code <status>', `the exit status when the command was not run (default: ${exits.busy.status})`),
-    new Option('--label <text>', 'shown to others as the holder, beside host and process id'),
+    new Option('--label <text>', 'shown to others beside host and process id of the holder'),
     new Option('-q, --quiet', 'say nothing but errors'),
     new Option('-v, --verbose', 'say what happens, on stderr').conflicts('quiet'),
   ],
