@@ -103,6 +103,16 @@ describe('the programs of the docs run', () => {
   it('and do what they say', () => {
     expect(readFileSync('accounts.json', 'utf8')).toBe('{"ada":1}');
   });
+
+  it('and print what docs/node-cron.md says: of two replicas, one runs each tick', () => {
+    const { calls } = vi.spyOn(console, 'log').mock;
+    const lines = calls.map(([line]) => String(line));
+    const reports = lines.flatMap((line) => /^[ab]: the report of (\S+Z)$/.exec(line)?.[1] ?? []);
+    expect(reports.length).toBeGreaterThan(0);
+    expect(reports).toEqual([...new Set(reports)]);
+    expect(lines).toContainEqual(expect.stringMatching(/^[ab]: skipped \((?:held|done)\)$/));
+  });
+
   it.runIf(hasPostgres)('and do what they say on Postgres', async () => {
     expect(await ask('SELECT customer FROM invoice ORDER BY customer')).toEqual([{ customer: 'ada' }, { customer: 'grace' }]);
   });

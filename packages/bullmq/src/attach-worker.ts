@@ -5,27 +5,27 @@ import { running, stopWord, type HandOut } from './hand-out.ts';
 
 export interface AttachOptions {
   /**
-   * How long jobs may go on after `worker.close()` was called, in ms, before their signals abort. `Infinity`: they never do, and
-   * `close()` waits for them. @default 5_000
+   * How long jobs may go on after `worker.close()` was called, in ms, before their signals abort. `Infinity`: the signals never abort,
+   * and `close()` waits for the jobs. @default 5_000
    */
   readonly graceMs?: number;
 }
 
-/** While a worker is closing, jobs that it fetched in that very moment may still begin. */
+/** While a worker is closing, jobs that it fetched just before may still begin: so often they are asked to stop again, in ms. */
 const AGAIN_MS = 1_000;
 
 /**
- * Tells the jobs of a worker what the worker alone learns, by their signals. To be called when the worker is made.
+ * Aborts the signals of a worker's jobs for reasons that only the worker learns. Call it when the worker is made.
  *
- * - A job whose own lock could not be renewed (`lockRenewalFailed`) is asked to stop: BullMQ may have handed it to another worker.
- *   So is one that this very worker is handed a second time.
- * - When the worker closes, its jobs go on for `graceMs` and are then asked to stop. One that stops, and so rejects, is given back
- *   to the queue for another worker, without an attempt being counted; its lock is free by then. `close()` waits for all of them.
+ * - A job whose BullMQ lock could not be renewed (`lockRenewalFailed`) is asked to stop: BullMQ may have handed it to another worker.
+ *   A job that this very worker is handed a second time is asked to stop, too.
+ * - When the worker closes, its jobs go on for `graceMs` and are then asked to stop. A job that stops, and so rejects, goes back to
+ *   the queue for another worker. No attempt is counted, and its lock is free by then. `close()` waits for all of them.
  *
- * Works for processors made by `singletonProcessor`, in files of their own too, and also where a framework calls them with job and
- * token alone. Other processors are told by BullMQ's signal, with a string as the reason.
+ * It works for processors made by `singletonProcessor`, in files of their own too, and also where a framework calls them with job and
+ * token alone. Other processors get BullMQ's signal, with a string as the reason.
  *
- * @returns what detaches it.
+ * @returns a function that detaches it.
  * @throws OptionError
  */
 export function attachWorker<Data, Result, Name extends string, B extends IQueueBackend, P extends JobProgress, C>(
@@ -35,7 +35,7 @@ export function attachWorker<Data, Result, Name extends string, B extends IQueue
   if (typeof graceMs !== 'number' || !(graceMs >= 0)) {
     throw new OptionError(`graceMs is a number of milliseconds from 0, or Infinity, not ${String(graceMs)}.`);
   }
-  /** The jobs it was handed, as objects: each hand-out has one of its own. */
+  /** The jobs that the worker was handed, as objects: each hand-out has an object of its own. */
   const given = new WeakSet<object>();
   let timer: NodeJS.Timeout | undefined;
 
@@ -44,7 +44,7 @@ export function attachWorker<Data, Result, Name extends string, B extends IQueue
   const mine = (id: string | undefined): HandOut[] => running((out) => out.job.id === id && handed(out));
 
   const onActive = (job: Job<Data, Result, Name, P>): void => {
-    // Its earlier run here still goes on, and so has lost BullMQ's lock.
+    // An earlier run of the job still goes on here, so BullMQ's lock of that run is lost.
     for (const earlier of mine(job.id)) earlier.stop('lock lost');
     given.add(job);
   };
@@ -66,7 +66,7 @@ export function attachWorker<Data, Result, Name extends string, B extends IQueue
   };
   const onClosed = (): void => {
     clearTimeout(timer);
-    // Those that close(true) did not wait for.
+    // close(true) does not wait for jobs that run.
     for (const left of running(handed)) left.stop('closing');
   };
 

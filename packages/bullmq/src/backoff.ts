@@ -2,8 +2,8 @@ import { OptionError } from '@solorun/core';
 import type { Spell } from './spell.ts';
 
 /**
- * How a job that cannot run now is put off. What is counted is kept in the job's log, and counts from when this library put the
- * job off first: neither the job's age nor its other starts matter. A job that got its lock, failed or stalled counts anew.
+ * How a job that cannot run now is put off. The count is kept in the job's log, and begins when this library puts the job off first:
+ * neither the job's age nor its other starts matter. For a job that got its lock, failed or stalled it begins anew.
  */
 export interface PutOffOptions {
   /** The first delay, in ms; at least 20. @default 1_000 */
@@ -17,11 +17,11 @@ export interface PutOffOptions {
    * once. `none`: the delay itself. @default 'half'
    */
   readonly jitter?: 'half' | 'none';
-  /** How often in a row a job is put off before it fails. With it, each try has a line in the job's log. @default Infinity */
+  /** How often in a row a job is put off before it fails. If given, each try has a line in the job's log. @default Infinity */
   readonly maxTries?: number;
   /**
-   * A job that was first put off longer ago than this, and not run since, is not put off any more and fails, in ms; `Infinity` is
-   * allowed. @default 86_400_000, a day
+   * How long a job may be put off without being run, in ms; `Infinity` is allowed. After that it fails.
+   * @default 86_400_000, a day
    */
   readonly maxAgeMs?: number;
 }

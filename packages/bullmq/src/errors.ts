@@ -4,7 +4,7 @@ import { SolorunError } from '@solorun/core';
  * Why a job was asked to stop.
  * - `lock lost`: its worker no longer holds BullMQ's lock on it, so another worker may have been handed it;
  * - `closing`: its worker is being closed;
- * - `cancelled`: somebody called `worker.cancelJob()` or `worker.cancelAllJobs()`.
+ * - `cancelled`: the program called `worker.cancelJob()` or `worker.cancelAllJobs()`.
  */
 export type StopCause = 'lock lost' | 'closing' | 'cancelled';
 
@@ -15,8 +15,8 @@ const words: Record<StopCause, string> = {
 };
 
 /**
- * BullMQ wants a job to stop. The reason of the processor's signal, and what `checkpoint()` throws. The `cause` of one that was
- * `cancelled` is what `worker.cancelJob()` was told.
+ * BullMQ wants a job to stop. It is the reason of the processor's signal, and `checkpoint()` throws it. Where the job was
+ * `cancelled`, `cause` is the reason that was passed to `worker.cancelJob()`.
  */
 export class JobStoppedError extends SolorunError {
   /** The job's id. */
@@ -39,7 +39,7 @@ function wordsOf(cause: unknown): string | undefined {
 /**
  * An error as the process of a sandboxed processor can send it to its worker: everything that it carries, as far as JSON can hold it.
  *
- * BullMQ turns an error into JSON itself, without the errors inside it, and what JSON cannot hold (a fence is a bigint) would end
+ * BullMQ turns an error into JSON itself, without the errors inside it. A value that JSON cannot hold (a fence is a bigint) would end
  * that process and leave the job without its error.
  */
 export function sendable(error: unknown): unknown {
@@ -51,7 +51,7 @@ export function sendable(error: unknown): unknown {
   return Object.assign(new Error(message), sent);
 }
 
-/** As BullMQ does with what an error carries: what was seen before is `[Circular]`. */
+/** As BullMQ does with the properties of an error: an object that was seen before is `[Circular]`. */
 function jsonIn(root: Error): (read: () => unknown) => unknown {
   const seen = new WeakSet<object>([root]);
   const keep = (_: string, value: unknown): unknown => {
@@ -66,13 +66,13 @@ function jsonIn(root: Error): (read: () => unknown) => unknown {
       const json = JSON.stringify(read(), keep) as string | undefined;
       return json === undefined ? undefined : JSON.parse(json);
     } catch (error) {
-      // A getter or a toJSON that throws, or more levels than the stack holds: of one property, which is not to hide the others.
+      // A getter or a toJSON throws, or there are more levels than the stack holds. One such property must not hide the others.
       return `[not sent: ${error instanceof Error ? error.message : String(error)}]`;
     }
   };
 }
 
-/** JSON leaves out what an error is about. */
+/** JSON.stringify leaves out an error's name and message. */
 function propertiesOf(error: Error): Record<string, unknown> {
   const { name, message } = error;
   const names = Object.getOwnPropertyNames(error);

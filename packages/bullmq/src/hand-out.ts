@@ -1,12 +1,12 @@
 import type { Job } from 'bullmq';
 import { JobStoppedError, type StopCause } from './errors.ts';
 
-/** A job as a worker was handed it, for as long as its processor runs here. */
+/** A job that a worker was handed, for as long as its processor runs here. */
 export interface HandOut<J = Pick<Job, 'id'>> {
   readonly job: J;
-  /** The hand-out's, and so that of BullMQ's lock on the job. */
+  /** Names the hand-out, and so BullMQ's lock on the job. */
   readonly token: string | undefined;
-  /** Aborts when BullMQ, or who watches the worker, wants the job to stop. The reason is a `JobStoppedError`. */
+  /** Aborts when BullMQ or `attachWorker` wants the job to stop. The reason is a `JobStoppedError`. */
   readonly signal: AbortSignal;
   stop(cause: StopCause): void;
   stoppedFor(): StopCause | undefined;
@@ -15,7 +15,7 @@ export interface HandOut<J = Pick<Job, 'id'>> {
 
 const handOuts = new Set<HandOut>();
 
-/** Those of these jobs whose processors run in this process. */
+/** The hand-outs of this kind whose processors run in this process. */
 export function running(which: (out: HandOut) => boolean): HandOut[] {
   const found: HandOut[] = [];
   for (const each of handOuts) if (which(each)) found.push(each);
@@ -23,7 +23,7 @@ export function running(which: (out: HandOut) => boolean): HandOut[] {
 }
 
 /**
- * @param token undefined: whoever called the processor left it out, and BullMQ keeps it on the job, too.
+ * @param token undefined: a framework called the processor without it. BullMQ keeps it on the job, too.
  * @param bullmq undefined: BullMQ passes its signal only to functions that have three parameters.
  */
 export function handOut<J extends Pick<Job, 'id' | 'token'>>(
@@ -55,17 +55,17 @@ export function handOut<J extends Pick<Job, 'id' | 'token'>>(
   return entry;
 }
 
-/** What `worker.cancelJob()` is told: a string, because it crosses to the process of a sandboxed processor as JSON. */
+/** The reason for `worker.cancelJob()`: a string, because it crosses to the process of a sandboxed processor as JSON. */
 export const stopWord = (cause: StopCause): string => `solorun: ${cause}`;
 
-/** BullMQ passes on whatever it was told: usually a string, often nothing. */
+/** BullMQ passes on the reason that `cancelJob()` got: usually a string, often nothing. */
 function errorFor(id: string | undefined, reason: unknown): JobStoppedError {
   const cause = (['lock lost', 'closing'] as const).find((each) => reason === stopWord(each));
   if (cause !== undefined) return new JobStoppedError(id, cause);
   return new JobStoppedError(id, 'cancelled', isNothing(reason) ? undefined : { cause: reason });
 }
 
-/** What a signal has for a reason whose abort was told none, here and after its way as JSON. */
+/** Whether this is the reason of a signal that was aborted without one, here and after its way as JSON. */
 function isNothing(reason: unknown): boolean {
   if (reason instanceof Error) return reason instanceof DOMException && reason.name === 'AbortError';
   return reason === undefined || (typeof reason === 'object' && reason !== null && JSON.stringify(reason) === '{}');

@@ -2,15 +2,15 @@ import { OptionError, type BusyPolicy, type Holder, type LeaseOptions, type Solo
 import type { Job } from 'bullmq';
 import { settlePutOff, type PutOff, type PutOffOptions } from './backoff.ts';
 
-/** A job as processors and options get it. BullMQ types what it returned before as what it returns, so that is left open. */
+/** A job as processors and options get it. The type of its return value is left open: BullMQ gives an earlier one the type of the new. */
 export type AnyResultJob<Data, Name extends string> = Job<Data, Job['returnvalue'], Name>;
 
 /**
- * What to do with a job while somebody else holds its lock.
+ * The fate of a job while its lock is held elsewhere.
  * - `skip`: it completes at once, with a `SkippedJob`;
  * - `retry`: it is put off (`backoff`) and comes again; no attempt is counted;
  * - `wait`: it waits its turn in its worker's slot, for up to `waitMs`, then fails with `LockTimeoutError`;
- * - `fail`: it fails with `LockBusyError`. A failure is an attempt, and whether another one follows is BullMQ's to say.
+ * - `fail`: it fails with `LockBusyError`. A failure is an attempt, and BullMQ decides whether another one follows.
  */
 export type BusyAction = 'skip' | 'retry' | 'wait' | 'fail';
 
@@ -22,41 +22,41 @@ export type BusyDecision<Data, Name extends string> = (
 /** @default `{ onBusy: 'skip' }` for the jobs of a job scheduler, `{ onBusy: 'retry' }` for others */
 export type BusyOptions<Data, Name extends string> =
   | {
-      /** A job that has stalled is not skipped but put off: who holds its lock may be its own earlier run, which may never end well. */
+      /** A job that has stalled is put off and not skipped: the holder of its lock may be its own earlier run, which may never end well. */
       readonly onBusy?: 'skip' | 'retry' | 'fail' | undefined;
     }
   | {
       readonly onBusy: 'wait';
-      /** How long to wait for the lock, in ms; `Infinity` is allowed, but said. */
+      /** How long to wait for the lock, in ms. `Infinity` is allowed, and has to be written. */
       readonly waitMs: number;
     }
   | {
-      /** Decides from job to job; the holder is who was seen holding the lock. */
+      /** Decides from job to job. `holder` is the holder of the lock at the time of the try. */
       readonly onBusy: BusyDecision<Data, Name>;
       /** For when it decides to wait, in ms. @default 0 */
       readonly waitMs?: number | undefined;
     };
 
 export type SingletonOptions<Data, Name extends string> = {
-  /** The lock's: of all jobs with the same one, in whatever queue, one runs at a time. */
+  /** The name of the lock: of all jobs with the same one, in whatever queue, one runs at a time. */
   readonly name: string | ((job: AnyResultJob<Data, Name>) => string);
   /** How a job is put off. */
   readonly backoff?: PutOffOptions | undefined;
   /**
-   * What to do when the locks' provider cannot be asked, and so nothing may run. `retry` puts the job off, as when it is busy; no
-   * attempt is counted. `fail` fails it with the `ProviderError`. @default 'fail' for the jobs of a job scheduler, whose next one
-   * comes anyway; 'retry' for others
+   * The fate of a job while the locks' provider cannot be asked, and so nothing may run. `retry` puts the job off, as when its lock is
+   * busy; no attempt is counted. `fail` fails it with the `ProviderError`. @default 'fail' for the jobs of a job scheduler, whose next
+   * one comes anyway; 'retry' for others
    */
   readonly onOutage?: 'retry' | 'fail' | undefined;
   /**
-   * The instant that a job's run is for, kept after the run: it is not run again once it is done, nor after a later one of that
-   * lock, whichever jobs ask for it. `scheduled`: the tick of its job scheduler; such a lock is for one scheduler only. A function
-   * may tell none for some jobs. @default none: jobs are kept from overlapping, and each is run
+   * The scheduled time that a job's run is for. It is kept after the run: once it is done, or a later one of that lock was claimed, no
+   * job runs it again. `scheduled`: the tick of its job scheduler; such a lock is for one scheduler only. A function may return
+   * undefined for some jobs. @default none: jobs are kept from overlapping, and each is run
    */
   readonly occurrence?: 'scheduled' | ((job: AnyResultJob<Data, Name>) => Date | undefined) | undefined;
   /**
    * How many runs of one occurrence may start, over the whole fleet. 1: at most once, also if the run crashes.
-   * @default as many as BullMQ hands out: its own `attempts` and `maxStalledCount` say how often a job is tried
+   * @default as often as BullMQ hands the job out: its own `attempts` and `maxStalledCount` say how often a job is tried
    */
   readonly attempts?: number | undefined;
 } & BusyOptions<Data, Name> &
@@ -112,7 +112,7 @@ export function settle<Data, Name extends string>(
   }
   const waitMs = 'waitMs' in options ? options.waitMs : undefined;
   const run = { leaseMs, maxRunMs, graceMs, onStuck };
-  // The core finds what it will not take here, not at the first job.
+  // The core refuses wrong options here, and not at the first job.
   const claim = occurrence === undefined ? {} : { occurrence: new Date(), attempts: attempts ?? 1 };
   const wait: BusyPolicy = onBusy === 'wait' || waitMs !== undefined ? { onBusy: 'wait', waitMs: waitMs as number } : {};
   solo.singleton(typeof name === 'string' ? name : 'name', () => {}, { ...run, ...claim, ...wait });

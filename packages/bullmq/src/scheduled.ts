@@ -1,4 +1,4 @@
-/** Is the tick of a job scheduler due only in more than this, somebody promoted it. Clocks of workers are less apart than that. */
+/** A scheduler's job that starts more than this before its tick was promoted by hand, in ms. The clocks of workers differ by less. */
 const PROMOTED_MS = 60_000;
 
 interface Ticking {
@@ -12,10 +12,10 @@ export function isScheduled(job: Ticking): boolean {
 }
 
 /**
- * The instant for which a job scheduler made this job; undefined for other jobs, and for one that was promoted before its time: it
- * stands in for no tick.
+ * The scheduled time for which a job scheduler made this job. Undefined for other jobs, and for a job that was promoted before its
+ * time: such a job stands in for no tick.
  *
- * BullMQ 6.7 keeps it in the job's id, `repeat:<scheduler>:<ms>`, on both of its backends; `opts.prevMillis` is there only for
+ * BullMQ 6.7 keeps the time in the job's id, `repeat:<scheduler>:<ms>`, on both of its backends; `opts.prevMillis` is there only for
  * schedulers with a pattern.
  */
 export function scheduledInstant(job: Ticking, now: number = Date.now()): Date | undefined {

@@ -1,6 +1,6 @@
 import type { IQueueBackend, Job } from 'bullmq';
 
-/** What BullMQ keeps of a job, here and in the process of a sandboxed processor. */
+/** The fields of a job that are there also in the process of a sandboxed processor. */
 export type Kept = Pick<Job, 'id' | 'attemptsStarted' | 'attemptsMade' | 'stalledCounter' | 'queueQualifiedName'>;
 
 /** A time in which a job is put off again and again, and is not run in between. */
@@ -9,16 +9,16 @@ export interface Spell {
   readonly tries: number;
   /** When it was put off first, in ms since the epoch, by the clock of the worker that put it off. */
   readonly since: number;
-  /** Of the last try: which start of the job it was, and how often the job had failed and stalled by then. */
+  /** At the last try: the number of starts of the job, and how often it had failed and stalled by then. */
   readonly start: number;
   readonly failures: number;
   readonly stalls: number;
 }
 
-/** What a line of ours in a job's log says: its spell goes on, its occurrence lies ahead, or (`over`) what was before is over. */
+/** A line of ours in a job's log: its spell goes on, its occurrence lies ahead, or (`over`) the count starts anew. */
 export type Line = { readonly spell: Spell } | { readonly until: number } | 'over';
 
-/** Nobody else has a job's log to themselves, so lines of others may stand after ours. */
+/** Lines that others wrote to the job's log may stand after ours, so many lines are read. */
 const LOOK_BACK = 20;
 /** How many jobs the process of a sandboxed processor remembers. */
 const REMEMBERED = 1_000;
@@ -27,7 +27,7 @@ const OVER = ' (the count starts anew)';
 const spellLine = / \(try (\d+) since (\S+Z), start (\d+), failures (\d+), stalls (\d+)\)$/;
 const untilLine = /: put off until (\S+Z) \(the count starts anew\)$/;
 
-/** The end of a line that `readLine` understands. */
+/** The end of a line. `readLine` reads it back. */
 export function writeLine(line: Line): string {
   if (line === 'over') return OVER;
   if ('until' in line) return `: put off until ${new Date(line.until).toISOString()}${OVER}`;
@@ -55,7 +55,7 @@ export const isWorthALine = (tries: number): boolean => Number.isInteger(Math.lo
  * BullMQ counts each start of a job, whatever comes of it. So a spell goes on only if all starts since its last line can have been
  * tries of it: the job has neither failed nor stalled since, and no later line of the spell would be due by now.
  *
- * @param each whether each try has its line; else one of a power of two has.
+ * @param each whether each try has its line; if not, tries whose number is a power of two have one.
  */
 export function spellWith(job: Kept, last: Spell | undefined, each: boolean, now: number = Date.now()): Spell {
   const { attemptsStarted: start, attemptsMade: failures, stalledCounter: stalls } = job;
@@ -71,18 +71,18 @@ const keyOf = (job: Kept): string => `${job.queueQualifiedName} ${job.id ?? ''}`
 
 type Logs = Pick<IQueueBackend, 'getJobLogs'>;
 
-/** BullMQ's server, which a job keeps for itself; none in the process of a sandboxed processor. */
+/** BullMQ's server, a private field of a job. Undefined in the process of a sandboxed processor. */
 function logsOf(job: object): Logs | undefined {
   const { queue } = job as { readonly queue?: { readonly backend?: Partial<Logs> } };
   return typeof queue?.backend?.getJobLogs === 'function' ? (queue.backend as Logs) : undefined;
 }
 
-/** Whether what is written to the job's log can be read here, and so outlives this process. */
+/** Whether the job's log can be read here. A count that is kept there outlives this process. */
 export const hasLogs = (job: Kept): boolean => logsOf(job) !== undefined;
 
-/** Our last line about the job: from its log, or what this process remembers of it where there is no reading it. */
+/** Our last line about the job: from its log, or from the memory of this process where the log cannot be read. */
 export async function lastLine(job: Kept): Promise<Line | undefined> {
-  // At its first start a job has been put off by nobody.
+  // At its first start a job has never been put off.
   if (job.attemptsStarted < 2) return undefined;
   const backend = logsOf(job);
   if (backend === undefined) return remembered.get(keyOf(job));
@@ -94,7 +94,7 @@ export async function lastLine(job: Kept): Promise<Line | undefined> {
   return undefined;
 }
 
-/** For where the log cannot be read. */
+/** Keeps the line for `lastLine` where the log cannot be read. */
 export function remember(job: Kept, line: Line): void {
   const key = keyOf(job);
   remembered.delete(key);

@@ -25,7 +25,7 @@ export async function withStore<T>(
     return await use({ store, provider, solo });
   } finally {
     await solo.close({ graceMs: 0 });
-    // What the provider warned of is told before the answer, and before the process ends.
+    // A warning of the provider is shown before the answer, and before the process ends.
     await nextTurn();
   }
 }

@@ -15,11 +15,11 @@ export interface CommandOptions {
 /** A command that runs, with all that it starts. */
 export interface Command {
   readonly tree: Tree;
-  /** Its exit status, as a shell would tell it. @throws Ending if it could not be started */
+  /** Its exit status, as a shell reports it. @throws Ending if it could not be started */
   readonly ended: Promise<number>;
-  /** Hands on a signal that somebody sent to us. */
+  /** Hands on a signal that was sent to us. */
   forward(signal: NodeJS.Signals): void;
-  /** SIGTERM to all of it, and SIGKILL to what is left after the grace. Resolves when nothing is left. */
+  /** SIGTERM to all of it, and SIGKILL to the rest after the grace. Resolves when nothing is left. */
   stop(graceMs: number): Promise<void>;
   /** Resolves when nothing of it is left, however long that takes. */
   gone(): Promise<void>;
@@ -27,10 +27,10 @@ export interface Command {
   left(): number;
 }
 
-/** Looking through the process table takes a few milliseconds. */
-const LOOK_MS = 20;
-const LOOK_SELDOM_MS = 250;
-/** After SIGKILL: what does not end then hangs in the kernel, or is another user's. */
+/** To read the process table takes a few milliseconds, so it is polled so often, in ms. */
+const POLL_MS = 20;
+const POLL_SELDOM_MS = 250;
+/** After SIGKILL, in ms: a process that does not end within this hangs in the kernel, or is another user's. */
 const KILLED_MS = 2_000;
 
 /** Starts it: no shell, our own stdin, stdout and stderr, a process group of its own unless that would take the terminal from it. */
@@ -44,80 +44,97 @@ export function startCommand({ command, env, nonce }: CommandOptions): Command {
     stdio: 'inherit',
     env: { ...env, [RUN_VARIABLE]: inherited === undefined ? nonce : `${inherited} ${nonce}` },
   });
-  const tree = { pid: child.pid, ownGroup, over: false, nonce };
-  const ended = new Promise<number>((resolve, reject) => {
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      // Only what keeps it from starting; a signal that cannot be sent is told by forward().
-      if (child.pid === undefined) reject(cannotStart(name, error));
-    });
-    child.on('exit', (status, signal) => {
-      tree.over = true;
-      resolve(status ?? statusOfSignal(constants.signals[signal!]));
-    });
-  });
+  return new StartedCommand(name, child, { ownGroup, nonce });
+}
 
-  async function gone(withinMs = Number.POSITIVE_INFINITY, lookMs = LOOK_MS): Promise<boolean> {
-    for (const end = performance.now() + withinMs; alive(tree).length > 0;) {
+class StartedCommand implements Command {
+  readonly ended: Promise<number>;
+  readonly #child: ChildProcess;
+  readonly #tree: Tree & { over: boolean };
+
+  constructor(name: string, child: ChildProcess, { ownGroup, nonce }: Pick<Tree, 'ownGroup' | 'nonce'>) {
+    this.#child = child;
+    this.#tree = { pid: child.pid, ownGroup, over: false, nonce };
+    this.ended = new Promise<number>((resolve, reject) => {
+      child.on('error', (error: NodeJS.ErrnoException) => {
+        // An error that keeps it from starting. A signal that cannot be sent is reported by forward().
+        if (child.pid === undefined) reject(cannotStart(name, error));
+      });
+      child.on('exit', (status, signal) => {
+        this.#tree.over = true;
+        resolve(status ?? statusOfSignal(constants.signals[signal!]));
+      });
+    });
+  }
+
+  get tree(): Tree {
+    return this.#tree;
+  }
+
+  forward(signal: NodeJS.Signals): void {
+    const { pid } = this.#child;
+    if (pid === undefined) return;
+    if (this.#tree.over) {
+      // Something may be left that we wait for.
+      signalTree(this.#tree, signal);
+      return;
+    }
+    try {
+      process.kill(this.#tree.ownGroup ? -pid : pid, signal);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // It has just ended, or has become another user's.
+      if (code !== 'ESRCH' && code !== 'EPERM') throw error;
+    }
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    signalTree(this.#tree, 'SIGTERM');
+    // A process that is stopped could not act on SIGTERM.
+    signalTree(this.#tree, 'SIGCONT');
+    if (await this.#goneWithin(graceMs, POLL_MS)) return;
+    for (const end = performance.now() + KILLED_MS; performance.now() < end;) {
+      signalTree(this.#tree, 'SIGKILL');
+      if (await this.#goneWithin(POLL_MS * 5, POLL_MS)) return;
+    }
+  }
+
+  async gone(): Promise<void> {
+    await this.#goneWithin(Number.POSITIVE_INFINITY, POLL_SELDOM_MS);
+  }
+
+  left(): number {
+    return alive(this.#tree).length;
+  }
+
+  async #goneWithin(withinMs: number, pollMs: number): Promise<boolean> {
+    for (const end = performance.now() + withinMs; this.left() > 0;) {
       if (performance.now() >= end) return false;
-      await new Promise((resolve) => setTimeout(resolve, Math.min(lookMs, Math.max(1, end - performance.now()))));
+      await new Promise((resolve) => setTimeout(resolve, Math.min(pollMs, Math.max(1, end - performance.now()))));
     }
     return true;
   }
-
-  return {
-    tree,
-    ended,
-    forward(signal) {
-      if (child.pid === undefined) return;
-      if (tree.over) {
-        // There may be something left that is waited for.
-        signalTree(tree, signal);
-        return;
-      }
-      try {
-        process.kill(ownGroup ? -child.pid : child.pid, signal);
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        // It has just ended, or has become another user's.
-        if (code !== 'ESRCH' && code !== 'EPERM') throw error;
-      }
-    },
-    async stop(graceMs) {
-      signalTree(tree, 'SIGTERM');
-      // One that is stopped could not act on it.
-      signalTree(tree, 'SIGCONT');
-      if (await gone(graceMs)) return;
-      for (const end = performance.now() + KILLED_MS; performance.now() < end;) {
-        signalTree(tree, 'SIGKILL');
-        if (await gone(LOOK_MS * 5)) return;
-      }
-    },
-    async gone() {
-      await gone(undefined, LOOK_SELDOM_MS);
-    },
-    left: () => alive(tree).length,
-  };
 }
 
 function start(name: string, [file = '', ...args]: readonly string[], options: SpawnOptions): ChildProcess {
   try {
     return spawn(file, args, options);
   } catch (error) {
-    // Some reasons come by event and some at once, such as arguments that are too long.
+    // Some reasons come as an event. Others, such as arguments that are too long, are thrown.
     throw cannotStart(name, error as NodeJS.ErrnoException);
   }
 }
 
 /**
- * Whether there is a terminal that the command could use. In a session of its own it could not: keys and Ctrl-C would not reach it, and
- * /dev/tty would not open. So it stays in our group then, as it would be without us.
+ * Whether there is a terminal that the command could use. In a session of its own the command could not: keys and Ctrl-C would not reach
+ * it, and /dev/tty would not open. So it stays in our group then, as it would without us.
  */
 function hasTerminal(): boolean {
   try {
     closeSync(openSync('/dev/tty', 'r+'));
     return true;
   } catch (error) {
-    // Not ours (ENXIO), gone (EIO), not there in a container, or not for us.
+    // We have no terminal (ENXIO), it is gone (EIO), a container has none, or we may not open it.
     const { code = '' } = error as NodeJS.ErrnoException;
     if (['ENXIO', 'EIO', 'ENOENT', 'ENODEV', 'ENOTDIR', 'EACCES', 'EPERM'].includes(code)) return false;
     throw error;

@@ -5,18 +5,18 @@ import type { Redis } from 'ioredis';
 import { plain } from './show.ts';
 import type { Store } from './store.ts';
 
-/** What was looked at, and what it means for those who trust it. */
+/** One check of a store, and its meaning for programs that trust the store. */
 export interface Finding {
   readonly check: string;
-  /** `unreachable`: it could not be asked, so nothing is known. */
+  /** `unreachable`: the store did not answer, so nothing is known. */
   readonly state: 'ok' | 'note' | 'unsafe' | 'unreachable';
   readonly says: string;
 }
 
-/** How long a server may take to answer. */
+/** How long a server may take to answer, in ms. */
 const TIMEOUT_MS = 5_000;
 
-/** What can be seen of a server or a directory before anything is locked there. */
+/** Checks a server or a directory before anything is locked there. */
 export async function lookAtServer(store: Store): Promise<readonly Finding[]> {
   switch (store.scheme) {
     case 'postgres':
@@ -44,7 +44,7 @@ interface Seen {
   readonly version: string;
   readonly recovering: boolean;
   readonly pid: number;
-  /** When it was started: two addresses may lead to one server. */
+  /** When the server was started: two addresses may lead to one server. */
   readonly started: string;
   readonly tables: boolean;
   readonly creates: boolean;
@@ -57,7 +57,7 @@ type Looked =
   | { readonly name: string; readonly seen: Seen; readonly error?: never }
   | { readonly name: string; readonly error: unknown; readonly seen?: never };
 
-/** Judges the primary, as the provider uses no other host. The other hosts are listed beside it. */
+/** Judges the primary, because the provider uses no other host. The other hosts are listed beside it. */
 async function lookAtPostgres({ scheme, connectionString }: Store): Promise<readonly Finding[]> {
   const { hostsOf } = await import('@solorun/postgres');
   const looked = await Promise.all(
@@ -93,7 +93,7 @@ async function lookAtHost(connectionString: string): Promise<Seen> {
     const seen = rows[0]!;
     return { ...seen, pooled: (client as unknown as { processID: number }).processID !== seen.pid };
   } finally {
-    // It may hang behind a cut cable, and nothing depends on it.
+    // This may hang behind a cut cable, and nothing depends on it.
     void client.end().catch(() => {});
   }
 }
@@ -137,14 +137,14 @@ async function lookAtRedis(url: string): Promise<readonly Finding[]> {
   const ioredis = driverOf('@solorun/redis', 'ioredis') as { Redis: typeof Redis };
   const client = new ioredis.Redis(url, {
     lazyConnect: true,
-    // It would ask for what a role may be kept from, and complain on the console.
+    // The check would ask for what a role may be kept from, and complain on the console.
     enableReadyCheck: false,
     connectTimeout: TIMEOUT_MS,
     commandTimeout: TIMEOUT_MS,
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
   });
-  // A wrong password or a refused connection is told here, and then only that the connection is closed.
+  // A wrong password or a refused connection is reported here first. The calls then say only that the connection is closed.
   let reason: unknown;
   client.on('error', (error: unknown) => (reason ??= error));
   try {
@@ -198,7 +198,7 @@ function lookAtDirectory(directory: string): readonly Finding[] {
 }
 
 function unreachable(error: unknown): Finding {
-  // The drivers tell several tries in one error without words of its own.
+  // After several tries, the drivers report one error whose own message is empty.
   const { message, code } = error as NodeJS.ErrnoException;
   return { check: 'server', state: 'unreachable', says: `cannot be reached: ${plain(message || code || 'no reason given')}` };
 }

@@ -3,6 +3,7 @@ import { ProviderError, SolorunError, type Lease, type LockProvider, type Solo }
 import { withStore, type Opened } from './asked-store.ts';
 import { duration, parseDuration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
+import { aboutReach, page, type Reach } from './doctor-page.ts';
 import { lookAtServer, type Finding } from './doctor-server.ts';
 import { print, type Voice } from './output.ts';
 import type { Asked } from './program.ts';
@@ -10,10 +11,10 @@ import { PROBE } from './probe.ts';
 import { holderOf } from './show.ts';
 import { inOurWords } from './trouble.ts';
 
-/** How long another doctor may take, beyond a lease of somebody who died. */
+/** How long another doctor may take, beyond the lease of a holder that died, in ms. */
 const PROBE_WAIT_MS = 10_000;
 const ROUNDS = 5;
-/** Clocks that differ by less than this harm nobody, in ms. */
+/** Clocks that differ by less than this do no harm, in ms. */
 const SKEW_WORTH_TELLING_MS = 1_000;
 
 /** `solorun doctor`: tries a store from end to end. */
@@ -23,38 +24,40 @@ export async function doctor(asked: Asked, voice: Voice): Promise<number> {
   const warnings: string[] = [];
   let explanation = '';
   let shown = '';
+  let reach: Reach = 'process';
   try {
     await withStore(asked, { leaseMs, onWarning: (message) => warnings.push(message) }, async (opened) => {
       shown = opened.store.shown;
+      reach = opened.provider.guarantees.reach;
       findings.push(...(await lookAtServer(opened.store)));
       if (findings.some(({ state }) => state === 'unreachable')) return;
       findings.push(...(await tryLock(opened, leaseMs)));
-      // After the lock was tried: only then is known what holds here.
+      // After the lock was tried: the provider knows only then what holds here.
       explanation = String(opened.solo.explain());
       findings.push(...promises(opened), ...warnings.map((says) => ({ check: 'warning', state: 'note', says }) as const));
     });
   } catch (error) {
     if (!(error instanceof SolorunError) && !(error instanceof Ending)) throw error;
     if (error instanceof Ending && error.exit === 'usage') throw error;
-    // Such as a directory that cannot be made, or a package that is not installed.
+    // A directory that cannot be made, or a package that is not installed, for example.
     const unasked = error instanceof ProviderError || error instanceof Ending;
     findings.push({ check: 'lock', state: unasked ? 'unreachable' : 'unsafe', says: inOurWords(error.message) });
   }
   const verdict = verdictOf(findings);
   if (asked.options['json'] === true) print(JSON.stringify({ store: shown, safe: verdict.safe, findings, explanation }, null, 2));
-  else print(page(shown, findings, explanation));
+  else print(page({ store: shown, reach, findings, explanation: asked.options['verbose'] === true ? explanation : '' }));
   if (verdict.says !== undefined) voice.error(verdict.says);
   return verdict.status;
 }
 
 interface Verdict {
-  /** `null`: it is not known, for nothing answered. */
+  /** `null`: it is not known, because the store did not answer. */
   readonly safe: boolean | null;
   readonly status: number;
   readonly says?: string;
 }
 
-/** What is known to be unsafe remains so, whatever failed afterwards. */
+/** A store that was found unsafe remains unsafe, whatever failed afterwards. */
 function verdictOf(findings: readonly Finding[]): Verdict {
   const has = (wanted: Finding['state']): boolean => findings.some(({ state }) => state === wanted);
   if (has('unsafe')) return { safe: false, status: exits.unsafe.status, says: 'this store is not safe to use as it is' };
@@ -63,20 +66,7 @@ function verdictOf(findings: readonly Finding[]): Verdict {
   return { safe: true, status: 0 };
 }
 
-const SIGNS: Readonly<Record<Finding['state'], string>> = {
-  ok: 'ok    ',
-  note: 'note  ',
-  unsafe: 'UNSAFE',
-  unreachable: 'FAILED',
-};
-
-function page(shown: string, findings: readonly Finding[], explanation: string): string {
-  const width = Math.max(...findings.map(({ check }) => check.length));
-  const lines = findings.map(({ check, state, says }) => `${SIGNS[state]}  ${check.padEnd(width)}  ${says}`);
-  return [...(shown === '' ? [] : [shown]), ...lines, ...(explanation === '' ? [] : ['', explanation])].join('\n');
-}
-
-/** A real lock: taken, renewed, looked at, given back; and how long that takes. */
+/** Acquires a real lock, renews it, reads its record and releases it, and measures how long that takes. */
 async function tryLock({ solo, provider }: Opened, leaseMs: number): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   const fences: bigint[] = [];
@@ -89,7 +79,7 @@ async function tryLock({ solo, provider }: Opened, leaseMs: number): Promise<rea
     if (round === 0) findings.push(await renewed(provider, lease), ...(await recorded(solo, lease)));
     const giving = performance.now();
     const ours = await lease.release();
-    // The first one connects.
+    // The first round connects.
     if (round > 0) times.push({ took: got - asked, gave: performance.now() - giving });
     if (!ours) findings.push({ check: 'release', state: 'unsafe', says: 'the lock could not be given back as ours' });
   }
@@ -111,7 +101,7 @@ async function renewed(provider: LockProvider, { grant }: Lease): Promise<Findin
     : { check: 'renewal', state: 'unsafe', says: 'the store says that the lock which it has just granted is not ours' };
 }
 
-/** The record, whose times are the store's: so its clock can be compared with ours. */
+/** The record. Its times are the store's, so the store's clock can be compared with ours. */
 async function recorded(solo: Solo, lease: Lease): Promise<readonly Finding[]> {
   const before = Date.now();
   const start = hrtime.bigint();
@@ -132,16 +122,10 @@ async function recorded(solo: Solo, lease: Lease): Promise<readonly Finding[]> {
 function promises({ solo, provider }: Opened): readonly Finding[] {
   const missing = solo.explain().guarantees.filter(({ holds }) => holds === 'no');
   return [
-    REACH[provider.guarantees.reach],
+    aboutReach(provider.guarantees.reach),
     ...missing.map(({ id, title, how }) => ({ check: `${id} ${title}`, state: 'unsafe', says: how }) as const),
   ];
 }
-
-const REACH: Readonly<Record<LockProvider['guarantees']['reach'], Finding>> = {
-  fleet: { check: 'reach', state: 'ok', says: 'all machines that use this store are kept apart' },
-  host: { check: 'reach', state: 'note', says: 'processes of this machine are kept apart; several machines need a database' },
-  process: { check: 'reach', state: 'unsafe', says: 'two processes are not kept apart: this store is for tests' },
-};
 
 function median(times: readonly number[]): string {
   const sorted = times.toSorted((a, b) => a - b);

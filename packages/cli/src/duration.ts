@@ -8,7 +8,7 @@ const LONGEST_TIMED_MS = 2 ** 31 - 1;
 /**
  * A time as people write it, `90s` or `1h30m`, in ms.
  *
- * @param longestMs what is allowed; unless given, as long as a timer can count
+ * @param longestMs the longest that is allowed; as long as a timer can count, unless given
  * @throws Ending with an example
  */
 export function parseDuration(text: string, option: string, longestMs: number = LONGEST_TIMED_MS): number {

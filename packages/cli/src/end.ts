@@ -1,7 +1,7 @@
 import { exits } from './exit.ts';
 import { createVoice } from './output.ts';
 
-/** Ends the process with the status that `tool` resolves to. What it has printed is out by then. */
+/** Ends the process with the status that `tool` resolves to. Its output is written by then. */
 export async function end(tool: (words: readonly string[]) => Promise<number>): Promise<never> {
   process.exit(await tool(process.argv.slice(2)).catch(mistaken));
 }

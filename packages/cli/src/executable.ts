@@ -4,13 +4,13 @@ import { Ending } from './exit.ts';
 import { plain } from './show.ts';
 
 /**
- * Looks for the command as execvp(3) will, before any lock is asked for: a machine on which it is not installed must not claim the
- * occurrence, which would then run nowhere.
+ * Looks for the command as execvp(3) will, before any lock is asked for. A machine on which the command is not installed must not claim
+ * the occurrence: it would then run nowhere.
  *
  * @throws Ending
  */
 export function checkExecutable(command: string, env: NodeJS.ProcessEnv): void {
-  // There, names get suffixes.
+  // On Windows, names get suffixes.
   if (process.platform === 'win32') return;
   let refused: string | undefined;
   for (const place of placesOf(command, env)) {
@@ -41,7 +41,7 @@ function look(path: string): 'executable' | 'missing' | 'is a directory' | 'perm
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
-    // Not there, or no path at all (ENOTDIR, ENAMETOOLONG, ELOOP).
+    // There is no such file, or it is no path at all (ENOTDIR, ENAMETOOLONG, ELOOP).
     return 'missing';
   }
 }

@@ -1,4 +1,4 @@
-/** One way in which `solorun` and `withlock` end, other than with the command's own status. */
+/** One way in which `solorun` and `withlock` end, beside the command's own status. */
 interface Exit {
   readonly status: number;
   readonly meaning: string;
@@ -17,7 +17,7 @@ export const exits: Readonly<Record<ExitName, Exit>> = {
   internal: { status: 70, meaning: 'a mistake in solorun itself; please report it' },
   busy: {
     status: 75,
-    meaning: 'not run: somebody else holds the lock, or this occurrence has had its runs (--busy-exit-code)',
+    meaning: 'not run: the lock is held elsewhere, or this occurrence has had its runs (--busy-exit-code)',
   },
   lost: { status: 76, meaning: 'the lock was lost while the command ran' },
   overtime: { status: 124, meaning: 'the command took longer than --max-run and was stopped' },
@@ -25,7 +25,7 @@ export const exits: Readonly<Record<ExitName, Exit>> = {
   notFound: { status: 127, meaning: 'the command was not found' },
 };
 
-/** An end that is told to the user in one line, without a stack. */
+/** An end that is reported to the user in one line, without a stack. */
 export class Ending extends Error {
   readonly exit: ExitName;
 
@@ -39,7 +39,7 @@ export class Ending extends Error {
   }
 }
 
-/** As a shell tells of a command that a signal ended. */
+/** As a shell reports a command that a signal ended. */
 export function statusOfSignal(number: number): number {
   return 128 + number;
 }

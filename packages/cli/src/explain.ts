@@ -3,7 +3,7 @@ import { parseDuration } from './duration.ts';
 import { print, type Voice } from './output.ts';
 import type { Asked } from './program.ts';
 
-/** `solorun explain`: what is promised here. */
+/** `solorun explain`: the promises that hold here. */
 export async function explain(asked: Asked, voice: Voice): Promise<number> {
   const leaseMs = parseDuration(String(asked.options['lease']), '--lease');
   return withStore(asked, { leaseMs, onWarning: voice.note }, async ({ store, solo }) => {

@@ -4,14 +4,14 @@ import { whereIs } from './executable.ts';
 import type { Tree } from './tree.ts';
 
 /*
- * What ends the command when solorun and its warden are killed in one moment. Nothing of it is a process of Node.js, and it needs no
- * news but that solorun is there no more: the kernel, which ends the command itself, and xargs, which ends its process group. A machine
- * may have both, one or none of them; neither can stand in for a solorun that is stopped.
+ * Two things end the command when solorun and its warden are killed in one moment: the kernel ends the command itself, and xargs ends its
+ * process group. Neither is a process of Node.js, and both need to learn only that solorun is gone. A machine may have both, one or none
+ * of them. Neither can stand in for a solorun that is stopped.
  */
 
 /**
- * Put before the words of a command: the kernel kills it when the thread that started it ends, which is our main one. Children of the
- * command do not inherit that, and a program that changes its user loses it.
+ * Words to put before a command, so that the kernel kills it when the thread that started it ends: our main one. Children of the command
+ * do not inherit that, and a program that changes its user loses it.
  */
 export function tiedToUs(env: NodeJS.ProcessEnv): readonly string[] {
   if (process.platform !== 'linux') return [];
@@ -19,13 +19,13 @@ export function tiedToUs(env: NodeJS.ProcessEnv): readonly string[] {
   return setpriv !== undefined && knowsPdeathsig(setpriv) ? [setpriv, '--pdeathsig', 'KILL', '--'] : [];
 }
 
-/** Busybox's and that of util-linux before 2.33 do not. To ask it would take a process. */
+/** Busybox's setpriv does not, and util-linux's before 2.33 does not. To ask the program would take a process. */
 function knowsPdeathsig(setpriv: string): boolean {
   try {
     return readFileSync(setpriv).includes('pdeathsig');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // It may be executed and not be read, or is being replaced.
+    // It may be executed but not read, or is being replaced.
     if (code === 'EACCES' || code === 'EPERM' || code === 'ENOENT') return false;
     throw error;
   }
@@ -36,7 +36,7 @@ export interface Guard {
   done(): void;
 }
 
-/** `xargs kill`: it kills when its standard input ends, which this process alone holds open. */
+/** Starts `xargs kill`. It kills when its standard input ends, and this process alone holds that open. */
 export function startGuard(env: NodeJS.ProcessEnv): Guard | undefined {
   if (process.platform === 'win32') return undefined;
   const [xargs, kill] = [whereIs('xargs', env), whereIs('kill', env)];
@@ -50,13 +50,13 @@ export function startGuard(env: NodeJS.ProcessEnv): Guard | undefined {
   (pipe as unknown as { unref(): void }).unref();
   let told = false;
   const done = (): void => {
-    // First: a pipe that ends is the sign.
+    // Killed before the pipe ends: the end of the pipe is its sign to kill.
     guard.kill('SIGKILL');
     pipe.end();
   };
   return {
     watches({ pid, ownGroup, over }) {
-      // Its number, and that of its group, may become another one's. What it left behind is the warden's to find.
+      // Its number, and that of its group, may be given to another process. The warden finds the processes that it left behind.
       if (over) done();
       if (told || pid === undefined) return;
       told = true;

@@ -5,11 +5,11 @@ import type { Tree } from './tree.ts';
 
 /** Our end of the pipe to the warden, and to the guard that is there should the warden be killed with us. */
 export interface Lifeline {
-  /** Whom to end when this process cannot. Told again when the command itself is over. */
+  /** The processes to end when this process cannot. Called again when the command itself is over. */
   watches(tree: Tree): void;
-  /** How long the lock is sure to be ours, in ms. Heard of less often than that, the warden ends the command. */
+  /** How long the lock is sure to be ours, in ms. The warden ends the command if no newer call comes within that time. */
   trusted(remainingMs: number): void;
-  /** The command has been asked to end; the warden sees to it that it does, in so many ms. */
+  /** The command has been asked to end. The warden kills it after so many ms. */
   ending(graceMs: number): void;
   /** The command has ended. */
   done(): void;
@@ -23,11 +23,11 @@ export interface LifelineOptions {
   readonly onBroken: () => void;
 }
 
-/** Starts the warden, and does not wait for it: what is written before it listens it finds in the pipe. */
+/** Starts the warden, and does not wait for it: it finds in the pipe what was written before it listens. */
 export function startLifeline({ nonce, lostGraceMs, onLost, onBroken }: LifelineOptions): Lifeline {
   const program = fileURLToPath(new URL('warden.js', import.meta.url));
   const warden = spawn(process.execPath, [program, nonce, String(lostGraceMs), onLost], {
-    // Out of reach of what the terminal or a supervisor sends to our group.
+    // Signals that the terminal or a supervisor sends to our group do not reach it.
     detached: process.platform !== 'win32',
     stdio: ['pipe', 'ignore', 'ignore'],
     cwd: '/',
@@ -68,7 +68,7 @@ export function startLifeline({ nonce, lostGraceMs, onLost, onBroken }: Lifeline
   };
 }
 
-/** What Node.js may need to start. No NODE_OPTIONS, no passwords, and no nonce, by which a solorun around this one would end it. */
+/** Variables that Node.js may need to start. No NODE_OPTIONS, no passwords, no nonce: by a nonce a solorun around this one would end it. */
 function environment(): NodeJS.ProcessEnv {
   const needed = ['PATH', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'SystemRoot'];
   return Object.fromEntries(needed.map((name) => [name, process.env[name]]));

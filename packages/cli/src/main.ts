@@ -6,7 +6,7 @@ import { createVoice, print, takeWarnings, type Voice } from './output.ts';
 import { createProgram, type Asked } from './program.ts';
 import { named } from './show.ts';
 
-/** What `solorun` does with these words. Resolves to the exit status. */
+/** Runs `solorun` with these words. Resolves to the exit status. */
 export async function solorun(words: readonly string[]): Promise<number> {
   const dashes = words.indexOf('--');
   const own = dashes === -1 ? words : words.slice(0, dashes);
@@ -20,7 +20,7 @@ export async function solorun(words: readonly string[]): Promise<number> {
     voice = createVoice('solorun', loudness);
     takeWarnings(voice);
     const { name = asked.options['name'] } = asked;
-    // The command line is there for all users of the machine to read, and it may hold a password.
+    // All users of the machine can read the command line, and it may hold a password.
     process.title = `solorun ${asked.verb}${typeof name === 'string' ? ` ${named(name)}` : ''}`;
     return await perform(asked, rest, loudness, voice);
   } catch (error) {
@@ -30,14 +30,14 @@ export async function solorun(words: readonly string[]): Promise<number> {
   }
 }
 
-/** What only knows of our own errors needs nothing of the core. */
+/** An `Ending` needs nothing of the core, so the core is not loaded for it. */
 async function toldOf(error: unknown): Promise<Told> {
   if (error instanceof Ending) return error;
   const { tell } = await import('./trouble.ts');
   return tell(error);
 }
 
-/** Undefined: what was asked for has been printed. @throws Ending */
+/** Undefined: --help or --version has been printed. @throws Ending */
 function parse(own: readonly string[], rest: readonly string[] | undefined): Asked | undefined {
   let asked: Asked | undefined;
   const program = createProgram(version(), (what) => (asked = what));
@@ -50,14 +50,14 @@ function parse(own: readonly string[], rest: readonly string[] | undefined): Ask
     });
   }
   const isRun = own[0] === 'run';
-  // What follows the dashes is the command's, and a name that looks like an option for all others.
+  // After the dashes comes the command of `run`; for all others, a name that may begin with a dash.
   const words = isRun || rest === undefined ? own : [...own, '--', ...rest];
   try {
     program.parse(words, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return undefined;
-    // The command's own words were taken for ours.
+    // The words of the command were taken for our own.
     const dashes = isRun && rest === undefined ? '\nThe command comes after two dashes: solorun run NAME [options] -- command' : '';
     throw usage(mistakes, own[0], dashes);
   }

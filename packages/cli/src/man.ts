@@ -3,7 +3,7 @@ import { exits } from './exit.ts';
 import { createProgram, pages } from './program.ts';
 import { help as withlockHelp } from './withlock.ts';
 
-/** solorun(1), in the language of man(7): every word of it comes from what --help shows. */
+/** solorun(1), in the language of man(7). Its words are those of --help. */
 export function solorunManual(version: string): string {
   const program = createProgram(version, () => {});
   const about = program.description();
@@ -20,18 +20,18 @@ export function solorunManual(version: string): string {
     text("The command's own; 128+n if signal n ended it; or one of these, which are kept over versions:"),
     ...Object.values(exits).map(({ status, meaning }) => item(String(status), meaning)),
     section('ENVIRONMENT'),
-    item('SOLORUN_STORE', 'the store, where --store is not given. Other users cannot see it, so a password may stand there.'),
+    item('SOLORUN_STORE', 'the store, where --store is not given. Other users cannot read it, so a password may stand there.'),
     item('SOLORUN_NAMESPACE', 'the namespace, where --namespace is not given.'),
     item('PGPASSWORD, PGPASSFILE', 'the password for a Postgres, as for psql(1); by default it is looked up in ~/.pgpass.'),
     item(
       'SOLORUN_NAME, SOLORUN_FENCE, SOLORUN_ATTEMPT',
-      'are set for the command: the name, the fencing token, and 1, 2, … of the instant.',
+      'are set for the command: the name, the fencing token, and the number of the attempt (1, 2, …).',
     ),
     item(
       'SOLORUN_OCCURRENCE',
-      'is set for the command where there is a schedule: the instant that it runs for, in UTC (ISO 8601).',
+      'is set for the command where there is a schedule: the scheduled time that it runs for, in UTC (ISO 8601).',
     ),
-    item('SOLORUN_RUN', 'is set for the command, by which all that it starts is recognised.'),
+    item('SOLORUN_RUN', 'is set for the command. All that the command starts is recognised by it.'),
     section('EXAMPLES'),
     ...examplesOf(program),
     section('SEE ALSO'),
@@ -94,7 +94,7 @@ function literal(lines: string): string {
   return `.PP\n.nf\n.RS 4\n${text(lines)}\n.RE\n.fi`;
 }
 
-/** What would be an instruction is a text. */
+/** Escapes words that man(7) would take for instructions. */
 function text(words: string): string {
   return words
     .replaceAll('\\', String.raw`\e`)

@@ -2,8 +2,9 @@ import { writeSync } from 'node:fs';
 import { Ending } from './exit.ts';
 
 /*
- * Written to the file descriptors themselves. `process.stdout` and `process.stderr` would make a pipe non-blocking for everybody who
- * shares it, the command included, whose writes would then fail; and what they have not written is lost when the process exits.
+ * All output goes to the file descriptors themselves. `process.stdout` and `process.stderr` would make a pipe non-blocking for every
+ * process that shares it. The command is one of them, and its writes would fail. And text that they have not written yet is lost when the
+ * process exits.
  */
 
 function write(fd: 1 | 2, text: string): void {
@@ -13,16 +14,16 @@ function write(fd: 1 | 2, text: string): void {
       rest = rest.subarray(writeSync(fd, rest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // Somebody else made it non-blocking, and it is full.
+      // Another process made it non-blocking, and it is full.
       if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
-      // Nobody reads any more.
+      // No process reads it any more.
       else if (code === 'EPIPE' || code === 'EBADF' || code === 'EIO') return;
       else throw error;
     }
   }
 }
 
-/** What was asked for. @throws Ending */
+/** Prints the answer on stdout. @throws Ending */
 export function print(text: string): void {
   try {
     write(1, text.endsWith('\n') ? text : `${text}\n`);
@@ -45,7 +46,7 @@ export function createVoice(tool: string, loudness: Loudness): Voice {
     try {
       write(2, `${tool}: ${message}\n`);
     } catch (error) {
-      // A log on a full disk, or the like. There is no other place to tell it, and no reason to let go of a command that runs.
+      // A log on a full disk, or the like. There is no other place to report it, and no reason to abandon a command that runs.
       if ((error as NodeJS.ErrnoException).syscall !== 'write') throw error;
     }
   };
@@ -57,8 +58,8 @@ export function createVoice(tool: string, loudness: Loudness): Voice {
 }
 
 /**
- * What libraries warn of in this process, in our words and as loud as we are. Node would print it with an id that means nothing here.
- * What will not work any more one day is for those who write programs.
+ * Prints the warnings of libraries in our own form and loudness. Node would print them with an id that means nothing here. Deprecations
+ * concern programmers, so they are shown with --verbose alone.
  */
 export function takeWarnings(voice: Voice): void {
   process.removeAllListeners('warning');

@@ -36,7 +36,7 @@ export async function inspect(asked: Asked, voice: Voice): Promise<number> {
   return exits.unsafe.status;
 }
 
-/** `solorun release NAME --fence N`: for a holder that will not. */
+/** `solorun release NAME --fence N`: for a holder that does not release the lock itself. */
 export async function release(asked: Asked, voice: Voice): Promise<number> {
   const { name } = asked as { name: string };
   const fenceText = String(asked.options['fence']);
@@ -69,7 +69,7 @@ function whyNot(record: JobRecord | undefined, name: string, fence: bigint): str
   return undefined;
 }
 
-/** The record has no namespace on it any more. */
+/** Releases by the full name: the record shows the name without its namespace. */
 async function free(provider: LockProvider, { name, owner, fence }: JobRecord, { options }: Asked): Promise<boolean> {
   const { namespace = '' } = options as { namespace?: string };
   const grant = { name: namespace === '' ? name : `${namespace}/${name}`, owner, fence, attempt: 1 };
@@ -146,7 +146,7 @@ function lines(record: JobRecord): string {
   return rows.flatMap(([label, value]) => (value === undefined ? [] : [`${label.padEnd(13)} ${value}`])).join('\n');
 }
 
-/** Fences are beyond the numbers of JSON's readers, so they are strings. */
+/** Fences may exceed the numbers that readers of JSON know, so they are strings. */
 function recordAsJson(record: JobRecord): object {
   return { ...record, state: state(record), fence: String(record.fence) };
 }

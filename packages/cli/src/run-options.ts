@@ -3,16 +3,39 @@ import { parseDuration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
 import type { Loudness } from './output.ts';
 import type { Asked } from './program.ts';
-import type { Leftovers, RunSettings } from './run.ts';
 import { cronSlot, intervalSlot, type Slot } from './schedule.ts';
-import { parseStore } from './store.ts';
+import { parseStore, type Store } from './store.ts';
 
-/** Nothing is timed by it: whole intervals are counted from 1970. */
+/** The fate of processes that the command leaves behind when it ends. */
+type Leftovers = 'end' | 'wait' | 'leave';
+
+/** A run, as it was settled from the command line. */
+export interface RunSettings {
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly store: Store;
+  readonly namespace: string | undefined;
+  readonly label: string | undefined;
+  readonly policy: BusyPolicy;
+  readonly outage: OutageOptions;
+  readonly leaseMs: number;
+  readonly maxRunMs: number | undefined;
+  /** Between SIGTERM and SIGKILL, in ms; less when the lock is lost and the lease leaves less. */
+  readonly graceMs: number;
+  readonly slot: Slot | undefined;
+  readonly attempts: number | undefined;
+  readonly onLost: 'kill' | 'warn';
+  readonly leftovers: Leftovers;
+  readonly busyExitCode: number;
+  readonly loudness: Loudness;
+}
+
+/** No timer counts an interval, so it may be long: whole intervals are counted from 1970. */
 const LONGEST_INTERVAL_MS = 3_650 * 86_400_000;
 
 type Words = Readonly<Record<string, string | undefined>>;
 
-/** What `solorun run` was asked for, checked before anything is opened. @throws Ending */
+/** Checks the words of `solorun run` before anything is opened. @throws Ending */
 export async function settleRun(asked: Asked, command: readonly string[] | undefined, loudness: Loudness): Promise<RunSettings> {
   const words = asked.options as Words;
   if (asked.name !== undefined && words['name'] !== undefined) throw wrong('--name stands in the place of the name: give one');

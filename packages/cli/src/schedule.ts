@@ -3,7 +3,7 @@ import { intervalOccurrence } from '@solorun/core';
 import { Ending } from './exit.ts';
 import { plain } from './show.ts';
 
-/** Which scheduled instant a run is for. */
+/** The scheduled time that a run is for. */
 export interface Slot {
   readonly at: Date;
   /** Tells schedules apart in the record. */
@@ -11,7 +11,7 @@ export interface Slot {
 }
 
 /**
- * The latest instant of a cron expression that has come, so that everybody who is started for it, however late, names the same one.
+ * The latest scheduled time of a cron expression that has come, so that all processes that are started for it, however late, name the same.
  *
  * @throws Ending
  */

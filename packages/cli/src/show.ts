@@ -1,9 +1,9 @@
 import type { Holder } from '@solorun/core';
 
-/** What would move a cursor, colour a screen or turn a line around: C0, DEL, C1, and what lays text out from right to left. */
+/** Characters that move a cursor, colour a screen or turn a line around: C0, DEL, C1, and those that lay text out from right to left. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
-/** Somebody else's text on a terminal or in a log: on one line, and nothing in it is obeyed. */
+/** Text from elsewhere, made safe for a terminal and a log: on one line, and a terminal obeys nothing in it. */
 export function plain(text: string): string {
   // A joiner between emoji is part of their spelling.
   return text.replace(UNSAFE, (character) => (character === '\u200d' ? character : escaped(character)));

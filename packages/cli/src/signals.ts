@@ -2,11 +2,11 @@ import { constants } from 'node:os';
 import { statusOfSignal } from './exit.ts';
 import type { Command } from './command.ts';
 
-/** Ours is to hand them on; what they mean is the command's to decide. */
+/** We hand these on, and the command decides their meaning. */
 const FORWARDED = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const;
 /** Before the command runs, these end the wait. */
 const ENDING: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'];
-/** What a terminal sends to all of its foreground group, so to the command as well as to us: once is enough. */
+/** A terminal sends these to all of its foreground group, so the command gets them without us: once is enough. */
 const FROM_KEYBOARD: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGCONT'];
 
 /** A signal that came while there was no command to hand it on to. */

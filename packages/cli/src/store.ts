@@ -11,7 +11,7 @@ export interface Store {
   readonly scheme: 'file' | 'postgres' | 'postgres+lease' | 'redis' | 'memory';
   /** As it may be shown: without user and password. */
   readonly shown: string;
-  /** For what looks at the server or the directory itself. */
+  /** For checks of the server or the directory itself. */
   readonly connectionString?: string;
   readonly directory?: string;
   open(options: { readonly onWarning: (message: string) => void }): Promise<LockProvider>;
@@ -21,7 +21,7 @@ const EXAMPLES = 'file:/var/lib/app/locks, postgres://host/database, postgres+le
 const LATER = ['s3', 'gs', 'gcs', 'az', 'azure', 'sftp', 'mysql', 'mongodb', 'etcd', 'consul'];
 
 /**
- * @param url what `--store` or `SOLORUN_STORE` says; undefined: a directory of this user's
+ * @param url the value of `--store` or `SOLORUN_STORE`; undefined: a directory of this user's
  * @throws Ending, which never holds a password
  */
 export function parseStore(url: string | undefined, env: NodeJS.ProcessEnv): Store {
@@ -42,7 +42,7 @@ export function parseStore(url: string | undefined, env: NodeJS.ProcessEnv): Sto
     case 'memory':
       return memoryStore();
     case undefined: {
-      // What has an @ may be the rest of a URL, with a password.
+      // A text with an @ may be the rest of a URL, with a password.
       const path = /^[./][^@]*$/.test(url);
       throw wrong(path ? `A store is a URL: write file:${plain(url)}` : `A store is a URL, such as ${EXAMPLES}`);
     }
@@ -173,7 +173,7 @@ function memoryStore(): Store {
   };
 }
 
-/** A store that cannot be used as it is written down: told as trouble of the store, like one that cannot be reached. */
+/** Reports a store whose URL cannot work as trouble of the store, like a store that cannot be reached. */
 function opened(open: () => LockProvider): LockProvider {
   try {
     return open();
@@ -184,7 +184,7 @@ function opened(open: () => LockProvider): LockProvider {
 }
 
 /**
- * Packages for servers are installed by those who use them.
+ * Packages for servers are installed by their users.
  *
  * @throws Ending that says how
  */
@@ -216,7 +216,7 @@ function checkWhole(connectionString: string): void {
   );
 }
 
-/** What is left of a connection string when everything that may be secret is gone. */
+/** A connection string without everything that may be secret. */
 function withoutCredentials(connectionString: string, scheme: string): string {
   const hidden = `${scheme}://…`;
   if (!URL.canParse(connectionString)) return hidden;

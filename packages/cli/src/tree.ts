@@ -9,9 +9,9 @@ export interface Tree {
   readonly pid: number | undefined;
   /** The command leads a process group of its own, which the kernel can signal as a whole. */
   readonly ownGroup: boolean;
-  /** The command itself has ended and was collected: what has its number now is somebody else's. */
+  /** The command itself has ended and was collected: a process that has its number now is another one. */
   readonly over: boolean;
-  /** What `SOLORUN_RUN` of this run ends with. */
+  /** The end of this run's `SOLORUN_RUN`. */
   readonly nonce: string;
 }
 
@@ -25,8 +25,8 @@ interface Stat {
 }
 
 /**
- * What is alive of the tree. Linux tells of everything: the group, the descendants, and whatever carries the nonce (a daemon that
- * started a session of its own). Elsewhere it is the group, or only the command.
+ * The living processes of the tree. Linux shows them all: the group, the descendants, and each process that carries the nonce (a daemon
+ * that started a session of its own). Elsewhere it is the group, or only the command.
  */
 export function alive(tree: Tree): readonly number[] {
   const { ownGroup } = tree;
@@ -38,7 +38,7 @@ export function alive(tree: Tree): readonly number[] {
     if (pid === root || (ownGroup && group === root)) members.add(pid);
   }
   for (const { pid } of all) if (!members.has(pid) && carries(pid, tree.nonce)) members.add(pid);
-  // Children stand after their parents or before them, so as often as it finds more.
+  // Children stand after their parents or before them, so the search goes on until it finds no more.
   for (let before = -1; before !== members.size;) {
     before = members.size;
     for (const { pid, parent } of all) if (members.has(parent)) members.add(pid);
@@ -47,23 +47,23 @@ export function alive(tree: Tree): readonly number[] {
   return all.filter(({ pid, dead }) => !dead && members.has(pid)).map(({ pid }) => pid);
 }
 
-/** Sends a signal to all of it. False: nothing was there. */
+/** Sends a signal to all of it. False: no process was left. */
 export function signalTree(tree: Tree, signal: NodeJS.Signals): boolean {
   const members = alive(tree);
   const { ownGroup } = tree;
   const root = rootOf(tree, (pid) => readable && readStat(pid) !== undefined);
-  // The group as a whole, so that nobody who forks meanwhile is left out.
+  // The group as a whole, so that a process that forks meanwhile is not left out.
   if (ownGroup && root !== undefined) send(-root, signal);
   for (const pid of members) if (!ownGroup || (readable && groupOf(pid) !== root)) send(pid, signal);
   return members.length > 0;
 }
 
-/** Numbers come round again. While something is left in a group, its number is not given to a new process, but no longer than that. */
+/** Process numbers are reused. The number of a group is kept from new processes only while a process is left in it. */
 function rootOf({ pid, over }: Tree, exists: (pid: number) => boolean): number | undefined {
   return pid !== undefined && over && exists(pid) ? undefined : pid;
 }
 
-/** False: it is not there. What may not be signalled (it became another user's) is. */
+/** False: there is no such process. One that may not be signalled (it became another user's) does exist. */
 function send(target: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(target, signal);
@@ -82,7 +82,7 @@ function readAll(): readonly Stat[] {
 function readStat(pid: number): Stat | undefined {
   const text = readQuietly(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
-  // The name, in parentheses, may hold anything.
+  // The name, in parentheses, may contain any character.
   const [state, parent, group] = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return { pid, parent: Number(parent), group: Number(group), dead: state === 'Z' || state === 'X' };
 }

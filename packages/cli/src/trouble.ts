@@ -11,7 +11,7 @@ import { Ending, exits, type ExitName } from './exit.ts';
 import { plain } from './show.ts';
 import { Interrupted } from './signals.ts';
 
-/** How an error is told to a person and to a script. */
+/** An error, as it is reported to a person and to a script. */
 export interface Told {
   readonly status: number;
   readonly message: string;
@@ -28,7 +28,7 @@ export function tell(error: unknown): Told {
   return { status: exits[exit].status, message: inOurWords((error as Error).message) };
 }
 
-/** What providers advise to programs, and what of it can be done on a command line. */
+/** Advice that providers give to programs, and the form of it that a command line can follow. */
 const ADVICE: readonly (readonly [string, string])[] = [
   [', use another server, or accept it with { allowEviction: true }', ', or use another server'],
   [', for example by way of the sentinels ({ client: new Redis({ sentinels, name }) })', ''],
@@ -40,13 +40,13 @@ export function inOurWords(message: string): string {
   return plain(ADVICE.reduce((text, [theirs, ours]) => text.replaceAll(theirs, ours), message));
 }
 
-/** Undefined: nothing that was foreseen. */
+/** Undefined: an error that was not foreseen. */
 function exitOf(error: unknown): ExitName | undefined {
   if (error instanceof OptionError || error instanceof UnsupportedError) return 'usage';
   if (error instanceof LockBusyError || error instanceof LockTimeoutError) return 'busy';
   if (error instanceof LeaseLostError) return 'lost';
   if (error instanceof ClosedError) return 'internal';
-  // ProviderError, and those of providers' own: a pooler, a refused login.
+  // ProviderError, and the own errors of providers: a pooler, a refused login.
   if (error instanceof SolorunError) return 'store';
   return undefined;
 }

@@ -4,12 +4,12 @@ import { duration } from './duration.ts';
 import type { Loudness, Voice } from './output.ts';
 import { holderOf, named } from './show.ts';
 
-/** So often the holder is looked up anew while somebody watches, in ms. */
-const LOOK_MS = 2_000;
+/** So often the spinner reads anew who the holder is, in ms. */
+const POLL_MS = 2_000;
 
-/** Shows who is waited for and for how long: a spinner for those who watch, one line for logs. Returns what ends it. */
+/** Shows the holder and how long it has held the lock: a spinner in a terminal, one line in a log. Returns a function that ends it. */
 export function showWaiting(solo: Solo, name: string, loudness: Loudness, voice: Voice): () => void {
-  // Where yocto-spinner would draw; elsewhere it would print a line each time.
+  // Only here does yocto-spinner draw; elsewhere it would print a line each time.
   const draws = isatty(2) && process.env['TERM'] !== 'dumb' && !('CI' in process.env);
   const watched = draws && loudness !== 'quiet';
   let end = (): void => {};
@@ -40,10 +40,10 @@ async function spin(solo: Solo, name: string, first: Holder | undefined, firstSi
   let holder = first;
   let since = firstSince;
   const text = (): string => waitingFor(name, holder, since);
-  // Signals are ours.
+  // We handle signals ourselves.
   const spinner = yoctoSpinner({ text: text(), handleSignals: false }).start();
   const clock = setInterval(() => void (spinner.text = text()), 250);
-  const look = setInterval(() => {
+  const poll = setInterval(() => {
     solo.inspect(name).then(
       (record) => {
         if (record?.held !== true) return;
@@ -51,14 +51,14 @@ async function spin(solo: Solo, name: string, first: Holder | undefined, firstSi
         since = performance.now() - (record.readAt.getTime() - record.acquiredAt.getTime());
       },
       (error: unknown) => {
-        // Whoever waits learns of it in its own way.
+        // The wait itself learns of that.
         if (!(error instanceof ProviderError)) throw error;
       },
     );
-  }, LOOK_MS);
+  }, POLL_MS);
   return () => {
     clearInterval(clock);
-    clearInterval(look);
+    clearInterval(poll);
     spinner.stop();
   };
 }

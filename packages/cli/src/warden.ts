@@ -1,28 +1,28 @@
 import { signalTree, type Tree } from './tree.ts';
 
 /*
- * Sees to it that the command does not outlive the lock when solorun itself cannot: killed, crashed, stopped, or stalled.
+ * Sees to it that the command does not outlive the lock when solorun itself cannot: when it is killed, has crashed, is stopped or stalls.
  *
- * A process of its own, in a session of its own. It reads what solorun writes, a line each (see lifeline.ts), and acts when the pipe
- * ends without `done`, at once for the lock is free by then; or when the time until which the lock is sure has passed without news.
+ * It is a process of its own, in a session of its own. It reads the lines that solorun writes (see lifeline.ts). When the pipe ends without
+ * `done`, it acts at once, because the lock is free by then. It also acts when the lock is no longer sure and no news has come.
  */
 
-/** After the last kill, in case something forked in that very moment. */
-const LOOK_AGAIN_MS = 20;
-const LOOKS = 50;
+/** The process table is read again after a kill, so often, in case a process forked in that very moment. */
+const POLL_MS = 20;
+const POLLS = 50;
 
 // Neither node nor solorun: a signal to all processes of such a name must not hit both of us.
 process.title = 'lock-warden';
 
 const [nonce, lostGrace, onLost] = process.argv.slice(2) as [string, string, string];
 const lostGraceMs = Number(lostGrace);
-// On Linux the nonce alone will do, should solorun be killed before it could tell more.
+// On Linux the nonce alone is enough, should solorun be killed before it could write more.
 let tree: Tree = { pid: undefined, ownGroup: false, over: false, nonce };
 let timer: NodeJS.Timeout | undefined;
 let ending = false;
 let buffered = '';
 
-// Whoever ends a whole session or container politely means the command, which has its own handler.
+// A signal that ends a whole session or container is meant for the command, which has its own handler.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
 
 process.stdin.setEncoding('latin1');
@@ -50,13 +50,13 @@ function now(): number {
 }
 
 function watch(until: number): void {
-  // Once it has been asked to end, no news is good enough.
+  // Once the command has been asked to end, no news changes that.
   if (ending || onLost === 'warn') return;
   clearTimeout(timer);
   if (!Number.isFinite(until)) return;
   timer = setTimeout(
     () => {
-      // Set first: looking for all of the tree takes time, and it must be gone before somebody else can start.
+      // The timer is set first: to find all of the tree takes time, and it must be gone before another command can start.
       killAt(until + lostGraceMs);
       signalTree(tree, 'SIGTERM');
     },
@@ -64,7 +64,7 @@ function watch(until: number): void {
   );
 }
 
-/** It has been asked to end. */
+/** The command has been asked to end: kills it at that time. */
 function killAt(at: number): void {
   if (ending) return;
   ending = true;
@@ -72,9 +72,9 @@ function killAt(at: number): void {
   timer = setTimeout(() => signalTree(tree, 'SIGKILL'), Math.max(0, at - now()));
 }
 
-function orphaned(looks = LOOKS): void {
+function orphaned(polls = POLLS): void {
   clearTimeout(timer);
   const found = signalTree(tree, 'SIGKILL');
-  if (found && looks > 0) setTimeout(() => orphaned(looks - 1), LOOK_AGAIN_MS);
+  if (found && polls > 0) setTimeout(() => orphaned(polls - 1), POLL_MS);
   else process.exit(0);
 }

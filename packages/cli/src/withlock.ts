@@ -7,16 +7,16 @@ import { tell } from './trouble.ts';
 
 const USAGE = 'withlock <lockName> [--db <connection_string>] -- <command>';
 
-/** Under its page in the manual and its --help. */
+/** Shown by --help and in the manual. */
 export const help: string = `Usage: ${USAGE}
 
-Waits for a lock in Postgres, and runs the command while it holds it: what the npm package advisory-lock's command of this name does,
-with the same locks, so that both exclude each other and machines can be changed over one at a time.
+Waits for a lock in Postgres, and runs the command while it holds the lock. The command of this name in the npm package advisory-lock
+does the same, with the same locks: both exclude each other, so machines can be changed over one at a time.
 
   --db <url>   the database (default: PG_CONNECTION_STRING in the environment, which other users of this machine cannot see)
   -h, --help   this page
 
-Unlike it, nothing is printed on stdout, signals are passed on to the command, and the exit status is the command's own, 128+n if
+Unlike there, nothing is printed on stdout, signals are passed on to the command, and the exit status is the command's own, 128+n if
 signal n ended it (solorun --help has the others). solorun run can do more.
 
 Examples:
@@ -24,7 +24,7 @@ Examples:
   PG_CONNECTION_STRING=postgres://app@db.internal/app withlock migrate -- npm run migrate
 `;
 
-/** What `withlock` does with these words. Resolves to the exit status. */
+/** Runs `withlock` with these words. Resolves to the exit status. */
 export async function withlock(words: readonly string[]): Promise<number> {
   const voice = createVoice('withlock', 'normal');
   takeWarnings(voice);
@@ -34,7 +34,7 @@ export async function withlock(words: readonly string[]): Promise<number> {
       print(help);
       return 0;
     }
-    // The command line, which all users of the machine can read, may hold a password.
+    // All users of the machine can read the command line, and it may hold a password.
     process.title = `withlock ${named(asked.name)}`;
     const { connectionString, ...rest } = asked;
     return await run(
@@ -44,7 +44,7 @@ export async function withlock(words: readonly string[]): Promise<number> {
         namespace: undefined,
         label: undefined,
         policy: { onBusy: 'wait', waitMs: Number.POSITIVE_INFINITY },
-        // A database that is not there is told, as it always was, if only after a restart of it has been waited for.
+        // A database that is not there is reported, but only after the time that its restart may take.
         outage: { outageMs: 60_000 },
         leaseMs: 60_000,
         maxRunMs: undefined,

@@ -44,16 +44,35 @@ describe('doctor', () => {
     expect(await examine('memory:')).toMatchObject({ status: 1, states: { reach: 'unsafe' } });
   });
 
-  it('prints a page for people', async () => {
-    const { status, stdout, stderr } = await ends(['doctor', '--store', newStore()]);
+  it('prints a page for people: the plain thing first, and then what was tried', async () => {
+    const store = newStore();
+    const { status, stdout, stderr } = await ends(['doctor', '--store', store]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const [answer, blank, shown] = stdout.split('\n');
+    expect(answer).toBe('Fine for one machine. Processes of this machine are kept apart; several machines need a database.');
+    expect({ blank, shown }).toEqual({ blank: '', shown: store });
     expect(stdout).toMatch(/^ok {6}fence +grew from 1 to 5$/m);
-    expect(stdout).toContain('lockfile, lease 60 s');
+    expect(stdout).not.toContain('G1 Exclusion');
+  });
+
+  it('prints the table of guarantees at the end with --verbose', async () => {
+    const { status, stdout, stderr } = await ends(['doctor', '--verbose', '--store', newStore()]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(
+      /^Fine for one machine\. [^]*^ok {6}fence +grew from 1 to 5$[^]*\n\nlockfile, lease 60 s\n[^]*G1 Exclusion/m,
+    );
+  });
+
+  it('says first why a store is not safe', async () => {
+    const { status, stdout } = await ends(['doctor', '--store', 'memory:']);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^Not safe\. Reach: two processes are not kept apart: this store is for tests\.\n\nmemory:\n/);
   });
 
   it('says what is wrong with a server that is not there, without the password', async () => {
     const { status, stdout, stderr } = await ends(['doctor', '--store', 'postgres://u:s3cret@127.0.0.1:1/db']);
     expect(status).toBe(69);
+    expect(stdout).toMatch(/^Not known\. Server: cannot be reached: .*ECONNREFUSED.*\.\n\n/);
     expect(stdout).toMatch(/^FAILED {2}server +cannot be reached: .*ECONNREFUSED/m);
     expect(stderr).toBe('solorun: this store could not be asked: whether it is safe is not known\n');
     expect(stdout).not.toContain('s3cret');
@@ -117,6 +136,7 @@ describe.skipIf(noPostgres !== undefined)(`doctor on Postgres${noPostgres === un
     expect({ status, states }).toMatchObject({ status: 1, states: { role: 'unsafe' } });
     const pages = await ends(['doctor', '--store', standby.url]);
     expect(pages.stdout).not.toContain('{');
+    expect(pages.stdout).toMatch(/^Not safe\. Role: a standby/);
   });
 
   it.each(['postgres', 'postgres+lease'])(
@@ -135,6 +155,9 @@ describe.skipIf(noPostgres !== undefined)(`doctor on Postgres${noPostgres === un
       const [PGHOST, PGPORT] = ['127.0.0.1,127.0.0.1', `${dead},${server.port}`];
       const inherited = await ends(['doctor', '--store', `${scheme}://postgres@/postgres`], { env: { PGHOST, PGPORT } });
       expect(inherited).toMatchObject({ status: 0, stdout: expect.stringMatching(/ok +role +a primary/) as string, stderr: '' });
+      expect(inherited.stdout).toMatch(
+        /^Fine for a fleet\. All machines that use this store are kept apart\. Read the note below\.\n/,
+      );
     },
   );
 

@@ -14,12 +14,9 @@ import {
 import { onceAborted } from '@solorun/core/server';
 import { schedule as cronSchedule, type ScheduledTask, type TaskContext, type TaskOptions } from 'node-cron';
 
-/**
- * node-cron's options, except those that let a coordinator decide, and those of `solo.run`, except the occurrence, which is the
- * tick.
- */
+/** node-cron's options without those of a coordinator, and those of `solo.run` without the occurrence: that is the tick. */
 export type ScheduleOptions = Omit<TaskOptions, 'name' | 'distributed' | 'runCoordinator' | 'distributedLease'> & {
-  /** Of the task and of its lock; the same on every replica, and for one schedule only. Required. */
+  /** The name of the task and of its lock: the same on every replica, and for one schedule only. Required. */
   readonly name: string;
 } & LeaseOptions &
   Pick<OccurrenceOptions, 'attempts'> &
@@ -28,11 +25,11 @@ export type ScheduleOptions = Omit<TaskOptions, 'name' | 'distributed' | 'runCoo
   WatchOptions;
 
 /**
- * What a handler is told: by node-cron (`date`, `dateLocalIso`, `triggeredAt`, `task`, `execution`) and by the solo (`occurrence`,
- * `signal`, `fence`, `attempt`, `recovering`, `checkpoint()`, `remainingMs()`).
+ * A handler's context. It has node-cron's fields (`date`, `dateLocalIso`, `triggeredAt`, `task`, `execution`) and the solo's
+ * (`occurrence`, `signal`, `fence`, `attempt`, `recovering`, `checkpoint()`, `remainingMs()`).
  *
- * `date` is the tick, also when a random delay or a wait came before the handler; for `task.execute()` it is the time of the call
- * and `occurrence` is undefined.
+ * `date` is the tick, also when a random delay or a wait came before the handler. For `task.execute()` it is the time of the call, and
+ * `occurrence` is undefined.
  */
 export interface ScheduleContext extends Omit<TaskContext, 'reason' | 'error'>, RunContext {}
 
@@ -42,26 +39,26 @@ export type ScheduleHandler<T> = (context: ScheduleContext) => T | Promise<T>;
  * Schedules a handler with node-cron on every replica, and runs it on one: once per tick, and never while an earlier tick still
  * runs anywhere.
  *
- * - The result of an execution, for `execution:finished` and `task.lastRun()`, is the run's `RunResult`:
+ * - An execution's result, in `execution:finished` and `task.lastRun()`, is the run's `RunResult`:
  *   `{ status: 'ran', value, … }` or `{ status: 'skipped', reason, … }`. An error of the handler, of the provider or of the lease
  *   is the error of the execution (`execution:failed`).
  * - `onBusy` is `'skip'` unless given. With `'standby'` and `attempts: 2`, another replica takes over a tick whose runner crashed
  *   or failed.
- * - A provider that cannot be asked when the tick comes is asked again for a minute (`outageMs`), or until the next tick is due; with
- *   `onOutage: 'fail'` the tick fails at once. The handler never runs without its lock.
- * - `task.execute()` takes the lock too, but claims no occurrence: it resolves to a `RunResult`, is skipped while the handler runs
- *   elsewhere (unless `onBusy` says `'wait'`, `'retry'` or `'throw'`), and never stands in for a tick.
- * - `signal`, and the end of the solo (`solo.close()`), end the schedule as well as what runs or waits: the task is destroyed.
- * - `noOverlap` is not needed. node-cron then drops ticks of this replica while one of its own runs or waits, even if no other
+ * - A tick that comes while the provider cannot be asked asks again for a minute (`outageMs`), or until the next tick is due. With
+ *   `onOutage: 'fail'` it fails at once. The handler never runs without its lock.
+ * - `task.execute()` takes the lock too, claims no occurrence and never stands in for a tick. It resolves to a `RunResult`. It is
+ *   skipped while the handler runs elsewhere, unless `onBusy` says `'wait'`, `'retry'` or `'throw'`.
+ * - `signal`, and the end of the solo (`solo.close()`), end the schedule and also what runs or waits: the task is destroyed.
+ * - `noOverlap` is not needed. With it node-cron drops ticks of this replica while one of its own runs or waits, even if no other
  *   replica would run them. `maxExecutions` counts the ticks that fired here, the skipped ones too.
  * - Replicas must agree on `expression` and `timezone`; the default time zone is each machine's own. The record keeps a digest of
  *   both (`scheduleHash`).
  *
- * Jobs in a file of their own, which node-cron runs in a process of its own, are for `soloCoordinator`.
+ * `soloCoordinator` is for jobs in a file of their own, which node-cron runs in a process of its own.
  *
  * @returns node-cron's task, started.
- * @throws OptionError, also for a second schedule of that name on the solo while the first one exists; UnsupportedError if the provider keeps no occurrences; the signal's reason if it is aborted already;
- * node-cron's own errors, for an expression it cannot read.
+ * @throws OptionError, also for a second schedule of that name on the solo while the first one exists; UnsupportedError if the provider
+ * keeps no occurrences; the signal's reason if it is aborted already; node-cron's own errors, for an expression that it cannot read.
  * @example
  * schedule(solo, '0 3 * * *', ({ signal, occurrence }) => backup(occurrence?.at, signal), { name: 'nightly-backup' });
  */
@@ -70,7 +67,7 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   checkOptions(options);
   const { name, signal, timezone } = options;
   const terms = { ...withPatience(options), scheduleHash: scheduleHash(expression, timezone) };
-  // Finds a name or an option that cannot work here, not at the first tick.
+  // A name or an option that cannot work is reported here, and not at the first tick.
   solo.singleton(name, () => {}, { ...terms, occurrence: new Date() });
   signal?.throwIfAborted();
   solo.signal.throwIfAborted();
@@ -99,19 +96,19 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
 
 const scheduled = new WeakMap<Solo, Set<string>>();
 
-/** Of the schedules that a solo has now. */
+/** The names of the schedules that a solo has now. */
 function namesOf(solo: Solo): Set<string> {
   const names = scheduled.get(solo) ?? new Set();
   scheduled.set(solo, names);
   return names;
 }
 
-/** A tick that comes in an outage is worth waiting for, whatever is done about a busy lock. */
+/** A tick that comes in an outage is worth waiting for, whatever `onBusy` says. */
 function withPatience(options: ScheduleOptions): ScheduleOptions {
   return options.onOutage === undefined ? { ...options, onOutage: 'retry' } : options;
 }
 
-/** There is nothing to attempt again or to stand by for. */
+/** Without an occurrence there is nothing to attempt again or to stand by for. */
 function withoutOccurrence(options: RunOptions): RunOptions {
   const once = { ...options, attempts: 1 };
   return once.onBusy === 'standby' ? { ...once, onBusy: 'skip' } : once;
@@ -128,7 +125,7 @@ function checkHandler(handler: unknown): void {
   throw new OptionError(`The handler of schedule() is a function, not ${typeof handler}.`);
 }
 
-/** What the types rule out, for those who write JavaScript. */
+/** Checks what the types rule out, for programs in JavaScript. */
 function checkOptions(options: ScheduleOptions | undefined): void {
   if (typeof options?.name !== 'string' || options.name === '') {
     throw new OptionError('schedule() needs a name, the same on every replica: { name: "nightly-backup" }.');
@@ -149,7 +146,7 @@ function checkOptions(options: ScheduleOptions | undefined): void {
   }
 }
 
-/** Tells schedules apart, so that replicas of different versions can be noticed. */
+/** A digest that differs between schedules, so that replicas of different versions can be noticed. */
 function scheduleHash(expression: string, timezone: string | undefined): string {
   const zone = timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
   const text = `${expression.trim().replaceAll(/\s+/gu, ' ')} ${zone}`;

@@ -34,9 +34,9 @@ export const cli = [
   {
     name: 'trusts the lock for so long that there is no time left to end the command in',
     package: 'cli',
-    file: 'src/run.ts',
-    from: 'return lostGraceOf(settings) + slackMs(settings.leaseMs);',
-    to: 'return slackMs(settings.leaseMs);',
+    file: 'src/grace.ts',
+    from: 'return lostGraceOf(terms) + slackMs(terms.leaseMs);',
+    to: 'return slackMs(terms.leaseMs);',
     caughtBy: by('command', 'SIGSTOP to solorun: the command is gone before anybody else can run it'),
   },
   {
