@@ -176,7 +176,7 @@ class OneConnection implements Connection {
     this.lost = loss.signal;
     this.#due = new Deadlines({
       dueAt: ({ askedAt, timeoutMs }) => Math.max(askedAt, this.cluster ? 0 : this.#heardAt) + timeoutMs,
-      // What waits behind it must not wait for ever, and what was sent may still be done: a new connection, a new start.
+      // Questions behind it must not wait for ever, and those that were sent may still be done: a new connection, a new start.
       expire: ({ timeoutMs }) => this.#end(new Error(`no answer within ${Math.round(timeoutMs)} ms`)),
       readFirst: true,
     });
@@ -226,7 +226,7 @@ class OneConnection implements Connection {
     if (this.#due.size === 0) this.#wire.subscriber?.getInstance?.()?.stream?.unref();
   }
 
-  /** What the caller is told of a command that failed. */
+  /** The error that the caller of a failed command gets. */
   #failed(error: unknown): Error {
     const said = plain(error);
     // The server follows another one now, or other nodes of a cluster have keys of its own. Where it is looked for (a name, sentinels) the

@@ -73,12 +73,12 @@ interface Servers extends Server {
   readonly all: readonly Server[];
 }
 
-/** What the server tells of itself; in a cluster, one of those that are there. */
+/** Reads what the server says of itself; in a cluster, what one of the nodes says that are there. */
 async function lookAt(kind: string, connection: Connection, timeoutMs: number): Promise<Servers> {
   const infos = await Promise.allSettled(
     connection.servers().map((wire) => connection.ask(() => wire.info(), timeoutMs).catch(untold)),
   );
-  // What went wrong with the first words (a password, a database) is known once something has been answered.
+  // Trouble with the first words (a password, a database) is known once something has been answered.
   connection.lost.throwIfAborted();
   // A node of a cluster that is away keeps nobody from locks on the others.
   const all = infos.flatMap((info) => (info.status === 'fulfilled' ? [parseInfo(info.value)] : []));

@@ -1,6 +1,6 @@
 import { OptionError } from '@solorun/core';
 
-/** What is needed of a client of yours: that of ioredis 5 or 6, for one server, for sentinels or for a cluster. It is not used itself. */
+/** A client of yours: of ioredis 5 or 6, for one server, for sentinels or for a cluster. It is not used itself. */
 export interface RedisClient {
   duplicate(...overrides: never[]): unknown;
   /** Tells it from the package redis's, which has a `duplicate` too. */
@@ -20,7 +20,7 @@ export interface RedisOptions extends ConnectionOptions {
    * own, its `keyPrefix` included. It is not used itself, nor closed.
    */
   readonly client?: ConnectionOptions['client'];
-  /** What all our keys and channels begin with. Programs that share locks use the same. @default 'solorun' */
+  /** The beginning of all our keys and channels. Programs that share locks use the same. @default 'solorun' */
   readonly prefix?: string | undefined;
   /**
    * How long a server that has just been started, or has just taken over from another one, grants nothing, in ms: what it may have
@@ -103,7 +103,7 @@ function isDecodable({ username, password }: URL): boolean {
   }
 }
 
-/** What the user's client puts before its keys; ours go on with it. */
+/** The prefix that the user's client puts before its keys; ours go on with it. */
 export function keyPrefixOf({ client }: ConnectionOptions): string {
   const { options } = (client ?? {}) as { options?: { keyPrefix?: unknown; redisOptions?: { keyPrefix?: unknown } } };
   const prefix = options?.keyPrefix ?? options?.redisOptions?.keyPrefix;

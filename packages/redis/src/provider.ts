@@ -10,28 +10,24 @@ import {
 } from '@solorun/core';
 import {
   bindVerbs,
-  createBatch,
   createConnector,
-  createOutlasted,
   createWatch,
   delay,
   Failure,
-  oneAtATime,
   Questions,
   settlingRefusal,
   unlessAborted,
-  type Batch,
   type Connector,
   type Watch,
 } from '@solorun/core/server';
+import { Batches } from './batches.ts';
 import { connect } from './client.ts';
 import { guaranteesOf } from './guarantees.ts';
 import { openLink, type Link } from './link.ts';
 import { checkOptions, keyPrefixOf, type RedisOptions } from './options.ts';
-import { answerOf, fieldsOf, markOf, recordOf, writeHolder, type Answer, type Stranded } from './record.ts';
-import { orUndefined, readAll, refused, unreadable, yesOrNo, type Replies } from './replies.ts';
+import { fieldsOf, markOf, recordOf } from './record.ts';
+import { orUndefined, refused, unreadable } from './replies.ts';
 import * as scripts from './scripts.ts';
-import type { Script, Word } from './scripts.ts';
 import { createWakening, type Wakening } from './wakening.ts';
 
 const KIND = 'redis';
@@ -43,11 +39,6 @@ const SHORTEST_CALL_MS = 500;
 const LISTENING_MS = 4_000;
 /** Polling interval of waiters without notifications (ms). */
 const POLL_MS = 300;
-/** Names in one script: while the server works on some, this process reads the answers to others. */
-const MOST_AT_ONCE = 16;
-/** The same for tries that are taken back: nothing waits for those answers. */
-const MOST_UNDONE_AT_ONCE = 256;
-
 /**
  * Locks on Redis: leases by the server's clock, with occurrences, fences and records in the same hash, one script per question. A
  * holder that dies or is paused or cut off is followed when its lease ends.
@@ -64,35 +55,16 @@ export function redis(options: RedisOptions): LockProvider {
   return bindVerbs(new RedisProvider(options));
 }
 
-interface Try extends AcquireRequest {
-  /** The lease that is over by observation, and looks valid to the server. */
-  readonly over?: string;
-}
-
-interface Owned {
-  readonly name: string;
-  readonly owner: string;
-}
-
-interface Ending extends Owned {
-  readonly result: string;
-  readonly error: string;
-}
-
 class RedisProvider implements LockProvider {
   readonly kind: string = KIND;
-  /** What all keys and channels begin with. */
+  /** The beginning of all keys and channels. */
   readonly #base: string;
   readonly #settleMs: number | undefined;
   readonly #connector: Connector<Link>;
   readonly #questions: Questions;
-  readonly #acquiring: Batch<Try, AcquireResult>;
-  readonly #renewing: Batch<Owned, boolean>;
-  readonly #releasing: Batch<Ending, boolean>;
+  readonly #batches: Batches;
   readonly #wakening: Wakening;
   readonly #watch: Watch;
-  /** Leases that lie further ahead of the server's clock than they last, since that clock was set back: they are timed here. */
-  readonly #outlasted = createOutlasted();
   /** So that half of the shortest lease is left for another connection, in ms. */
   #callMs = CALL_MS;
   /** False for a role that may not subscribe. */
@@ -111,17 +83,14 @@ class RedisProvider implements LockProvider {
       () => openLink({ ...terms, timeoutMs: CONNECT_MS }),
       (link) => link.end(),
     );
-    this.#acquiring = createBatch(atOnce, (_, tries) => this.#acquireAll(tries), MOST_AT_ONCE);
-    this.#renewing = createBatch(atOnce, (_, owned) => this.#renewAll(owned));
-    this.#releasing = createBatch(atOnce, (_, endings) => this.#releaseAll(endings), MOST_AT_ONCE);
-    // Tries are often in doubt because the server is slow: while it works on some, the others wait for the next script.
-    const undoing = createBatch<Ending, boolean, undefined>(
-      oneAtATime(undefined),
-      (_, endings) => this.#releaseAll(endings),
-      MOST_UNDONE_AT_ONCE,
-    );
+    this.#batches = new Batches({
+      connector: this.#connector,
+      open: () => this.#open(),
+      callMs: () => this.#callMs,
+      lockKey: (name) => this.#lockKey(name),
+    });
     this.#questions = new Questions({
-      release: (name, owner) => undoing.ask({ name, owner, result: 'abandoned', error: '' }),
+      release: (name, owner) => this.#batches.undoing.ask({ name, owner, result: 'abandoned', error: '' }),
       mayHaveRun,
     });
     this.#wakening = createWakening(
@@ -165,16 +134,16 @@ class RedisProvider implements LockProvider {
   }
 
   #tryNow(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
-    return this.#questions.answer(request, this.#acquiring.ask(request, signal), isGrant, signal);
+    return this.#questions.answer(request, this.#batches.acquiring.ask(request, signal), isGrant, signal);
   }
 
   renew({ name, owner }: Grant, signal: AbortSignal): Promise<boolean> {
-    return this.#renewing.ask({ name, owner }, signal);
+    return this.#batches.renewing.ask({ name, owner }, signal);
   }
 
   release({ name, owner }: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
     const error = outcome.result === 'failed' ? outcome.error : '';
-    return this.#questions.track(this.#releasing.ask({ name, owner, result: outcome.result, error }, signal));
+    return this.#questions.track(this.#batches.releasing.ask({ name, owner, result: outcome.result, error }, signal));
   }
 
   async untilFree({ name, leaseMs }: AcquireRequest, signal: AbortSignal): Promise<void> {
@@ -225,62 +194,12 @@ class RedisProvider implements LockProvider {
     return this.#newest;
   }
 
-  /** One reply per key; in a cluster each node answers for itself, and no key waits for another one's node. */
-  #ask(script: Script, keys: readonly string[], words: readonly Word[], wordsEach: number): Replies | Promise<Replies> {
-    const link = this.#connector.current;
-    if (link === undefined) return this.#open().then(() => this.#ask(script, keys, words, wordsEach));
-    if (!link.oneByOne) return link.run(script, keys, words, this.#callMs);
-    return keys.map((key, index) => {
-      const own = words.slice(index * wordsEach, (index + 1) * wordsEach);
-      return link.run(script, [key], own, this.#callMs).then(([reply]) => reply);
-    });
-  }
-
-  async #acquireAll(tries: readonly Try[]): Promise<readonly (AcquireResult | Failure | Promise<AcquireResult>)[]> {
-    const words: Word[] = [];
-    for (const { owner, holder, leaseMs, occurrence, over = '' } of tries) {
-      words.push(owner, writeHolder(holder), leaseMs!, over);
-      if (occurrence === undefined) words.push(false, 0, '');
-      else words.push(occurrence.at.getTime(), occurrence.attempts, occurrence.scheduleHash ?? '');
-    }
-    const keys = tries.map(({ name }) => this.#lockKey(name));
-    const replies = await this.#ask(scripts.acquire, keys, words, scripts.ACQUIRE_WORDS);
-    return readAll<AcquireResult>(replies, (reply, index) => this.#readAnswer(tries[index]!, reply));
-  }
-
-  #readAnswer(request: Try, reply: unknown): AcquireResult | Failure | Promise<AcquireResult> {
-    if (Array.isArray(reply) && reply[0] === 'error') return new Failure(refused(reply[1]));
-    try {
-      const answer = answerOf(request, reply as Answer, this.#isOver);
-      // The lease in the way is over by observation: once more, with its mark.
-      return typeof answer === 'string' ? this.#acquiring.ask({ ...request, over: answer }) : answer;
-    } catch (error) {
-      // Another program made this hash, and the names that were asked with it are well.
-      return new Failure(refused(unreadable(request.name, error)));
-    }
-  }
-
-  readonly #isOver = (name: string, { mark, leaseMs }: Stranded): boolean => this.#outlasted.isOver(name, mark, leaseMs);
-
-  async #renewAll(owned: readonly Owned[]): Promise<readonly (boolean | Failure | Promise<boolean>)[]> {
-    const keys = owned.map(({ name }) => this.#lockKey(name));
-    const owners = owned.map(({ owner }) => owner);
-    return readAll(await this.#ask(scripts.renew, keys, owners, 1), yesOrNo);
-  }
-
-  async #releaseAll(endings: readonly Ending[]): Promise<readonly (boolean | Failure | Promise<boolean>)[]> {
-    const keys = endings.map(({ name }) => this.#lockKey(name));
-    const words: Word[] = [];
-    for (const { owner, result, error } of endings) words.push(owner, result, error.toWellFormed());
-    return readAll(await this.#ask(scripts.release, keys, words, scripts.RELEASE_WORDS), yesOrNo);
-  }
-
   /** Which of the names are free. Listens for the release of the others. */
   async #lookAll(waiting: readonly { readonly name: string; readonly key: string }[]): Promise<readonly string[]> {
     const keys = waiting.map(({ key }) => key);
     await this.#listenFor(keys);
     // A name whose node is away is not free.
-    const replies = await Promise.all((await this.#ask(scripts.look, keys, [], 0)).map(orUndefined));
+    const replies = await Promise.all((await this.#batches.ask(scripts.look, keys, [], 0)).map(orUndefined));
     return waiting.filter(({ name }, index) => this.#isFree(name, replies[index])).map(({ name }) => name);
   }
 
@@ -298,7 +217,7 @@ class RedisProvider implements LockProvider {
   #isFree(name: string, reply: unknown): boolean {
     if (!Array.isArray(reply)) return reply === 1;
     const [owner, until, leaseMs] = reply as string[];
-    return this.#isOver(name, { mark: markOf(owner!, until!), leaseMs: Number(leaseMs) });
+    return this.#batches.isOver(name, { mark: markOf(owner!, until!), leaseMs: Number(leaseMs) });
   }
 
   /** Refuses a name that another process may still hold by a lease that this server has forgotten. Undefined: there is none. */
@@ -349,11 +268,6 @@ function warnOfSettling(settlesInMs: number): void {
       `process goes on, locks are granted again in ${Math.ceil(settlesInMs / 1_000)} s.`,
     { code: 'SOLORUN_SETTLING' },
   );
-}
-
-/** Questions need not wait for the answers to earlier ones: a connection has them in order. */
-function atOnce(job: (means: undefined) => Promise<void>): Promise<void> {
-  return job(undefined);
 }
 
 /** A pattern that matches this text alone. */

@@ -3,7 +3,7 @@ import { heldBy } from '@solorun/core/server';
 
 const written = new WeakMap<Identity, string>();
 
-/** Who asks, as the record keeps it. A solo is always the same. */
+/** The holder, as the record keeps it. One solo has one identity. */
 export function writeHolder(holder: Identity): string {
   let text = written.get(holder);
   if (text === undefined) {
@@ -14,7 +14,7 @@ export function writeHolder(holder: Identity): string {
   return text;
 }
 
-/** What `acquire` answers for one name: the fence, and more of an occurrence; or a verdict, and what it was found by. */
+/** The answer of `acquire` for one name: the fence, and more of an occurrence; or a verdict, and the record that led to it. */
 export type Answer =
   | number
   | readonly [fence: number, attempt: number, claim: string, schedule: string | null]
@@ -26,7 +26,7 @@ export type Answer =
       fields: string,
     ];
 
-/** A lease as it stands, which the server's clock was set back under: nobody can have been granted one that ends so late. */
+/** A lease as it stands, which the server's clock was set back under: no lease that ends so late can have been granted. */
 export interface Stranded {
   /** Changes with each acquisition and each renewal. */
   readonly mark: string;

@@ -25,7 +25,7 @@ export function orUndefined(reply: unknown): unknown {
   return reply instanceof Promise ? reply.catch(() => undefined) : reply;
 }
 
-/** What the server says of a key that it cannot use, of another type for instance. */
+/** The complaint of the server about a key that it cannot use, of another type for instance. */
 export function refused(words: unknown): Error {
   return Object.assign(new Error(String(words)), { answered: true });
 }

@@ -6,7 +6,7 @@ export interface Script {
   readonly sha: string;
 }
 
-/** What is asked along with the keys. */
+/** An argument beside the keys. */
 export type Word = string | number | boolean;
 
 function script(lua: string): Script {
@@ -26,7 +26,7 @@ function script(lua: string): Script {
  * ('%.17g') and in what it answers. Putting them into texts by '..' would round them.
  * A full server lets a script go on once it has written something. So holders, who must not suffer for that, begin with a removal,
  * which needs no memory.
- * What is read first is read by pcall, so that a key of somebody else's fails its own question alone and not those asked with it.
+ * The first read is a pcall, so that a key of another program fails its own question alone and not those in the same script.
  * The words are one JSON: as words of their own they would cost the client more than the server saves.
  */
 
@@ -122,8 +122,8 @@ return answers`);
 export const RELEASE_WORDS = 3;
 
 /**
- * Words per key: owner, result, error. Answers 1 if the acquisition was its own. Who listens to the channel of the key's name is told;
- * a role that may not publish releases all the same.
+ * Words per key: owner, result, error. Answers 1 if the acquisition was its own. It notifies the listeners of the
+ * channel with the key's name; a role that may not publish releases all the same.
  */
 export const release: Script = script(`${now}
 local words = cjson.decode(ARGV[1])

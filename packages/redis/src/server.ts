@@ -1,6 +1,6 @@
 import { ProviderError, UnsupportedError } from '@solorun/core';
 
-/** What a server tells of itself (`INFO`), as far as locks depend on it. */
+/** The part of `INFO`, what a server says of itself, that locks depend on. */
 export interface Server {
   readonly version: string;
   /** It may be asked at all; otherwise nothing of the rest is known. */

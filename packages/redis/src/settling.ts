@@ -38,7 +38,7 @@ export interface Settling {
 /** Every lease may be granted. */
 export const settled: Settling = { provedMs: Number.POSITIVE_INFINITY, leftMs: () => 0, prove: async () => {} };
 
-/** What the script `observed` is asked: the term, observed by us, computed by the server, machine, its clock; in ms. */
+/** The arguments of the script `observed`: the term, observed by us, computed by the server, machine, its clock; in ms. */
 export type Observation = readonly [string, number, number, string, number];
 
 /**

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** What is under way, so that nothing is cut off in the middle whose outcome nobody would know. */
+/** The work that is under way: a close waits for it, so that it cuts off nothing whose outcome would then be unknown. */
 export interface Active {
   track<T>(work: Promise<T>): Promise<T>;
   /** Resolves when nothing is under way, or after `limit`. */
@@ -26,7 +26,7 @@ export function createActive(): Active {
     },
     async over(limit) {
       const late = Symbol('late');
-      // What has ended may lead to something else: a grant that nobody waits for is given back.
+      // One end may lead to more work: a grant whose caller has gone is given back.
       while (active.size > 0) {
         if ((await Promise.race([Promise.allSettled(active), limit.then(() => late)])) === late) return;
       }

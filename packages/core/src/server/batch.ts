@@ -1,6 +1,6 @@
 import { Mutex } from './mutex.ts';
 
-/** What is asked for together is answered together: one statement for all that came before its turn. */
+/** Sends the questions of one turn in one statement. */
 export interface Batch<Q, A> {
   /** Rejects at once if `signal` aborts before the question was sent; afterwards the answer is waited for. */
   ask(question: Q, signal?: AbortSignal): Promise<A>;

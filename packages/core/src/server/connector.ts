@@ -8,7 +8,7 @@ export interface Connector<T> {
   get(signal?: AbortSignal): Promise<T>;
   /** The open one, if there is one. */
   readonly current: T | undefined;
-  /** What was opened beside takes the place of the open one, which is the caller's to end; after a close it is ended itself. */
+  /** Puts one that was opened beside in the place of the open one, which is the caller's to end. After a close it ends the new one. */
   replace(opened: T): Promise<void>;
   /** Opens no more, and ends what is open. */
   close(): Promise<void>;
@@ -31,7 +31,7 @@ export function createConnector<T extends { readonly lost: AbortSignal; usable?(
   const closing = new AbortController();
 
   async function start(): Promise<T> {
-    // A server that is down is not asked by everybody at once, nor in step.
+    // A server that is down is not asked by all replicas at once, nor in step.
     const pauseMs =
       failures === 0 ? 0 : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)) * (0.75 + Math.random() / 2);
     const leftMs = failedAt + pauseMs - performance.now();
@@ -48,7 +48,7 @@ export function createConnector<T extends { readonly lost: AbortSignal; usable?(
     } catch (error) {
       failures += 1;
       failedAt = performance.now();
-      // What was to be asked on it never was.
+      // The questions that waited for it were never sent.
       throw neverSent(error);
     } finally {
       opening = undefined;

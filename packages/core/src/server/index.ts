@@ -1,5 +1,5 @@
 /**
- * What providers that talk to a server have in common: questions of one turn in one message, a connection that is opened again, tries
+ * The common parts of providers that talk to a server: questions of one turn in one message, a connection that is opened again, tries
  * that are taken back when their answer never came. For providers; nothing here is needed to use one.
  *
  * @module

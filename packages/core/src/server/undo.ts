@@ -18,11 +18,11 @@ const STRAGGLER_MS = 2_000;
 
 const nothing = (): void => {};
 
-/** What is in doubt about a name, oldest first. */
+/** The tries of a name that are in doubt, oldest first. */
 interface Doubt<L> {
   readonly tries: { readonly owner: string; readonly lost: L | undefined }[];
   hurry: () => void;
-  /** Callers that are told how the next attempt ends. */
+  /** Callers that learn how the next attempt ends. */
   askers: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[];
   over: Promise<void>;
 }
@@ -58,10 +58,10 @@ export function createUndo<L>(release: (name: string, owner: string, lost: L | u
         if (!found) void later(name, owner, lost);
         [failures, failure] = [0, undefined];
       } catch (error) {
-        // Whatever it is, it may pass. If it does not, the lease ends by itself, and at worst an attempt of an occurrence is lost.
+        // Any failure may pass. If it does not, the lease ends by itself, and at worst an attempt of an occurrence is lost.
         failures += 1;
         failure = error;
-        // Who came meanwhile has the next attempt, at once.
+        // A caller that came meanwhile has the next attempt, at once.
         for (const { reject } of doubt.askers.splice(0, told)) reject(error);
       }
       if (failure === undefined || failures >= TRIES || closed) {

@@ -67,7 +67,7 @@ export function createWatch({ look, everyMs }: WatchTerms): Watch {
         const waiter: Waiter = { key, wake };
         set.add(waiter);
         signal.addEventListener('abort', onAbort, { once: true });
-        // The first look leaves word at the server that somebody waits, and finds what came free since the try.
+        // The first look leaves word at the server that there is a waiter, and finds names that came free since the try.
         if (!soon) setImmediate(() => void round());
         soon = true;
       });

@@ -24,7 +24,7 @@ export interface ContractCase {
   readonly run: () => Promise<void>;
 }
 
-/** What a case works with. */
+/** The tools of a case. */
 export interface Fleet {
   readonly leaseMs: number;
   readonly open: () => Promise<LockProvider>;
@@ -33,7 +33,7 @@ export interface Fleet {
 
 export type CaseBody = (fleet: Fleet) => Promise<void>;
 
-/** A case that closes whatever it opened, and whose own failure is the one that is told. */
+/** A case that closes all that it opened, and reports its own failure rather than that of a close. */
 export function contractCase(
   options: ContractOptions,
   guarantee: ContractCase['guarantee'],
@@ -111,7 +111,7 @@ export async function recorded(fleet: Pick<Fleet, 'pass'>, provider: LockProvide
   if (recordLagMs > 0) await fleet.pass(recordLagMs);
 }
 
-/** Tries until the name is acquired, as whoever takes over an expired lease does. */
+/** Tries until the name is acquired, as a replica does that takes over an expired lease. */
 export async function takeOver(
   fleet: Fleet,
   provider: LockProvider,

@@ -336,7 +336,7 @@ export function leaseCases(options: ContractOptions): ContractCase[] {
   ];
 }
 
-/** Names that somebody will use: as a path, as SQL, in a shell, and to the last code point. */
+/** Names that users will come up with: as a path, as SQL, in a shell, and to the last code point. */
 function hostileNames(unique: string): string[] {
   const long = (character: string): string => character.repeat(500 - unique.length) + unique;
   return [

@@ -29,7 +29,7 @@ export function occurrenceCases(options: ContractOptions): ContractCase[] {
   ): ContractCase =>
     contractCase(options, guarantee, name, async (fleet) => {
       const [a, b] = [await fleet.open(), await fleet.open()];
-      // What a provider does not keep it must not pretend to: the first case below.
+      // A provider must not pretend to keep what it does not keep: the first case below.
       if (a.guarantees.occurrences) await body(a, b, fleet);
     });
 

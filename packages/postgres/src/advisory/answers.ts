@@ -46,7 +46,7 @@ export class Answers {
 
   async #askFully(request: AcquireRequest, key: Key, on: LockSession, mode: Mode, signal: AbortSignal): Promise<AcquireResult> {
     for (let again = 0; ; again += 1) {
-      // What is got and cannot be claimed is given back at once.
+      // The statement gives a lock back at once if its occurrence cannot be claimed.
       const row = await this.#askRow(request, key, on, mode === MODE.have && again > 0 ? MODE.try : mode, signal);
       const result = on.isBare ? bareAnswer(request, row, on) : answer(request, row, on);
       if (result === 'guarded') return this.#heldByGuard(request, key, on, signal);
@@ -96,7 +96,7 @@ export class Answers {
   }
 }
 
-/** What a row of `acquire` means; undefined: another session was quicker, ask again. */
+/** Reads a row of `acquire`. Undefined: another session was quicker, ask again. */
 function answer(request: AcquireRequest, row: Row, on: LockSession): AcquireResult | 'guarded' | undefined {
   if (row['fence'] != null) return { acquired: true, grant: grantOf(request, row, on.lost) };
   if (row['locked'] === 'true' && row['got'] !== 'true') return 'guarded';

@@ -7,7 +7,7 @@ export interface Beginning {
   readonly life: string;
   /** How long it has lasted, by the server's clock, which may have been set since. */
   readonly upMs: number;
-  /** What made the server forget locks without a word to their holders. Undefined: nothing did. */
+  /** The event that made the server forget locks without a word to their holders. Undefined: none did. */
   readonly forgot:
     | {
         /** `crash` or `promotion`. */
@@ -28,7 +28,7 @@ const LEAP = 2n ** 32n;
 
 /** By the server's clock, in ms. */
 const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
-/** One life of a server is told from the next by when its postmaster was started, in ms. A crash of a backend alone begins none. */
+/** The start of the postmaster tells one life of a server from the next, in ms. A crash of a backend alone begins none. */
 const LIFE = '(extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint';
 /** It has been a standby in this life: what was received, or when the last transaction was made that it replayed, is known till its end. */
 const PROMOTED = '(pg_last_wal_receive_lsn() IS NOT NULL OR pg_last_xact_replay_timestamp() IS NOT NULL)';
@@ -55,11 +55,11 @@ export async function leapOver(ask: Ask, schema: string, fence: bigint, wasPlain
 }
 
 /**
- * Once per session, before its first lock: makes fences grow over whatever took some of them back, and learns how the server's life
+ * Once per session, before its first lock: makes fences grow over any event that took some of them back, and learns how the server's life
  * began, which may be too short a time ago to grant anything.
  *
- * The table `uptime` is emptied by a crash and by a promotion. What is found out about the server since then stands in it as text, a row
- * each: `MARK` (fences have leapt), and `MARK since MS WHY LIFE` (until a lease after MS, by the server's clock, locks may be trusted
+ * The table `uptime` is emptied by a crash and by a promotion. Its rows say what was found out about the server since then, as
+ * text: `MARK` (fences have leapt), and `MARK since MS WHY LIFE` (until a lease after MS, by the server's clock, locks may be trusted
  * that the server has forgotten). Programs of other versions do not mind rows that they do not know.
  */
 export async function leapIfNeeded(ask: Ask, schema: string): Promise<Beginning> {
@@ -89,7 +89,7 @@ export async function leapIfNeeded(ask: Ask, schema: string): Promise<Beginning>
   const state = await look();
   if (state['fine'] === 'true') return beginningOf(state);
   const [promotion] = await ask({ text: `SELECT ${PROMOTED}::text AS seen` }).catch(keptFromUs);
-  // A statement each, in one transaction: whoever waited for the lock has to see what the one before it did.
+  // A statement each, in one transaction: a session that waited for the lock has to see what the one before it did.
   await ask({
     text: `BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_advisory_xact_lock(${SCHEMA_LOCK});
       INSERT INTO ${s}.uptime SELECT '${mark} since ' || CASE

@@ -1,9 +1,9 @@
 import type { Guarantees } from '@solorun/core';
 import { LAG_MS } from './ledger.ts';
 
-/** What was learned of the server by now. */
+/** The facts about the server that are known by now. */
 interface Known {
-  /** What it lacks to keep records. */
+  /** The table or the right that it lacks to keep records. */
   readonly missing: string | undefined;
   /** It does not end the sessions of silent holders. */
   readonly isOld: boolean;

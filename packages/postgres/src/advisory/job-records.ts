@@ -19,7 +19,7 @@ export interface JobRecordsTerms {
   readonly onTrouble: (message: string) => void;
 }
 
-/** What only the tables know, on whichever session has them. */
+/** Reads and writes the tables, on any session that has them. */
 export class JobRecords {
   readonly ledger: Ledger;
   readonly #terms: JobRecordsTerms;

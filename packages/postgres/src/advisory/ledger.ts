@@ -1,8 +1,8 @@
 import type { Holding } from './holdings.ts';
 
-/** What was noted is written this much later, in ms: many short runs of a name cost one statement, and none of them waits behind it. */
+/** The ledger writes a note this much later, in ms: many short runs of a name cost one statement, and none of them waits behind it. */
 export const LAG_MS = 20;
-/** Until the next try of rows that somebody else has locked, in ms. */
+/** Until the next try of rows that another session has locked, in ms. */
 const BUSY_MS = 200;
 /** Between tries of what cannot be written, in ms. */
 const TROUBLE_MS = 1_000;
@@ -15,7 +15,7 @@ const MOST = 500;
 /** While nothing can be written, the oldest are forgotten. */
 const KEPT = 20_000;
 
-/** What is to be written of a name. */
+/** The news of a name that is to be written. */
 interface Page {
   /** The newest acquisition. */
   newest: Holding;
@@ -56,7 +56,7 @@ export class Ledger {
 
   /** Resolves when all that was noted by now has been written, or at once while nothing can be. */
   async written(): Promise<void> {
-    // What is being written at this moment may have begun before the last note.
+    // A write that is under way may have begun before the last note.
     for (const _ of ['now', 'next']) {
       // It would take long, and may never be.
       if (this.#failures > 0) return;
@@ -82,7 +82,7 @@ export class Ledger {
   #pause(): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, this.#failures > 0 ? TROUBLE_MS : this.#isBusy ? BUSY_MS : LAG_MS);
-      // What cannot be written does not keep a process that has nothing else to do.
+      // Trouble with the record does not keep a process that has nothing else to do.
       if (this.#failures > 0) timer.unref();
       this.#hurry = () => {
         clearTimeout(timer);
@@ -123,7 +123,7 @@ export class Ledger {
     }
   }
 
-  /** What cannot be written now is not waited for. */
+  /** Does not wait for rows that cannot be written now. */
   async #emptied(): Promise<void> {
     if (this.#writing === undefined || this.#failures > 0) return;
     this.#hurry();

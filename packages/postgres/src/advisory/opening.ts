@@ -18,7 +18,7 @@ interface Opened {
 
 interface LockSettings {
   readonly leaseMs: number | null;
-  /** Whom the session is named after, for those who look into `pg_stat_activity`. */
+  /** The session bears its name, for people who look into `pg_stat_activity`. */
   readonly identity: Identity | undefined;
   /** How long a wait for a lock may go on, in ms. */
   readonly lockTimeoutMs: number | undefined;
@@ -52,7 +52,7 @@ export class Opening {
     this.#primary = createPrimary(terms.kind, terms.connection);
   }
 
-  /** What the newest session lacked to keep records. */
+  /** The table or the right that the newest session lacked to keep records. */
   get missing(): string | undefined {
     return this.#missing;
   }

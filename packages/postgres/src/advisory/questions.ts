@@ -3,7 +3,7 @@ import type { Row, Statement } from '../server/client.ts';
 
 export type Query = (statement: Statement) => Promise<readonly Row[]>;
 
-/** What a try does about the lock, as the statement `acquire` takes it. */
+/** The three ways of a try with the lock, as the statement `acquire` takes them. */
 export const MODE = {
   /** Only look: this process holds the lock, or has tried for it in vain. */
   look: 0,
@@ -45,7 +45,7 @@ export interface Ending {
   readonly key: string | undefined;
   readonly result: string;
   readonly error: string | undefined;
-  /** What is recorded must survive a crash of the server. */
+  /** The record must survive a crash of the server. */
   readonly durable: boolean;
 }
 

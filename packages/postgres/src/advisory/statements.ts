@@ -46,8 +46,8 @@ function recordOf(locks: Locks): string {
  * Lease and claim in one step. `mode` says what to do about the lock: 0 only look (this process holds it, or tried for it in vain), 1 try,
  * 2 this session has it already (it waited for it).
  *
- * The statement before it that freed the lock has been committed by then: see `releaseSql`. What is got and cannot be claimed
- * (an occurrence that is done, a transaction that the last holder guarded) is given back at once.
+ * The statement before it that freed the lock has been committed by then: see `releaseSql`. The statement gives a lock
+ * back at once if nothing can be claimed with it (an occurrence that is done, a transaction that the last holder guarded).
  */
 function acquireSql(job: string, fence: string, locks: Locks): string {
   return `WITH asked AS MATERIALIZED (
@@ -139,7 +139,7 @@ function releaseSql(job: string, locks: Locks): string {
 
 /**
  * Writes down who holds session locks, and how runs ended, some time after it happened; what is newer stands. A row for each that is
- * still to be written: somebody else makes or has locked the row at this moment, and the session has better to do than to wait.
+ * still to be written: another session makes or has locked the row at this moment, and this one has better to do than to wait.
  */
 export function recordLocksSql(schema: string): string {
   const job = `${ident(schema)}.job`;

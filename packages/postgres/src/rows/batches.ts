@@ -1,3 +1,4 @@
+import type { AcquireRequest } from '@solorun/core';
 import { createBatch, Failure, oneAtATime, type Batch } from '@solorun/core/server';
 import type { Row, Statement } from '../server/client.ts';
 import { sqlState } from '../server/errors.ts';
@@ -20,6 +21,21 @@ export interface Try {
   /** The lease that is over by what this process has seen of it, whatever the server's clock says. */
   readonly over_owner?: string | undefined;
   readonly over_at?: number | undefined;
+}
+
+export function tryOf({ name, owner, holder, occurrence }: AcquireRequest, leaseMs: number, key: string): Try {
+  return {
+    name,
+    key,
+    owner,
+    host: holder.host,
+    pid: holder.pid,
+    label: holder.label,
+    lease: leaseMs,
+    at_ms: occurrence?.at.getTime(),
+    attempts: occurrence?.attempts,
+    hash: occurrence?.scheduleHash,
+  };
 }
 
 interface Owned {

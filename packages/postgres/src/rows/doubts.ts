@@ -24,7 +24,7 @@ export function createDoubts(afterMs: () => number, replace: (silent: Session, i
   function arm(session: Session, ms: number): void {
     watched = session;
     clearTimeout(timer);
-    // What waits for an answer keeps the process alive itself.
+    // The question itself keeps the process alive.
     timer = setTimeout(() => void look(session), Math.max(1, ms)).unref();
   }
 

@@ -19,7 +19,8 @@ import { grantOf, leaseSeen, parseRecord, refusalOfRecord, type LeaseSeen } from
 import { createRowLocked } from '../server/row-locked.ts';
 import { DEFAULT_SCHEMA } from '../server/schema.ts';
 import type { Session } from '../server/session.ts';
-import { Batches, type Try } from './batches.ts';
+import { Batches, tryOf, type Try } from './batches.ts';
+import { guaranteesOf } from './guarantees.ts';
 import { PoolLink, SessionLink, type Link } from './link.ts';
 import { checkOptions, type PostgresLeaseOptions } from './options.ts';
 import { statementsFor } from './statements.ts';
@@ -239,21 +240,6 @@ class LeaseProvider implements LockProvider {
   }
 }
 
-function tryOf({ name, owner, holder, occurrence }: AcquireRequest, leaseMs: number, key: string): Try {
-  return {
-    name,
-    key,
-    owner,
-    host: holder.host,
-    pid: holder.pid,
-    label: holder.label,
-    lease: leaseMs,
-    at_ms: occurrence?.at.getTime(),
-    attempts: occurrence?.attempts,
-    hash: occurrence?.scheduleHash,
-  };
-}
-
 const isGrant = (row: Row): boolean => row['fence'] != null;
 
 /**
@@ -266,23 +252,4 @@ function mayHaveRun(error: unknown): boolean {
   if (state !== '') return /^(?:08|57P)/.test(state);
   const { code = '' } = error as { code?: string };
   return !['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code);
-}
-
-function guaranteesOf(listens: boolean): Guarantees {
-  return {
-    clock: 'server',
-    reach: 'fleet',
-    expiry: true,
-    unbounded: false,
-    crash: 'by expiry',
-    fence: 'durable',
-    occurrences: true,
-    wakeUp: listens ? 'push' : 'poll',
-    minLeaseMs: 100,
-    caveats: [
-      "Setting the server's clock forward by two thirds of a lease may end it early: two may hold it until the first one's next renewal, up " +
-        'to a third of the lease. If the holder is paused or cut off, more than the margin is enough. Slewing does no harm.',
-      'A fail-over to an asynchronous replica may forget the newest leases, fences and occurrences.',
-    ],
-  };
 }

@@ -6,7 +6,7 @@ import { delay, unlessAborted } from '@solorun/core/server';
 import pg from 'pg';
 import { hostsOf } from './hosts.ts';
 
-/** How to reach a server: a part of what node-postgres takes. What is left out comes from the `PG…` variables of the environment. */
+/** How to reach a server: a part of what node-postgres takes. Parts that are left out come from the `PG…` variables of the environment. */
 export interface PostgresConnection {
   /**
    * `postgres://user:password@host:port/database`. Several servers in libpq's notation (`…@host1:5432,host2:5433/…`) are tried in turn,
@@ -22,7 +22,7 @@ export interface PostgresConnection {
   readonly ssl?: boolean | ConnectionOptions | undefined;
 }
 
-/** What is needed of a pool: node-postgres's own, or anything that runs one statement and hands back its rows. */
+/** A pool: node-postgres's own, or anything that runs one statement and hands back its rows. */
 export interface PostgresPool {
   query(text: string, values: unknown[]): Promise<{ readonly rows: unknown[] }>;
 }

@@ -52,7 +52,7 @@ const MARK = 'solorun: the lock is not held any more';
  * committed. A holder that is paused in the middle does not keep the lock for longer than its lease: the server ends an idle
  * guarded transaction after `leaseMs` (`idle_in_transaction_session_timeout`).
  *
- * @throws LeaseLostError if somebody else has acquired the lock, or it was released; OptionError outside of a transaction;
+ * @throws LeaseLostError if another holder has acquired the lock, or it was released; OptionError outside of a transaction;
  * UnsupportedError for a lease of another provider
  * @example
  * await solo.run('billing', async (run) => {
@@ -80,7 +80,7 @@ export async function guard({ grant }: Guarded, client: PostgresPool): Promise<v
   await askIfHeld(grant, client, guardSql(place), [grant.owner, leaseMs, ...proofOf(place, grant)]);
   // Released while the statement was on its way.
   if (place.kind === 'advisory' && !place.isHeld) await askIfHeld(grant, client, FAIL, []);
-  // What is set for a transaction is gone after it: on its own, the statement before was one.
+  // A setting of a transaction is gone after it; outside of one, the statement before was a transaction of its own.
   const { rows } = await client.query("SELECT current_setting('solorun.guard', true) AS guard", []);
   if ((rows[0] as { guard?: string | null } | undefined)?.guard !== grant.owner) {
     throw new OptionError(
@@ -138,8 +138,8 @@ function rowSql(schema: string): Proof {
 }
 
 /**
- * First the lock that guarded transactions share: from then on nobody acquires until the end of this one, and whoever is at it this
- * moment is waited for. Then the question whether the session still has the lock; bound to `idle`, so that it comes second.
+ * First the lock that guarded transactions share: from then on nobody acquires until the end of this one, and it waits for one that is under
+ * way. Then the question whether the session still has the lock; bound to `idle`, so that it comes second.
  */
 function lockSql(locks: Locks): Proof {
   return {

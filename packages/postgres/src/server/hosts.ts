@@ -5,7 +5,7 @@ import type { PostgresConnection } from './client.ts';
 export interface Host {
   /** For messages: the address, and nothing of the login. */
   readonly name: string;
-  /** What leads to it alone. */
+  /** The connection string that leads to it alone. */
   readonly connection: PostgresConnection;
 }
 

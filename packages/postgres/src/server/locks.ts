@@ -4,7 +4,7 @@
  */
 export interface Locks {
   call(name: 'pg_try_advisory_lock' | 'pg_advisory_lock' | 'pg_advisory_unlock' | 'pg_try_advisory_xact_lock', key: string): string;
-  /** Somebody holds the lock, or that backend does. */
+  /** Any session holds the lock, or that backend does. */
   held(key: string, pid?: string): string;
   /** The condition on `pg_locks l` for it. */
   at(key: string): string;

@@ -1,10 +1,10 @@
 import { LoginRefusedError } from './errors.ts';
 
-/** What becomes of logins that the server refuses. */
+/** Tells logins that will never succeed from those that may, once the server is back. */
 export interface Logins {
   /** The server has let us in. */
   accepted(): void;
-  /** The error that a caller gets: a refusal that will not pass by itself is told as one, anything else is as it was. */
+  /** The error that a caller gets: a `LoginRefusedError` for a refusal that will not pass by itself, any other error as it is. */
   errorOf(error: unknown): unknown;
 }
 
@@ -12,7 +12,7 @@ export function createLogins(kind: string): Logins {
   let wasIn = false;
   return {
     accepted: () => (wasIn = true),
-    // Where it was let in before, a password may just be exchanged: whoever waits goes on waiting, as in any outage.
+    // Where it was let in before, a password may just be exchanged: waiters go on waiting, as in any outage.
     errorOf: (error) => (isLoginRefused(error) && !wasIn ? new LoginRefusedError(kind, error) : error),
   };
 }

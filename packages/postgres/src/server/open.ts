@@ -20,7 +20,7 @@ export interface SessionTerms {
 
 /** Settings that came with a version of the server. */
 const SINCE: Readonly<Record<string, number>> = { idle_session_timeout: 140_000, client_connection_check_interval: 140_000 };
-/** What the kernel decides: refused on some systems, read back as 0 on a Unix socket, and rounded elsewhere. */
+/** Settings that the kernel decides on: refused on some systems, read back as 0 on a Unix socket, and rounded elsewhere. */
 const ADVICE = new Set([
   'client_connection_check_interval',
   'tcp_keepalives_idle',

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { onceAborted, unlessAborted } from '@solorun/core/server';
 import { connect, type PostgresClient, type PostgresConnection } from './client.ts';
 
-/** What stands between us and the server. Only the first two keep a session's locks to the session. */
+/** The kind of pooler, if any, between us and the server. Only the first two keep a session's locks to the session. */
 export type Path =
   | 'direct'
   | 'session pooling'
@@ -107,7 +107,7 @@ async function isAhead(x: PostgresClient, px: number, waiting: Promise<unknown>)
   return true;
 }
 
-/** What PgBouncer says to BEGIN in statement mode. Any other failure tells nothing of the mode. */
+/** The answer of PgBouncer to BEGIN in statement mode. Any other failure says nothing about the mode. */
 function isStatementPooling(error: unknown): boolean {
   return /statement pooling/.test((error as Error).message);
 }

@@ -9,7 +9,7 @@ import {
 import { refusalOf } from '@solorun/core/server';
 import type { Row } from './client.ts';
 
-/** What `recordSql` makes of a row. */
+/** A row, as `recordSql` writes it. */
 interface Stored {
   readonly readAt: number;
   readonly name: string;
@@ -67,7 +67,7 @@ export function leaseSeen(text: string | null | undefined): LeaseSeen | undefine
   return held && expiresAt !== null && leaseMs !== null ? { owner, expiresAt, leaseMs } : undefined;
 }
 
-/** What `acquireSql` grants. */
+/** The grant in a row of `acquire`. */
 export function grantOf(request: AcquireRequest, row: Row, lost?: AbortSignal): Grant {
   const { name, owner, occurrence } = request;
   const at = row['previous_at'];

@@ -7,13 +7,13 @@ import { ident, type Kind } from './schema.ts';
  */
 export interface RowLocked {
   /**
-   * What is in the way, and the remedy, in words; it is also told as a warning, once a minute at most. Undefined: no transaction
+   * The transaction in the way, and the remedy, in words; also given as a warning, once a minute at most. Undefined: no transaction
    * that has been under way for longer than a statement of ours.
    */
   explain(name: string): Promise<string | undefined>;
 }
 
-/** What takes no longer is the statement of another process, in ms. */
+/** A transaction that is no older than this is the statement of another process, in ms. */
 const BRIEF_MS = 1_000;
 const TOLD_EVERY_MS = 60_000;
 

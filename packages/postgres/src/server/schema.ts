@@ -2,13 +2,13 @@ import { OptionError, ProviderError, UnsupportedError } from '@solorun/core';
 import type { Row, Statement } from './client.ts';
 
 /**
- * What the tables look like. Later versions only add: columns with defaults, tables, indexes. So an older library goes on working
+ * The version of the tables. Later versions only add: columns with defaults, tables, indexes. So an older library goes on working
  * on a newer schema, and both may run at once; a newer library adds what it needs.
  */
 const SCHEMA_VERSION = 1;
 export const DEFAULT_SCHEMA = 'solorun';
 
-/** Whose row it is: the two providers do not exclude each other. */
+/** The provider of a row: the two do not exclude each other. */
 export type Kind = 'advisory' | 'lease';
 
 export interface SchemaOptions {
@@ -32,7 +32,7 @@ export function ident(name: string): string {
 }
 
 /**
- * The statements that make the schema, for those who migrate themselves; running them again changes nothing. The library runs
+ * The statements that make the schema, for programs with migrations of their own; running them again changes nothing. The library runs
  * them on first use where its role may.
  *
  * A role that is given the schema needs USAGE on the schema, USAGE and UPDATE on the sequence, and SELECT, INSERT and UPDATE on the tables.
@@ -93,7 +93,7 @@ export type Ask = (statement: Statement) => Promise<readonly Row[]>;
 
 export type SchemaState = 'ready' | 'standby' | 'read-only' | { readonly missing: string };
 
-/** A database that is read-only for a while is not a role that only reads: that one is told by where its setting comes from. */
+/** A database that is read-only for a while is not a role that only reads: the source of the setting tells them apart. */
 const OF_THE_ROLE: readonly (string | null | undefined)[] = ['user', 'database user'];
 
 /**
@@ -129,7 +129,7 @@ export async function prepareSchema(ask: Ask, schema: string, kind: Kind): Promi
   return rights ? 'ready' : { missing: `this role may not use the tables of the schema ${schema}` };
 }
 
-/** What to do about it. */
+/** The error that names the remedy. */
 export function schemaRemedy(kind: string, missing: string): UnsupportedError {
   return new UnsupportedError(
     `${kind}: ${missing}. Run the statements that schemaSql() returns as a role that may, and grant this one USAGE on the schema, ` +
@@ -137,7 +137,7 @@ export function schemaRemedy(kind: string, missing: string): UnsupportedError {
   );
 }
 
-/** They were there before: this may pass, and whoever waits goes on waiting. */
+/** They were there before: this may pass, and waiters go on waiting. */
 export function unusableNow(kind: string, missing: string): ProviderError {
   return new ProviderError(
     kind,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Deadlines, Mutex, neverSent } from '@solorun/core/server';
 import type { PostgresClient, Row, Statement } from './client.ts';
 
-/** One connection of our own: one statement at a time, each bounded, and an end that everybody is told of. */
+/** One connection of our own: one statement at a time, each bounded, and an end that is reported to all who use it. */
 export interface Session {
   /** The server's process that serves it. */
   readonly pid: number;
@@ -152,7 +152,7 @@ export class OpenSession implements Session {
   }
 
   inLine<T>(job: (query: Session['query']) => Promise<T>): Promise<T> {
-    // What is asked keeps the process alive; a lock that is merely held does not.
+    // A statement keeps the process alive; a lock that is merely held does not.
     if (!this.#mutex.isBusy) this.#client.keepAlive(true);
     return this.#mutex.run(() => (this.lost.aborted ? Promise.reject(this.#notSent()) : job(this.#send)));
   }

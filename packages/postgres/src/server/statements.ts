@@ -2,7 +2,7 @@ import type { Row } from './client.ts';
 import type { Kind } from './schema.ts';
 
 /**
- * What runs on the server: one statement per verb, each for any number of names at once, so that the questions of one turn cost one
+ * The statements that run on the server: one per verb, each for any number of names at once, so that the questions of one turn cost one
  * round trip. All take one parameter, a JSON array of questions, and give a row each, `ord` being the place in it.
  *
  * Rules that hold for all of them (READ COMMITTED is assumed):
@@ -41,7 +41,7 @@ export function inOrder(rows: readonly Row[], count: number): readonly Row[] {
   return ordered as Row[];
 }
 
-/** What must survive a crash does, whatever the default of the role. */
+/** A change that must survive a crash does, whatever the default of the role. */
 export const FLUSH = `CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END`;
 
 /** The same, unless the parameter `$2` says that nothing in this statement must survive a crash. */
@@ -68,7 +68,7 @@ export function recordSql(held: string, expires: string): string {
 export const CLAIMABLE = `(m.at IS NULL OR j.occurrence_at IS NULL OR m.at > j.occurrence_at
         OR (m.at = j.occurrence_at AND j.occurrence_state <> 'done' AND j.attempt < m.attempts))`;
 
-/** What a claim of the try `m` makes of the row `j`, and what an undone claim goes back to. */
+/** The changes that a claim of the try `m` makes to the row `j`, with the state that an undone claim goes back to. */
 export const CLAIM = `claimed = m.at IS NOT NULL,
       previous_at = j.occurrence_at, previous_state = j.occurrence_state, previous_attempt = j.attempt,
       attempt = CASE WHEN m.at IS NULL THEN j.attempt WHEN m.at = j.occurrence_at THEN j.attempt + 1 ELSE 1 END,
@@ -76,7 +76,7 @@ export const CLAIM = `claimed = m.at IS NOT NULL,
       occurrence_state = CASE WHEN m.at IS NULL THEN j.occurrence_state ELSE 'claimed' END,
       schedule_hash = coalesce(m.hash, j.schedule_hash)`;
 
-/** What the row `j` said before the claim; `o` is the row as it was locked. */
+/** The columns of the row `j` before the claim; `o` is the row as it was locked. */
 export const PREVIOUS: string = `j.attempt, ${ms('j.previous_at')} AS previous_at, j.previous_state, j.previous_attempt,
       o.schedule_hash AS previous_hash`;
 
@@ -92,7 +92,7 @@ export function dueSql(kind: Kind, job: string): string {
       OR EXISTS (SELECT FROM ${job} k WHERE k.kind = '${kind}' AND k.name = t.name AND k.occurrence_at = t.at))`;
 }
 
-/** What the end of a run makes of the row `j`. */
+/** The changes that the end of a run makes to the row `j`. */
 export function endSql(result: string, error: string): string {
   const undone = `${result} = 'abandoned'`;
   return `held = false, expires_at = NULL,
