@@ -1,6 +1,7 @@
 import { backoffDelay, type Backoff } from './backoff.ts';
 import { delay, linkAbort } from './abort.ts';
-import type { Attempt, Core } from './core.ts';
+import type { Attempt } from './attempts.ts';
+import type { Core } from './core.ts';
 import { describeMs, LockBusyError, LockTimeoutError, type ProviderError, quote } from './errors.ts';
 import { createHints, type Held } from './hints.ts';
 import type { SettledPolicy, Terms } from './options.ts';
@@ -60,7 +61,7 @@ export async function tryOnce(core: Core, terms: Terms, options?: TryOptions): P
 
 function ask(core: Core, terms: Terms, outageMs = 0): Promise<Attempt> {
   if (outageMs > 0) return askThrough(core, terms, outageMs);
-  return core.attempt(terms, core.request(terms), terms.signal, core.closing.signal);
+  return core.attempts.make(terms, core.attempts.request(terms), terms.signal, core.closing.signal);
 }
 
 /** Asks until the provider answers. */
@@ -70,7 +71,7 @@ async function askThrough(core: Core, terms: Terms, outageMs: number): Promise<A
     try {
       for (;;) {
         try {
-          const attempt = await core.attempt(terms, core.request(terms), signal);
+          const attempt = await core.attempts.make(terms, core.attempts.request(terms), signal);
           outage.over();
           return attempt;
         } catch (error) {
@@ -133,7 +134,7 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
   /** When the occurrence is due, while it is waited for. */
   let due: { readonly at: number; readonly settling: boolean } | undefined;
   let place: Place | undefined;
-  let request = core.request(terms);
+  let request = core.attempts.request(terms);
   const hints = createHints(core, terms, stop.signal);
 
   try {
@@ -147,13 +148,13 @@ export async function acquireWhenFree(core: Core, terms: Terms, options: WaitOpt
       let attempt: Attempt;
       try {
         hints.trying();
-        attempt = await core.attempt(terms, request, quit.signal);
+        attempt = await core.attempts.make(terms, request, quit.signal);
         hints.tried();
       } catch (error) {
         hints.end();
         if (quit.signal.aborted) throw error;
         // The unknown try is being undone by its nonce, so the next one needs a nonce of its own.
-        request = core.request(terms);
+        request = core.attempts.request(terms);
         trouble = await outage.ride(error, stop.signal);
         stop.signal.throwIfAborted();
         continue;

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import type { Holder } from './provider.ts';
+import type { Holder, LockProvider } from './provider.ts';
 
 /**
  * Every error of ours: a stable `code`, the nouns as fields, the cause kept.
@@ -125,6 +125,12 @@ export class ProviderError extends SolorunError {
     this.provider = provider;
     this.operation = operation;
   }
+}
+
+/** An error that a provider threw, as one of ours. */
+export function asProviderError(provider: LockProvider, error: unknown, operation: string): Error {
+  if (error instanceof SolorunError) return error;
+  return new ProviderError(provider.kind, operation, messageOf(error), { cause: error });
 }
 
 /** A run went on for longer than `maxRunMs`; the `reason` of its signal. */

@@ -1,8 +1,9 @@
 import { acquireWhenFree, tellSkipped, tryOnce } from './acquire.ts';
 import { delay } from './abort.ts';
-import { asProviderError, createCore, throwIfClosed, type Attempt } from './core.ts';
+import type { Attempt } from './attempts.ts';
+import { Core } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
-import { ClosedError, CloseTimeoutError, ProviderError, quote } from './errors.ts';
+import { asProviderError, ClosedError, CloseTimeoutError, ProviderError, quote } from './errors.ts';
 import { callQuietly, type SoloEventName, type SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
 import type { Lease } from './lease.ts';
@@ -110,7 +111,7 @@ function leave(provider: LockProvider): boolean {
  */
 export function createSolo(options: SoloOptions): Solo {
   const settings = settleSolo(options);
-  const core = createCore(settings);
+  const core = new Core(settings);
   const { provider, namespace } = settings;
   sharers.set(provider, (sharers.get(provider) ?? 0) + 1);
   /** Runs, elections and claims, by name: what close() waits for. */
@@ -172,7 +173,7 @@ export function createSolo(options: SoloOptions): Solo {
 
     async tryAcquire(name, leaseOptions = {}) {
       const terms = settleTerms(settings, name, leaseOptions);
-      throwIfClosed(core);
+      core.throwIfClosed();
       const attempt = await unlessClosed(tryOnce(core, terms));
       return attempt.acquired ? new LeaseHandle(attempt.lease) : undefined;
     },
@@ -181,7 +182,7 @@ export function createSolo(options: SoloOptions): Solo {
       const terms = settleTerms(settings, name, acquireOptions);
       const waitMs = checkWait(acquireOptions.waitMs, name);
       const outageMs = settleOutage(name, acquireOptions, 'retry', waitMs);
-      throwIfClosed(core);
+      core.throwIfClosed();
       const attempt = await unlessClosed(acquireWhenFree(core, terms, { waitMs, outageMs }));
       // Without an occurrence a wait ends only with a lease or an error.
       if (!attempt.acquired) throw new ProviderError(provider.kind, `acquire ${quote(name)}`, `it answered "${attempt.reason}"`);
@@ -190,7 +191,7 @@ export function createSolo(options: SoloOptions): Solo {
 
     async claim(name, claimOptions = {}) {
       const terms = settleTerms(settings, name, claimOptions);
-      throwIfClosed(core);
+      core.throwIfClosed();
       const attempt = await unlessClosed(tryOnce(core, terms));
       if (!attempt.acquired) {
         tellSkipped(core, terms, attempt);
@@ -201,7 +202,7 @@ export function createSolo(options: SoloOptions): Solo {
     },
 
     elect(name, electOptions) {
-      throwIfClosed(core);
+      core.throwIfClosed();
       const election = elect(core, name, electOptions);
       track(name, () => election.finished).catch(() => {});
       return election;
@@ -252,7 +253,7 @@ export function createSolo(options: SoloOptions): Solo {
 
   async function close({ graceMs = 30_000, keepProvider = false }: CloseOptions): Promise<void> {
     core.closing.abort(new ClosedError());
-    for (const lease of core.leases) lease.abort(core.closing.signal.reason);
+    for (const lease of core.keeper.leases) lease.abort(core.closing.signal.reason);
     const grace = new AbortController();
     const end = performance.now() + graceMs;
     const over = delay(graceMs, grace.signal);
@@ -267,13 +268,15 @@ export function createSolo(options: SoloOptions): Solo {
       throw new CloseTimeoutError(graceMs, running);
     }
     // One with an occurrence that is still here was granted just now and given to nobody: its run has not been.
-    const ends = [...core.leases].map((lease) => lease.end({ result: lease.occurrence === undefined ? 'done' : 'abandoned' }));
+    const ends = [...core.keeper.leases].map((lease) =>
+      lease.end({ result: lease.occurrence === undefined ? 'done' : 'abandoned' }),
+    );
     // A provider that has been silent for the whole grace is not waited for any longer.
     const answered = new AbortController();
     await Promise.race([Promise.all(ends), delay(active.size > 0 ? 0 : callTimeout(settings, null), answered.signal)]);
     answered.abort();
     if (leave(provider) && !keepProvider) await asked('close', () => provider.close());
-    const untold = [...new Set([...core.releasing].map(({ name }) => quote(name)))];
+    const untold = [...new Set([...core.keeper.releasing].map(({ name }) => quote(name)))];
     if (untold.length === 0) return;
     const detail = 'no answer in time. Nothing runs any more, and the lock comes free when its lease ends';
     throw new ProviderError(provider.kind, `give back ${untold.join(', ')}`, detail);
@@ -282,7 +285,7 @@ export function createSolo(options: SoloOptions): Solo {
   /** Names of what has not ended, but for what waits only for the provider's word that it is given back. */
   function stillRunning(): string[] {
     const names = [...active].map(({ name }) => name);
-    for (const { name } of core.releasing) {
+    for (const { name } of core.keeper.releasing) {
       const index = names.indexOf(name);
       if (index !== -1) names.splice(index, 1);
     }
