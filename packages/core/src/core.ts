@@ -8,6 +8,7 @@ import { Keeper } from './keeper.ts';
 import type { SoloSettings } from './options.ts';
 import type { Outages, Riders } from './outage.ts';
 import { queueOf, type Queue } from './queue.ts';
+import { Standbys } from './standbys.ts';
 
 /** The parts of one solo. */
 export class Core {
@@ -17,8 +18,7 @@ export class Core {
   readonly calls: Calls = createCalls();
   readonly keeper: Keeper;
   readonly attempts: Attempts;
-  /** By full name: the one standby here that waits for an earlier occurrence to end. */
-  readonly standbys: Map<string, { readonly at: number; displace(): void }> = new Map();
+  readonly standbys: Standbys = new Standbys();
   readonly riders: Riders = new Map();
   readonly outages: Outages = { names: new Map(), warnedAt: Number.NEGATIVE_INFINITY };
   /** Full names for which a warning has said that they were asked for much too early. */

@@ -1,4 +1,4 @@
-import { acquireWhenFree, tellSkipped, tryOnce } from './acquire.ts';
+import { acquireWhenFree, tryOnce } from './acquire.ts';
 import { delay } from './abort.ts';
 import type { Attempt } from './attempts.ts';
 import { Core } from './core.ts';
@@ -28,6 +28,7 @@ import {
   type SoloOptions,
 } from './options.ts';
 import type { JobRecord, LockProvider, Refusal } from './provider.ts';
+import { tellSkipped } from './reports.ts';
 import { run, type Handler, type RunContext, type RunResult } from './run.ts';
 
 export interface AcquireOptions extends LeaseOptions, OutageOptions {
