@@ -4,7 +4,7 @@ import { delay, linkAbort } from './abort.ts';
 import type { Core } from './core.ts';
 import { messageOf, SolorunError, quote } from './errors.ts';
 import { callQuietly } from './events.ts';
-import type { HeldLease } from './lease.ts';
+import type { HeldLease } from './held-lease.ts';
 import { checkHandler, settleTerms, type LeaseOptions } from './options.ts';
 import { isTransient } from './outage.ts';
 import type { Grant } from './provider.ts';

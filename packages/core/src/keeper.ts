@@ -3,7 +3,7 @@ import type { Calls } from './calls.ts';
 import { asProviderError, messageOf, quote, redact, type LeaseLostError } from './errors.ts';
 import type { Events } from './events.ts';
 import { createHeartbeat, type Heartbeat } from './heartbeat.ts';
-import type { HeldLease, LeaseKeeper, ReleaseAnswer } from './lease.ts';
+import type { HeldLease, LeaseKeeper, ReleaseAnswer } from './held-lease.ts';
 import { callTimeout, type SoloSettings, type Terms } from './options.ts';
 import type { Grant, Outcome } from './provider.ts';
 import type { Queue } from './queue.ts';

@@ -1,5 +1,6 @@
 import { quote } from './errors.ts';
-import type { HeldLease, Lease, Occurrence } from './lease.ts';
+import type { HeldLease } from './held-lease.ts';
+import type { Lease, Occurrence } from './lease.ts';
 import type { Grant, Outcome } from './provider.ts';
 
 /** Whether a user may have kept a part of a lease without the lease itself. */

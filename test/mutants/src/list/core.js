@@ -18,7 +18,7 @@ export const core = [
   {
     name: 'lets a renewal revive a lease whose time is over',
     package: 'core',
-    file: 'src/lease.ts',
+    file: 'src/held-lease.ts',
     from: 'if (!this.isTrusted()) return;',
     to: 'if (this.ended) return;',
     caughtBy: by('heartbeat', 'does not revive a lease whose renewal is confirmed after its time is over'),
