@@ -17,6 +17,7 @@ export {
 export { type SkipReason, type SoloEventName, type SoloEvents } from './events.ts';
 export { type Explanation, type GuaranteeInUse } from './explain.ts';
 export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
+export { createSolo } from './open-solo.ts';
 export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';
 export {
   MAX_NAME_LENGTH,
@@ -43,4 +44,4 @@ export {
   type Refusal,
 } from './provider.ts';
 export { type Handler, type Ran, type RunContext, type RunResult, type Skipped } from './run.ts';
-export { createSolo, type AcquireOptions, type Claim, type ClaimOptions, type CloseOptions, type Solo } from './solo.ts';
+export { type AcquireOptions, type Claim, type ClaimOptions, type CloseOptions, type Solo } from './solo.ts';

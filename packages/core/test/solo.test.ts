@@ -189,6 +189,32 @@ describe('asking about locks', () => {
   });
 });
 
+describe('the verbs of a solo', () => {
+  it('may be taken off it, and copied', async () => {
+    const solo = createStage().replica();
+    // oxlint-disable-next-line typescript/unbound-method -- users do
+    const { run, singleton, tryAcquire, elect, inspect, list, explain, on, signal, close } = solo;
+    const told: string[] = [];
+    on('acquired', ({ name }) => void told.push(name));
+    expect(await run('run', () => 1)).toMatchObject({ value: 1 });
+    expect(await singleton('singleton', () => 2)()).toMatchObject({ value: 2 });
+    await (await tryAcquire('hand'))!.release();
+    // oxlint-disable-next-line typescript/unbound-method -- users do
+    const { isLeader, stop, resign } = elect('leader', { onElected: () => {} });
+    await settle();
+    expect(isLeader()).toBe(true);
+    await resign();
+    await stop();
+    expect(await inspect('run')).toMatchObject({ held: false });
+    expect((await gathered(list())).length).toBe(4);
+    expect(explain()).toMatchObject({ provider: 'memory' });
+    expect(told).toEqual(['run', 'singleton', 'hand', 'leader']);
+    await close();
+    expect(signal.aborted).toBe(true);
+    await { ...solo }[Symbol.asyncDispose]();
+  });
+});
+
 describe('a singleton', () => {
   it('hands its arguments through', async () => {
     const add = createStage()

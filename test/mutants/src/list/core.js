@@ -170,7 +170,7 @@ export const core = [
   {
     name: 'does not ask handlers to stop when it closes',
     package: 'core',
-    file: 'src/solo.ts',
+    file: 'src/closing.ts',
     from: 'for (const lease of core.keeper.leases) lease.abort(core.closing.signal.reason);',
     to: '',
     caughtBy: by('close', 'asks the holder of a claim to stop, and waits until it has given the lease back'),
@@ -178,7 +178,7 @@ export const core = [
   {
     name: 'hands out a lease that it has given back because it is closing',
     package: 'core',
-    file: 'src/solo.ts',
+    file: 'src/open-solo.ts',
     from: 'throw new ClosedError();',
     to: 'return attempt;',
     caughtBy: by('solo', 'in a listener of "acquired" undoes what was acquired'),
@@ -186,7 +186,7 @@ export const core = [
   {
     name: 'closes a provider that another solo uses',
     package: 'core',
-    file: 'src/solo.ts',
+    file: 'src/open-solo.ts',
     from: 'if (leave(provider) && !keepProvider)',
     to: 'if (!keepProvider)',
     caughtBy: by('solo', 'leaves a provider to the solos that share it'),
