@@ -1,6 +1,6 @@
 export { type BackoffOptions } from './backoff.ts';
 export { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
-export { type Election, type ElectOptions, type Term } from './elect.ts';
+export { type Election, type ElectOptions } from './elect.ts';
 export {
   ClosedError,
   CloseTimeoutError,
@@ -16,6 +16,7 @@ export {
 } from './errors.ts';
 export { type SkipReason, type SoloEventName, type SoloEvents } from './events.ts';
 export { type Explanation, type GuaranteeInUse } from './explain.ts';
+export { type Term } from './leadership.ts';
 export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
 export { createSolo } from './open-solo.ts';
 export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';

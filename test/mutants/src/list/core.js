@@ -194,9 +194,9 @@ export const core = [
   {
     name: 'tells a leader of its term although the lease has ended in between',
     package: 'core',
-    file: 'src/elect.ts',
-    from: 'what came in between ends the term before it began.\n      if (stopping.signal.aborted || !lease.isTrusted()) {',
-    to: 'what came in between ends the term before it began.\n      if (stopping.signal.aborted) {',
+    file: 'src/leadership.ts',
+    from: 'if (this.#stopping.aborted || !lease.isTrusted()) {',
+    to: 'if (this.#stopping.aborted) {',
     caughtBy: by('elect', 'turns after the grant'),
   },
   {
