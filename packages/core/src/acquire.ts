@@ -3,7 +3,7 @@ import { delay, linkAbort } from './abort.ts';
 import type { Attempt } from './attempts.ts';
 import type { Core } from './core.ts';
 import { LockBusyError } from './errors.ts';
-import type { SettledPolicy, Terms } from './options.ts';
+import type { SettledPolicy, Terms } from './settle.ts';
 import { Outage, supersedeRiders } from './outage.ts';
 import type { Refusal } from './provider.ts';
 import { tellBusy, tellDrift, tellLongWait } from './reports.ts';

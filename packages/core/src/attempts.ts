@@ -4,7 +4,7 @@ import { messageOf, ProviderError, quote, SolorunError } from './errors.ts';
 import type { Events } from './events.ts';
 import { HeldLease } from './held-lease.ts';
 import type { Keeper } from './keeper.ts';
-import type { SoloSettings, Terms } from './options.ts';
+import type { SoloSettings, Terms } from './settle.ts';
 import type { AcquireRequest, Grant, Refusal } from './provider.ts';
 import { createSchedules, type Schedules } from './schedules.ts';
 import { throttleOf, type Pass, type Throttle, type TryEnd } from './throttle.ts';

@@ -2,7 +2,7 @@ import type { Activity } from './activity.ts';
 import { delay } from './abort.ts';
 import type { Core } from './core.ts';
 import { ClosedError, CloseTimeoutError, ProviderError, quote } from './errors.ts';
-import { callTimeout } from './options.ts';
+import { callTimeout } from './settle.ts';
 import type { LockProvider } from './provider.ts';
 
 /** How many solos that are not closed share a provider in this process. */

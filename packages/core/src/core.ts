@@ -5,7 +5,7 @@ import { createCalls, type Calls } from './calls.ts';
 import { ClosedError } from './errors.ts';
 import { createEvents, type Events } from './events.ts';
 import { Keeper } from './keeper.ts';
-import type { SoloSettings } from './options.ts';
+import type { SoloSettings } from './settle.ts';
 import type { Outages, Riders } from './outage.ts';
 import { queueOf, type Queue } from './queue.ts';
 import { Standbys } from './standbys.ts';

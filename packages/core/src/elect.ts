@@ -2,11 +2,13 @@ import { acquireWhenFree } from './acquire.ts';
 import { backoffDelay, settleBackoff } from './backoff.ts';
 import { bindVerbs } from './bind-verbs.ts';
 import { delay, linkAbort } from './abort.ts';
+import { checkHandler } from './checks.ts';
 import type { Core } from './core.ts';
 import { SolorunError, quote } from './errors.ts';
 import type { HeldLease } from './held-lease.ts';
 import { Leadership, type TermHandlers } from './leadership.ts';
-import { checkHandler, settleTerms, type LeaseOptions, type Terms } from './options.ts';
+import type { LeaseOptions } from './options.ts';
+import { settleTerms, type Terms } from './settle.ts';
 import { isTransient } from './outage.ts';
 
 export interface ElectOptions extends LeaseOptions, TermHandlers {}

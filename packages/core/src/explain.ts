@@ -1,5 +1,5 @@
 import { describeMs } from './errors.ts';
-import type { SoloSettings } from './options.ts';
+import type { SoloSettings } from './settle.ts';
 import type { Guarantees } from './provider.ts';
 
 export interface GuaranteeInUse {

@@ -1,7 +1,7 @@
 import { backoffDelay, settleBackoff } from './backoff.ts';
 import { delay, linkAbort } from './abort.ts';
 import type { Core } from './core.ts';
-import type { Terms } from './options.ts';
+import type { Terms } from './settle.ts';
 import type { AcquireRequest } from './provider.ts';
 import type { Place } from './queue.ts';
 import type { Held } from './reports.ts';

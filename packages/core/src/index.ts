@@ -1,4 +1,5 @@
 export { type BackoffOptions } from './backoff.ts';
+export { MAX_NAME_LENGTH } from './checks.ts';
 export { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
 export { type Election, type ElectOptions } from './elect.ts';
 export {
@@ -18,10 +19,9 @@ export { type SkipReason, type SoloEventName, type SoloEvents } from './events.t
 export { type Explanation, type GuaranteeInUse } from './explain.ts';
 export { type Term } from './leadership.ts';
 export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
-export { createSolo } from './open-solo.ts';
 export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';
+export { createSolo } from './open-solo.ts';
 export {
-  MAX_NAME_LENGTH,
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,

@@ -4,7 +4,7 @@ import { asProviderError, messageOf, quote, redact, type LeaseLostError } from '
 import type { Events } from './events.ts';
 import { createHeartbeat, type Heartbeat } from './heartbeat.ts';
 import type { HeldLease, LeaseKeeper, ReleaseAnswer } from './held-lease.ts';
-import { callTimeout, type SoloSettings, type Terms } from './options.ts';
+import { callTimeout, type SoloSettings, type Terms } from './settle.ts';
 import type { Grant, Outcome } from './provider.ts';
 import type { Queue } from './queue.ts';
 

@@ -2,6 +2,7 @@ import { acquireWhenFree, tryOnce } from './acquire.ts';
 import { Activity } from './activity.ts';
 import type { Attempt } from './attempts.ts';
 import { bindVerbs } from './bind-verbs.ts';
+import { checkHandler, checkLease, checkMs, checkName, checkWait } from './checks.ts';
 import { checkReleased, leave, releaseAll, share, stopAll } from './closing.ts';
 import { Core } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
@@ -10,27 +11,20 @@ import { callQuietly, type SoloEventName, type SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
 import type { Lease } from './lease.ts';
 import { LeaseHandle } from './lease-handle.ts';
+import type { LeaseOptions, RunOptions, SoloOptions } from './options.ts';
+import type { JobRecord } from './provider.ts';
+import { tellSkipped } from './reports.ts';
+import { run, type Handler, type RunContext, type RunResult } from './run.ts';
 import {
   callTimeout,
-  checkHandler,
-  checkLease,
-  checkMs,
-  checkName,
-  checkWait,
   fullName,
   settleOutage,
   settlePolicy,
   settleSolo,
   settleTerms,
   settleWatch,
-  type LeaseOptions,
-  type RunOptions,
-  type SoloOptions,
   type SoloSettings,
-} from './options.ts';
-import type { JobRecord } from './provider.ts';
-import { tellSkipped } from './reports.ts';
-import { run, type Handler, type RunContext, type RunResult } from './run.ts';
+} from './settle.ts';
 import type { AcquireOptions, Claim, ClaimOptions, CloseOptions, Solo } from './solo.ts';
 
 /**

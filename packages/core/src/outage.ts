@@ -2,7 +2,7 @@ import { delay, linkAbort } from './abort.ts';
 import { backoffDelay, settleBackoff } from './backoff.ts';
 import type { Core } from './core.ts';
 import { describeMs, messageOf, OptionError, ProviderError, quote, UnsupportedError } from './errors.ts';
-import type { Terms } from './options.ts';
+import type { Terms } from './settle.ts';
 
 /** Between tries of a provider that cannot be asked. */
 const pauses = settleBackoff({ minMs: 100, maxMs: 5_000, retries: Number.POSITIVE_INFINITY });

@@ -1,6 +1,6 @@
 import type { Core } from './core.ts';
 import { describeMs, quote } from './errors.ts';
-import type { Terms } from './options.ts';
+import type { Terms } from './settle.ts';
 import type { Refusal } from './provider.ts';
 
 /** Clocks that agree to within this are not worth an event, in ms. */

@@ -1,6 +1,6 @@
 import { quote } from './errors.ts';
 import type { Events } from './events.ts';
-import type { Terms } from './options.ts';
+import type { Terms } from './settle.ts';
 import type { Holder } from './provider.ts';
 
 /** Finds out that two schedules claim one name in turns: each would run only when the other one has not come later. */

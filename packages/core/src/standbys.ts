@@ -1,4 +1,4 @@
-import type { Terms } from './options.ts';
+import type { Terms } from './settle.ts';
 import type { Held } from './reports.ts';
 
 interface Standby {

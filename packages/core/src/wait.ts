@@ -3,7 +3,7 @@ import type { Attempt } from './attempts.ts';
 import type { Core } from './core.ts';
 import { describeMs, LockTimeoutError, type ProviderError } from './errors.ts';
 import { Hints } from './hints.ts';
-import type { Terms } from './options.ts';
+import type { Terms } from './settle.ts';
 import { Outage } from './outage.ts';
 import type { AcquireRequest, Refusal } from './provider.ts';
 import type { Place } from './queue.ts';

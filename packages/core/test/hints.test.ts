@@ -4,7 +4,7 @@ import { Core } from '../src/core.ts';
 import { Hints } from '../src/hints.ts';
 import type { AcquireRequest, LockProvider, SoloEvents } from '../src/index.ts';
 import { memory } from '../src/memory.ts';
-import { settleSolo, settleTerms } from '../src/options.ts';
+import { settleSolo, settleTerms } from '../src/settle.ts';
 import type { Place } from '../src/queue.ts';
 import type { Held } from '../src/reports.ts';
 import { deferred, pass, settle, silence, timersLeft, useFakeTime, watch } from './stage.ts';
