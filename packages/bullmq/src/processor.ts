@@ -4,6 +4,7 @@ import {
   LockBusyError,
   OptionError,
   ProviderError,
+  quote,
   type BusyPolicy,
   type Holder,
   type RunContext,
@@ -156,13 +157,11 @@ async function handle<Data, Result, Name extends string>(
     if (settling === true) return later(new LockBusyError(name, holder, undefined, true));
     if (reason === 'early') return putOffUntil(occurrence!, retryAt!.getTime() - Date.now(), out);
     if (reason === 'exhausted') {
-      throw new UnrecoverableError(
-        `All attempts of this occurrence of ${JSON.stringify(name)} were started, and none was completed.`,
-      );
+      throw new UnrecoverableError(`All attempts of this occurrence of ${quote(name)} were started, and none was completed.`);
     }
     if (reason === 'superseded' && endedBadly(job)) {
       throw new UnrecoverableError(
-        `A later occurrence of ${JSON.stringify(name)} has been claimed, so this one, which failed or stalled before, is not run again.`,
+        `A later occurrence of ${quote(name)} has been claimed, so this one, which failed or stalled before, is not run again.`,
       );
     }
     return skippedJob(name, reason, holder);
@@ -180,9 +179,7 @@ async function handle<Data, Result, Name extends string>(
       case 'fail':
         throw busy;
       default:
-        throw new OptionError(
-          `onBusy of ${JSON.stringify(name)} decides 'skip', 'retry', 'wait' or 'fail', not ${String(action)}.`,
-        );
+        throw new OptionError(`onBusy of ${quote(name)} decides 'skip', 'retry', 'wait' or 'fail', not ${String(action)}.`);
     }
   }
 
@@ -254,7 +251,7 @@ function skippedJob(lock: string, reason: SkippedJob['reason'], holder: Holder |
 }
 
 function heldBy(lock: string, holder: Holder | undefined): string {
-  const name = JSON.stringify(lock);
+  const name = quote(lock);
   if (holder === undefined) return `${name} is held by somebody else`;
   const { host, pid, label, since } = holder;
   return `${name} is held by ${label === undefined ? '' : `${label}@`}${host} (pid ${pid}) since ${since.toISOString()}`;

@@ -5,6 +5,7 @@ import {
   LeaseLostError,
   LockBusyError,
   LockTimeoutError,
+  messageOf,
   type BusyPolicy,
   type Holder,
   type OutageOptions,
@@ -315,7 +316,7 @@ function tellEvents(solo: Solo, voice: Voice): void {
   );
   let asksAgain = false;
   solo.on('unconfirmed', ({ operation, error }) => {
-    const why = plain(error instanceof Error ? error.message : String(error));
+    const why = plain(messageOf(error));
     // A wait that does nothing and says nothing looks like one that hangs.
     if (operation === 'acquire' && !asksAgain) voice.note(`${why}; asking again (--on-outage)`);
     else voice.detail(`${operation}: no answer (${why})`);
@@ -359,6 +360,6 @@ async function closeQuietly(solo: Solo, voice: Voice): Promise<void> {
   try {
     await solo.close({ graceMs: 0 });
   } catch (error) {
-    voice.detail(`closing the store: ${error instanceof Error ? error.message : String(error)}`);
+    voice.detail(`closing the store: ${messageOf(error)}`);
   }
 }

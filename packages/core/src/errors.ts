@@ -167,7 +167,13 @@ export class CloseTimeoutError extends SolorunError {
   }
 }
 
-/** A name as it may be shown in a message or a log line: quoted, on one line, shortened. */
+/**
+ * A name as it may be shown in a message or a log line: quoted, on one line, shortened to 80 characters. For adapters, whose messages
+ * then name locks as the core's do.
+ *
+ * @example
+ * quote('nightly-report'); // "nightly-report", with its quotes
+ */
 export function quote(name: string): string {
   const points = [...name];
   return JSON.stringify(points.length > 80 ? `${points.slice(0, 80).join('')}…` : name);
@@ -186,7 +192,14 @@ export function describeMs(ms: number): string {
   return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
 }
 
-/** What a thrown value says. Anything can be thrown, even what cannot be made a string, and a message may be anything too. */
+/**
+ * The message of a thrown value. A handler may throw anything, even a value that cannot be made a string, and a message may be
+ * anything too. For adapters, which report what their users' handlers threw.
+ *
+ * @example
+ * messageOf(new Error('no space left')); // no space left
+ * messageOf({ code: 28 }); // { code: 28 }
+ */
 export function messageOf(thrown: unknown): string {
   const message: unknown = thrown instanceof Error ? thrown.message : thrown;
   return typeof message === 'string' ? message : inspect(message, { depth: 1, customInspect: false });

@@ -1,6 +1,7 @@
 import {
   ClosedError,
   OptionError,
+  quote,
   SolorunError,
   type Claim,
   type Lease,
@@ -74,15 +75,14 @@ export function soloCoordinator(solo: Solo, options: CoordinatorOptions = {}): S
   async function shouldRun(key: string): Promise<boolean> {
     const { name, at } = parseKey(key);
     const asking = new AbortController();
-    const tooLong = `Cannot claim ${JSON.stringify(name)} for ${at.toISOString()}: no answer within ${maxWaitMs} ms`;
+    const tooLong = `Cannot claim ${quote(name)} for ${at.toISOString()}: no answer within ${maxWaitMs} ms`;
     const timer = setTimeout(() => asking.abort(new SolorunError('SOLORUN_COORDINATOR_TIMEOUT', tooLong)), maxWaitMs);
     let tick: Tick | undefined;
     let doubt: NodeJS.Timeout | undefined;
 
     const ear = listenToTick(name, at, {
       ended(outcome) {
-        if (tick === undefined)
-          asking.abort(new SolorunError('SOLORUN_WITHDRAWN', `The task ${JSON.stringify(name)} no longer asks.`));
+        if (tick === undefined) asking.abort(new SolorunError('SOLORUN_WITHDRAWN', `The task ${quote(name)} no longer asks.`));
         else void tick.end(outcome);
       },
       inDoubt(inDoubt) {
@@ -94,7 +94,7 @@ export function soloCoordinator(solo: Solo, options: CoordinatorOptions = {}): S
 
     function unheard(afterMs: number): void {
       const error = `node-cron did not tell within ${afterMs} ms how the run ended`;
-      process.emitWarning(`The lock ${JSON.stringify(name)} is given back, and its handler may still run: ${error}.`, {
+      process.emitWarning(`The lock ${quote(name)} is given back, and its handler may still run: ${error}.`, {
         code: 'SOLORUN_UNHEARD',
       });
       void tick?.end({ result: 'failed', error });
@@ -178,7 +178,7 @@ function earlyError(name: string, at: Date, { earlyMs, settling = false }: Extra
   const why = settling
     ? `the provider has just come back, and grants nothing for another ${inMs}. schedule() waits.`
     : `by the provider's clock that is in ${inMs}, so this machine's clock runs ahead. Set it right, or use schedule(), which waits.`;
-  return new SolorunError('SOLORUN_EARLY', `Cannot claim ${JSON.stringify(name)} for ${at.toISOString()}: ${why}`);
+  return new SolorunError('SOLORUN_EARLY', `Cannot claim ${quote(name)} for ${at.toISOString()}: ${why}`);
 }
 
 function checkMs(option: string, value: number, max: number): void {

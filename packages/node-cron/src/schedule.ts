@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   OptionError,
+  quote,
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,
@@ -77,7 +78,7 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   const names = namesOf(solo);
   if (names.has(name)) {
     throw new OptionError(
-      `schedule() was called twice for ${JSON.stringify(name)}: which of the two runs would be chance. Give each schedule a name of ` +
+      `schedule() was called twice for ${quote(name)}: which of the two runs would be chance. Give each schedule a name of ` +
         'its own, or destroy() the first one before the second is made.',
     );
   }
@@ -137,14 +138,14 @@ function checkOptions(options: ScheduleOptions | undefined): void {
   for (const option of ['distributed', 'runCoordinator', 'distributedLease']) {
     if (given[option] !== undefined && given[option] !== false) {
       throw new OptionError(
-        `schedule() decides by itself which replica runs ${JSON.stringify(options.name)}: leave out ${option}, or use node-cron's ` +
+        `schedule() decides by itself which replica runs ${quote(options.name)}: leave out ${option}, or use node-cron's ` +
           'own schedule with soloCoordinator(solo).',
       );
     }
   }
   for (const option of ['occurrence', 'scheduleHash']) {
     if (given[option] !== undefined) {
-      throw new OptionError(`schedule() sets ${option} itself: the occurrence of ${JSON.stringify(options.name)} is the tick.`);
+      throw new OptionError(`schedule() sets ${option} itself: the occurrence of ${quote(options.name)} is the tick.`);
     }
   }
 }
