@@ -24,6 +24,11 @@ export function checkHandler(name: string, handler: unknown): void {
   if (typeof handler !== 'function') throw new OptionError(`The handler of ${quote(name)} is a function, not ${typeof handler}.`);
 }
 
+export function checkFence(name: string, fence: unknown): void {
+  if (typeof fence === 'bigint') return;
+  throw new OptionError(`The fence of ${quote(name)} is a bigint, as inspect() shows it, not ${typeof fence}.`);
+}
+
 export function checkLease(provider: LockProvider, leaseMs: number | null): void {
   const { minLeaseMs, unbounded, expiry } = provider.guarantees;
   if (leaseMs === null) {

@@ -47,4 +47,11 @@ export {
   type Refusal,
 } from './provider.ts';
 export { type Handler, type Ran, type RunContext, type RunResult, type Skipped } from './run.ts';
-export { type AcquireOptions, type Claim, type ClaimOptions, type CloseOptions, type Solo } from './solo.ts';
+export {
+  type AcquireOptions,
+  type Claim,
+  type ClaimOptions,
+  type CloseOptions,
+  type ForceReleaseOptions,
+  type Solo,
+} from './solo.ts';

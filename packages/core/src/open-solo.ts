@@ -2,7 +2,7 @@ import { acquireWhenFree, tryOnce } from './acquire.ts';
 import { Activity } from './activity.ts';
 import type { Attempt } from './attempts.ts';
 import { bindVerbs } from './bind-verbs.ts';
-import { checkHandler, checkLease, checkMs, checkName, checkWait } from './checks.ts';
+import { checkFence, checkHandler, checkLease, checkMs, checkName, checkObject, checkWait } from './checks.ts';
 import { checkReleased, leave, releaseAll, share, stopAll } from './closing.ts';
 import { Core } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
@@ -25,7 +25,7 @@ import {
   settleWatch,
   type SoloSettings,
 } from './settle.ts';
-import type { AcquireOptions, Claim, ClaimOptions, CloseOptions, Solo } from './solo.ts';
+import type { AcquireOptions, Claim, ClaimOptions, CloseOptions, ForceReleaseOptions, Solo } from './solo.ts';
 
 /**
  * The door to everything: locks, runs and elections on one provider.
@@ -63,11 +63,15 @@ class OpenSolo implements Solo {
     options: RunOptions = {},
   ): (...args: A) => Promise<RunResult<T>> {
     // Found wrong here, not at the first tick. An occurrence given as a function is called again at each run.
-    settleTerms(this.#settings, name, options);
+    this.checkOptions(name, options);
     checkHandler(name, handler);
+    return (...args) => this.run(name, (context) => handler(context, ...args), options);
+  }
+
+  checkOptions(name: string, options: RunOptions = {}): void {
+    settleTerms(this.#settings, name, options);
     settlePolicy(name, options);
     settleWatch(options);
-    return (...args) => this.run(name, (context) => handler(context, ...args), options);
   }
 
   async tryAcquire(name: string, options: LeaseOptions = {}): Promise<Lease | undefined> {
@@ -112,6 +116,22 @@ class OpenSolo implements Solo {
     const { provider, namespace } = this.#settings;
     const record = await this.#ask(`inspect ${quote(name)}`, (signal) => provider.inspect(fullName(namespace, name), signal));
     return record === undefined ? undefined : this.#asNamed(record);
+  }
+
+  async forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
+    checkName(name);
+    checkObject(quote(name), options);
+    const { fence } = options;
+    checkFence(name, fence);
+    const { provider, namespace } = this.#settings;
+    const full = fullName(namespace, name);
+    const operation = `release ${quote(name)}`;
+    const record = await this.#ask(operation, (signal) => provider.inspect(full, signal));
+    if (record === undefined || !record.held || record.fence !== fence) return false;
+    // The provider compares owner and fence in one step with the release: the name may have changed hands since.
+    const grant = { name: full, owner: record.owner, fence, attempt: record.occurrence?.attempt ?? 1 };
+    const outcome = { result: 'failed', error: 'released by an operator' } as const;
+    return this.#ask(operation, (signal) => provider.release(grant, outcome, signal));
   }
 
   async *list(): AsyncGenerator<JobRecord, void, undefined> {

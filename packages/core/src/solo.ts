@@ -23,6 +23,11 @@ export interface CloseOptions {
   readonly keepProvider?: boolean;
 }
 
+export interface ForceReleaseOptions {
+  /** The fence under which the lock is held, as `inspect()` shows it. Only that acquisition is released. */
+  readonly fence: bigint;
+}
+
 export interface Solo extends AsyncDisposable {
   /**
    * Runs the handler while the lock is held. Resolves to `{ status: 'ran', value, … }` or `{ status: 'skipped', reason, … }`.
@@ -37,6 +42,13 @@ export interface Solo extends AsyncDisposable {
     handler: (context: RunContext, ...args: A) => T | Promise<T>,
     options?: RunOptions,
   ): (...args: A) => Promise<RunResult<T>>;
+  /**
+   * Throws if `run()` would reject this name or these options, and asks no provider: for adapters, which then find a mistake when a job
+   * is set up and not at its first run. An occurrence given as a function is called once.
+   *
+   * @throws OptionError, UnsupportedError
+   */
+  checkOptions(name: string, options?: RunOptions): void;
   /** One try. Undefined when somebody else holds the lock. @throws ProviderError, OptionError, ClosedError */
   tryAcquire(name: string, options?: LeaseOptions): Promise<Lease | undefined>;
   /** Waits its turn. @throws LockTimeoutError, which names the holder; ProviderError, OptionError, ClosedError */
@@ -50,6 +62,17 @@ export interface Solo extends AsyncDisposable {
   elect(name: string, options: ElectOptions): Election;
   /** What the provider knows of one name. */
   inspect(name: string): Promise<JobRecord | undefined>;
+  /**
+   * Releases the lock of a holder that will not, in whatever process that is. Resolves to true if that acquisition was released, and to
+   * false if the name is not held, or is held under another fence. The run is recorded as failed; its process learns of the loss at its
+   * next renewal, and its handler may still be at work until then.
+   *
+   * @throws ProviderError, OptionError
+   * @example
+   * const record = await solo.inspect('nightly-report');
+   * if (record?.held) await solo.forceRelease('nightly-report', { fence: record.fence });
+   */
+  forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean>;
   /** The records of this namespace. */
   list(): AsyncIterable<JobRecord>;
   /** What holds with this provider and these options, and what would break it. */

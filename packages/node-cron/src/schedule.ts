@@ -72,7 +72,7 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   const { name, signal, timezone } = options;
   const terms = { ...withPatience(options), scheduleHash: scheduleHash(expression, timezone) };
   // Finds a name or an option that cannot work here, not at the first tick.
-  solo.singleton(name, () => {}, { ...terms, occurrence: new Date() });
+  solo.checkOptions(name, { ...terms, occurrence: new Date() });
   signal?.throwIfAborted();
   solo.signal.throwIfAborted();
   const names = namesOf(solo);
