@@ -34,8 +34,8 @@ const asksTheClock = Object.create(AbortSignal.prototype, {
  * A controller whose signal reads the clock each time that it is read itself.
  *
  * After a pause, timers fire in the order of their due times, so code of a handler may run before the timer that would abort its
- * signal. A signal that `AbortSignal.any` made of this one has to wait for the timer, or for a question to this one. Node 20 and 22 ask when
- * they make it; Node 24 reads its own fields, past the clock.
+ * signal. A signal that `AbortSignal.any` made of this one has to wait for the timer, or for a question to this one. Node 20 and 22
+ * ask when they make it; Node 24 reads its own fields, past the clock.
  */
 export function createAskingController(trust: Trust): AbortController {
   const controller = new AbortController();

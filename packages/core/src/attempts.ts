@@ -34,7 +34,7 @@ export class Attempts {
     return { name: fullName, owner: randomUUID(), leaseMs, holder: this.#settings.identity, occurrence };
   }
 
-  /** Asks once. Rejects if the provider could not be asked, if its answer came too late to be trusted, or if one of the signals aborts. */
+  /** Asks once. Rejects if the provider could not be asked, if its answer is too late to be trusted, or if a signal aborts. */
   async make(terms: Terms, request: AcquireRequest, ...signals: (AbortSignal | undefined)[]): Promise<Attempt> {
     const { provider, clock } = this.#settings;
     const pass = this.#throttle.enter(terms.fullName);
@@ -65,7 +65,7 @@ export class Attempts {
     return result;
   }
 
-  /** Waits until the provider may be asked, for no longer than for its answer. Nothing has been sent, so there is nothing to undo. */
+  /** Waits until the provider may be asked, for no longer than for its answer. Nothing is sent yet, so nothing is to be undone. */
   async #turnOf(pass: Pass, terms: Terms, signals: readonly (AbortSignal | undefined)[]): Promise<void> {
     try {
       await this.#calls.bounded(() => pass.come, {

@@ -23,7 +23,7 @@ export interface Election extends AsyncDisposable {
   resign(): Promise<void>;
   /** Ends the term and the campaign. Resolves when `onElected` and `onDeposed` have settled and the lock is released. */
   stop(): Promise<void>;
-  /** Resolves when the campaign was stopped. Rejects if it cannot succeed: the provider refused the name or the options for good. */
+  /** Resolves when the campaign was stopped. Rejects if it can never succeed: the provider refused the name or the options. */
   readonly finished: Promise<void>;
 }
 

@@ -16,19 +16,22 @@ export interface LeaseTerms {
   readonly clock: Clock;
 }
 
-/** `taken`: the provider says that it was not ours any more. `unknown`: it could not be asked; the lease will lapse. */
+/** `taken`: the provider says that it was not ours any more. `unknown`: it could not be asked; the lease will expire. */
 export type ReleaseAnswer = 'released' | 'taken' | 'unknown';
 
 export interface LeaseKeeper {
   /** Called once, synchronously, when the lease is found lost. */
   lost(lease: HeldLease, error: LeaseLostError): void;
-  /** Asks for a renewal now, and tells the lease how it went. @throws ProviderError */
+  /** Has the lease renewed or lost now, by the provider's answer. @throws ProviderError */
   confirm(lease: HeldLease): Promise<void>;
   /** Never rejects. */
   release(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer>;
 }
 
-/** The core's own view of a lease, with the doors through which its keeper moves it. What users hold is a `LeaseHandle`. */
+/**
+ * The core's own view of a lease, with the doors through which its keeper moves it. Users hold a `LeaseHandle`, a `RunContext` or a
+ * `Term`.
+ */
 export class HeldLease {
   readonly name: string;
   readonly occurrence: Occurrence | undefined;
@@ -41,7 +44,7 @@ export class HeldLease {
   readonly #keeper: LeaseKeeper;
   readonly #marginMs: number;
   #trustedUntil: number;
-  /** Made for the first who asks for the signal: many handlers never do, and it costs more than the rest of a lease. */
+  /** Made when the signal is first read: many handlers never read it, and it costs more than the rest of a lease. */
   #controller: AbortController | undefined;
   #stopped: { readonly reason: unknown } | undefined;
   #onStopped: (() => void) | undefined;
@@ -103,7 +106,7 @@ export class HeldLease {
     return this.#lost !== undefined || this.#released !== undefined;
   }
 
-  /** Looks at the clock, and finds the lease lost if its time is over. */
+  /** Reads the clock, and finds the lease lost if its time is over. */
   isTrusted(): boolean {
     if (this.ended) return false;
     if (this.#trustedUntil === Number.POSITIVE_INFINITY || this.#clock.now() < this.#trustedUntil) return true;
@@ -125,7 +128,7 @@ export class HeldLease {
     try {
       await this.#keeper.confirm(this);
     } catch (error) {
-      // A session that ended answers nothing, and has told the lease by now.
+      // A session that ended answers nothing, and the lease is known to be lost by now.
       throw this.#lost ?? error;
     }
     this.checkpoint();
@@ -154,7 +157,7 @@ export class HeldLease {
     this.#onStopped?.();
   }
 
-  /** What the signal tells, without one: `listener` (only the latest one given) is called when the handler is asked to stop. */
+  /** Calls `listener` (only the latest one given) when the handler is asked to stop, without making a signal. */
   onStopped(listener: (() => void) | undefined): void {
     this.#onStopped = listener;
     if (this.#stopped !== undefined) listener?.();
@@ -164,7 +167,7 @@ export class HeldLease {
     return (await this.end(outcome)) === 'released';
   }
 
-  /** What `release()` does, with the whole answer. */
+  /** As `release()`, with the whole answer. */
   end(outcome: Outcome): Promise<ReleaseAnswer> {
     if (this.#released === undefined) {
       this.isTrusted();
@@ -175,7 +178,7 @@ export class HeldLease {
     return this.#released;
   }
 
-  /** Resolves when the lease has been lost or given back. */
+  /** Resolves when the lease has been lost or released. */
   over(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#lost !== undefined) resolve();

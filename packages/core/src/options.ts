@@ -6,13 +6,13 @@ export interface SoloOptions {
   /** Where locks are kept. Several solos may share one; the last of them to close closes it. */
   readonly provider: LockProvider;
   /**
-   * Put before every name as `namespace/`, so that programs which share a store keep apart. Up to 100 characters, no `/`.
+   * Put before every name as `namespace/`, so that programs that share a store keep apart. Up to 100 characters, no `/`.
    * @default none
    */
   readonly namespace?: string;
   /**
    * How long the provider keeps a lease without news from us, in ms: the time until another replica takes over from one that is
-   * paused or cut off. Renewed every third of it. `null`: held until the session or process ends, where the provider can.
+   * paused or cut off. It is renewed every third of that. `null`: held until the session or process ends, where the provider can.
    * @default 30_000
    */
   readonly leaseMs?: number | null;
@@ -42,14 +42,17 @@ export interface LeaseOptions {
 
 export interface OccurrenceOptions {
   /**
-   * The scheduled instant this run is for, or a function that tells it. It runs at most `attempts` times over the whole fleet,
-   * whatever the clocks; a run without one is only kept from overlapping.
+   * The scheduled time that this run is for (its *occurrence*), or a function that returns it. Over the whole fleet at most
+   * `attempts` runs start for it, whatever the clocks say. A run without one is only kept from overlapping.
    */
   readonly occurrence?: Date | (() => Date) | undefined;
-  /** How many runs of one occurrence may start, the first one included. More than 1 recovers from crashes and failures. @default 1 */
+  /**
+   * How many runs may start for one scheduled time, the first included. More than 1 recovers from crashes and failures. @default 1
+   */
   readonly attempts?: number | undefined;
   /**
-   * For how long to wait for an occurrence that is not yet due by the provider's clock, in ms; beyond it, it is refused as `early`.
+   * For how long to wait for a scheduled time that has not come by the provider's clock, in ms; beyond that, it is refused as
+   * `early`.
    * @default Infinity
    */
   readonly maxEarlyMs?: number | undefined;
@@ -57,26 +60,26 @@ export interface OccurrenceOptions {
   readonly scheduleHash?: string | undefined;
 }
 
-/** What to do when somebody else holds the lock. @default `{ onBusy: 'skip' }` */
+/** How a run goes on when another holder has the lock. @default `{ onBusy: 'skip' }` */
 export type BusyPolicy =
   /** `skip` returns `{ status: 'skipped' }` at once; `throw` rejects with `LockBusyError`. */
   | { readonly onBusy?: 'skip' | 'throw' | undefined }
   /** Tries again with backoff, then skips. */
   | { readonly onBusy: 'retry'; readonly retry?: BackoffOptions | undefined }
-  /** Waits its turn for up to `waitMs`, then rejects with `LockTimeoutError`. `Infinity` is allowed, but said. */
+  /** Waits its turn for up to `waitMs`, then rejects with `LockTimeoutError`. `Infinity` is allowed, but must be written. */
   | { readonly onBusy: 'wait'; readonly waitMs: number }
   /**
-   * Waits until the occurrence is done elsewhere, then skips; with `attempts: 2` it takes it over if its holder dies or fails
-   * (with 1 attempt there is none left to take over: `exhausted`). When it is an earlier occurrence that still runs, only the
-   * newest waits for it: never a burst of late runs.
+   * Waits until the occurrence is done elsewhere, then skips; with `attempts: 2` it takes over if the holder dies or fails (with 1
+   * attempt there is none left: `exhausted`). While an *earlier* occurrence still runs, only the newest standby waits for its end:
+   * never a burst of late runs.
    */
   | { readonly onBusy: 'standby' };
 
 export interface OutageOptions {
   /**
-   * What to do when the provider cannot be asked. `retry`: ask again with backoff, for up to `outageMs`, or until a later occurrence
-   * of the name is asked for here; then reject with the `ProviderError`. `fail`: reject with it at once. The handler never runs
-   * without its lock. @default 'retry' with onBusy 'wait' and 'standby', and where `outageMs` is given; 'fail' otherwise
+   * How a run goes on when the provider cannot be asked. `retry`: ask again with backoff, for up to `outageMs`, or until a later
+   * occurrence of the name is asked for here; then reject with the `ProviderError`. `fail`: reject with it at once. The handler
+   * never runs without its lock. @default 'retry' with onBusy 'wait' and 'standby', and where `outageMs` is given; 'fail' otherwise
    */
   readonly onOutage?: 'fail' | 'retry' | undefined;
   /**

@@ -25,15 +25,15 @@ export type SettledPolicy = (
   | { readonly onBusy: 'retry'; readonly retry: Backoff }
   | { readonly onBusy: 'wait'; readonly waitMs: number }
 ) & {
-  /** How long the provider may be away, in ms; 0: the first failure is told. */
+  /** How long the provider may be away, in ms; 0: the first failure is reported. */
   readonly outageMs: number;
 };
 
-/** What the core works with: checked, and nothing left to a default. */
+/** The terms of one acquisition: checked, and nothing left to a default. */
 export interface Terms {
   /** As the caller wrote it. */
   readonly name: string;
-  /** With the namespace: what the provider is asked for. */
+  /** With the namespace, as the provider knows it. */
   readonly fullName: string;
   readonly leaseMs: number | null;
   readonly marginMs: number;
@@ -188,7 +188,7 @@ export function callTimeout(solo: SoloSettings, leaseMs: number | null): number 
   return Math.min(solo.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS, leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs / 2);
 }
 
-/** A grant that comes late is good for what is left of the trust: giving it up and taking it back would cost more. */
+/** A grant that comes late is good for what is left of the trust: giving it up and undoing it would cost more. */
 function tryTimeout(solo: SoloSettings, leaseMs: number | null, marginMs: number): number {
   return Math.min(solo.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS, leaseMs === null ? Number.POSITIVE_INFINITY : leaseMs - marginMs);
 }

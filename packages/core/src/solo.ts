@@ -7,7 +7,9 @@ import type { JobRecord, Refusal } from './provider.ts';
 import type { Handler, RunContext, RunResult } from './run.ts';
 
 export interface AcquireOptions extends LeaseOptions, OutageOptions {
-  /** How long to wait for the lock, in ms; `Infinity` is allowed, but said. A provider that is away is waited for, too. */
+  /**
+   * How long to wait for the lock, in ms; `Infinity` is allowed, but must be written. The wait goes on while the provider is away.
+   */
   readonly waitMs: number;
 }
 
@@ -43,29 +45,29 @@ export interface Solo extends AsyncDisposable {
     options?: RunOptions,
   ): (...args: A) => Promise<RunResult<T>>;
   /**
-   * Throws if `run()` would reject this name or these options, and asks no provider: for adapters, which then find a mistake when a job
-   * is set up and not at its first run. An occurrence given as a function is called once.
+   * Throws if `run()` would reject this name or these options, and asks no provider: for adapters, which then find a mistake when a
+   * job is set up and not at its first run. An occurrence given as a function is called once.
    *
    * @throws OptionError, UnsupportedError
    */
   checkOptions(name: string, options?: RunOptions): void;
-  /** One try. Undefined when somebody else holds the lock. @throws ProviderError, OptionError, ClosedError */
+  /** One try. Undefined when another holder has the lock. @throws ProviderError, OptionError, ClosedError */
   tryAcquire(name: string, options?: LeaseOptions): Promise<Lease | undefined>;
   /** Waits its turn. @throws LockTimeoutError, which names the holder; ProviderError, OptionError, ClosedError */
   acquire(name: string, options: AcquireOptions): Promise<Lease>;
   /**
-   * One try that tells why not, with an occurrence if wanted: for adapters, which start and end their runs elsewhere. `close()`
-   * waits until the lease is released.
+   * One try that says why there is no lease, for an occurrence if one is given: for adapters, which start and end their runs
+   * elsewhere. `close()` waits until the lease is released.
    */
   claim(name: string, options?: ClaimOptions): Promise<Claim>;
   /** Campaigns for the lock until stopped: leader election. */
   elect(name: string, options: ElectOptions): Election;
-  /** What the provider knows of one name. */
+  /** The provider's record of one name; undefined if it was never acquired. */
   inspect(name: string): Promise<JobRecord | undefined>;
   /**
-   * Releases the lock of a holder that will not, in whatever process that is. Resolves to true if that acquisition was released, and to
-   * false if the name is not held, or is held under another fence. The run is recorded as failed; its process learns of the loss at its
-   * next renewal, and its handler may still be at work until then.
+   * Releases the lock of a holder that will not, in whatever process that is. Resolves to true if that acquisition was released,
+   * and to false if the name is not held, or is held under another fence. The run is recorded as failed; its process learns of the
+   * loss at its next renewal, and its handler may still be at work until then.
    *
    * @throws ProviderError, OptionError
    * @example
@@ -75,17 +77,17 @@ export interface Solo extends AsyncDisposable {
   forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean>;
   /** The records of this namespace. */
   list(): AsyncIterable<JobRecord>;
-  /** What holds with this provider and these options, and what would break it. */
+  /** The guarantees with this provider and these options, and the conditions that would break them. */
   explain(options?: Pick<LeaseOptions, 'leaseMs'>): Explanation;
-  /** Aborts when the solo closes: for what should end with it. */
+  /** Aborts when the solo closes: for all that should end with it. */
   readonly signal: AbortSignal;
   /** Returns what removes the listener. A listener that throws is reported as a process warning. */
   on<E extends SoloEventName>(event: E, listener: (detail: SoloEvents[E]) => void): () => void;
   /**
    * Claims nothing more, aborts the signals of all leases, waits for runs, elections and claims to end, releases what was acquired
    * by hand, and lets go of the provider unless other solos use it.
-   * @throws CloseTimeoutError if something still runs after `graceMs`: its lease is kept. ProviderError if everything has ended, and
-   * the provider could not be told of all of it: such a name comes free when its lease ends.
+   * @throws CloseTimeoutError if something still runs after `graceMs`: its lease is kept. ProviderError if everything has ended,
+   * and the provider has not answered all releases: such a name comes free when its lease ends.
    */
   close(options?: CloseOptions): Promise<void>;
 }

@@ -7,8 +7,8 @@ interface Standby {
 }
 
 /**
- * Standbys of one solo that wait for an *earlier* occurrence to end: only the newest of a name goes on waiting. After a long run one late
- * run follows, not a burst of them.
+ * Standbys of one solo that wait for an *earlier* occurrence to end: only the newest of a name goes on waiting. After a long run
+ * one late run follows, not a burst of them.
  */
 export class Standbys {
   /** By full name. */

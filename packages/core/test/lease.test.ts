@@ -73,7 +73,7 @@ describe('the trust in a lease', () => {
     await pass(86_400_000);
     expect(lease.remainingMs()).toBe(Number.POSITIVE_INFINITY);
     expect(lease.checkpoint()).toBeUndefined();
-    // Only to learn whether somebody took it.
+    // Only to learn whether another holder has taken it.
     expect(asked('renew')).toBeGreaterThan(0);
   });
 });
