@@ -213,7 +213,7 @@ export const core = [
     file: 'src/server/undo.ts',
     from: 'doubt.hurry();',
     to: '',
-    caughtBy: by('undo', 'does not wait for its next turn when another one asks for the name'),
+    caughtBy: by('server/undo', 'does not wait for its next turn when another one asks for the name'),
   },
   {
     name: 'does not look again for a try that arrived after its undoing had found nothing',
@@ -221,7 +221,7 @@ export const core = [
     file: 'src/server/undo.ts',
     from: 'if (!found) void later(name, owner, lost);',
     to: '',
-    caughtBy: by('undo', 'is looked for once more when it was not found'),
+    caughtBy: by('server/undo', 'is looked for once more when it was not found'),
   },
   {
     name: 'goes on observing a lease that was renewed meanwhile',
@@ -229,7 +229,7 @@ export const core = [
     file: 'src/server/outlasted.ts',
     from: 'if (before?.mark === mark) return',
     to: 'if (before !== undefined) return',
-    caughtBy: by('outlasted', 'begins anew with each change, and for each name by itself'),
+    caughtBy: by('server/outlasted', 'begins anew with each change, and for each name by itself'),
   },
   {
     name: 'finds a lease over as soon as it has been seen twice',
@@ -237,6 +237,6 @@ export const core = [
     file: 'src/server/outlasted.ts',
     from: 'return now() >= before.since + leaseMs;',
     to: 'return now() >= before.since;',
-    caughtBy: by('outlasted', 'finds a lease over that stood unchanged for as long as it lasts'),
+    caughtBy: by('server/outlasted', 'finds a lease over that stood unchanged for as long as it lasts'),
   },
 ];
