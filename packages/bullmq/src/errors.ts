@@ -1,4 +1,4 @@
-import { SolorunError } from '@solorun/core';
+import { messageOf, SolorunError } from '@solorun/core';
 
 /**
  * Why a job was asked to stop.
@@ -67,7 +67,7 @@ function jsonIn(root: Error): (read: () => unknown) => unknown {
       return json === undefined ? undefined : JSON.parse(json);
     } catch (error) {
       // A getter or a toJSON throws, or there are more levels than the stack holds. One such property must not hide the others.
-      return `[not sent: ${error instanceof Error ? error.message : String(error)}]`;
+      return `[not sent: ${messageOf(error)}]`;
     }
   };
 }

@@ -10,6 +10,7 @@ import {
   type RunOptions,
   type Skipped,
   type Solo,
+  quote,
 } from '@solorun/core';
 import { UnrecoverableError, type Job } from 'bullmq';
 import type { HandOut } from './hand-out.ts';
@@ -145,9 +146,7 @@ export class JobRun<Data, Result, Name extends string> {
       case 'fail':
         throw busy;
       default:
-        throw new OptionError(
-          `onBusy of ${JSON.stringify(name)} decides 'skip', 'retry', 'wait' or 'fail', not ${String(action)}.`,
-        );
+        throw new OptionError(`onBusy of ${quote(name)} decides 'skip', 'retry', 'wait' or 'fail', not ${String(action)}.`);
     }
   }
 
@@ -164,13 +163,11 @@ export class JobRun<Data, Result, Name extends string> {
     if (settling === true) return this.#later(new LockBusyError(name, holder, undefined, true));
     if (reason === 'early') return putOffUntil(this.#occurrence!, retryAt!.getTime() - Date.now(), this.#out);
     if (reason === 'exhausted') {
-      throw new UnrecoverableError(
-        `All attempts of this occurrence of ${JSON.stringify(name)} were started, and none was completed.`,
-      );
+      throw new UnrecoverableError(`All attempts of this occurrence of ${quote(name)} were started, and none was completed.`);
     }
     if (reason === 'superseded' && endedBadly(this.#job)) {
       throw new UnrecoverableError(
-        `A later occurrence of ${JSON.stringify(name)} has been claimed, so this one, which failed or stalled before, is not run again.`,
+        `A later occurrence of ${quote(name)} has been claimed, so this one, which failed or stalled before, is not run again.`,
       );
     }
     return skippedJob(name, reason, holder);
@@ -214,7 +211,7 @@ function endedBadly(job: Pick<Job, 'attemptsMade' | 'stalledCounter' | 'stacktra
 }
 
 function heldBy(lock: string, holder: Holder | undefined): string {
-  const name = JSON.stringify(lock);
+  const name = quote(lock);
   if (holder === undefined) return `${name} is held by somebody else`;
   const { host, pid, label, since } = holder;
   return `${name} is held by ${label === undefined ? '' : `${label}@`}${host} (pid ${pid}) since ${since.toISOString()}`;

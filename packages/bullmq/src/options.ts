@@ -115,7 +115,7 @@ export function settle<Data, Name extends string>(
   // The core refuses wrong options here, and not at the first job.
   const claim = occurrence === undefined ? {} : { occurrence: new Date(), attempts: attempts ?? 1 };
   const wait: BusyPolicy = onBusy === 'wait' || waitMs !== undefined ? { onBusy: 'wait', waitMs: waitMs as number } : {};
-  solo.singleton(typeof name === 'string' ? name : 'name', () => {}, { ...run, ...claim, ...wait });
+  solo.checkOptions(typeof name === 'string' ? name : 'name', { ...run, ...claim, ...wait });
   return {
     nameOf: typeof name === 'string' ? () => name : name,
     onBusy,

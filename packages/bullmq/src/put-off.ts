@@ -1,3 +1,4 @@
+import { messageOf } from '@solorun/core';
 import { DelayedError, WaitingError, type Job } from 'bullmq';
 import { isEnough, putOffMs, type PutOff } from './backoff.ts';
 import { hasLogs, isWorthALine, lastLine, remember, spellWith, writeLine, type Kept, type Line } from './spell.ts';
@@ -95,7 +96,7 @@ async function note(job: Handed['job'], text: string, line: Line): Promise<void>
 }
 
 function warnOfLog(what: string, { id }: Kept, error: unknown): void {
-  const why = error instanceof Error ? error.message : String(error);
+  const why = messageOf(error);
   process.emitWarning(`Cannot ${what} the log of job ${id ?? ''}: ${why}`, { code: 'SOLORUN_JOB_LOG' });
 }
 

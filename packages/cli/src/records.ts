@@ -1,4 +1,4 @@
-import type { JobRecord, LockProvider } from '@solorun/core';
+import type { JobRecord } from '@solorun/core';
 import { withStore } from './asked-store.ts';
 import { duration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
@@ -43,10 +43,10 @@ export async function release(asked: Asked, voice: Voice): Promise<number> {
   if (!/^\d{1,19}$/.test(fenceText))
     throw new Ending('usage', `--fence is a number, as inspect shows it, not ${JSON.stringify(plain(fenceText))}.`);
   const fence = BigInt(fenceText);
-  return withStore(asked, { onWarning: voice.note }, async ({ provider, solo }) => {
+  return withStore(asked, { onWarning: voice.note }, async ({ solo }) => {
     const record = await solo.inspect(name);
     const refusal = whyNot(record, name, fence);
-    if (refusal === undefined && record !== undefined && (await free(provider, record, asked))) {
+    if (refusal === undefined && record !== undefined && (await solo.forceRelease(name, { fence }))) {
       if (asked.options['json'] === true) print(JSON.stringify({ released: true, name, fence: String(fence) }, null, 2));
       else
         print(
@@ -67,13 +67,6 @@ function whyNot(record: JobRecord | undefined, name: string, fence: bigint): str
   if (record.fence !== fence)
     return `${named(name)} is held under fence ${record.fence}, not ${fence}: it has changed hands since you looked`;
   return undefined;
-}
-
-/** Releases by the full name: the record shows the name without its namespace. */
-async function free(provider: LockProvider, { name, owner, fence }: JobRecord, { options }: Asked): Promise<boolean> {
-  const { namespace = '' } = options as { namespace?: string };
-  const grant = { name: namespace === '' ? name : `${namespace}/${name}`, owner, fence, attempt: 1 };
-  return provider.release(grant, { result: 'failed', error: 'released by an operator' }, AbortSignal.timeout(10_000));
 }
 
 async function allRecords(asked: Asked, voice: Voice): Promise<readonly JobRecord[]> {

@@ -1,4 +1,4 @@
-import { LockTimeoutError, type Holder, type LockBusyError, type Skipped, type Solo } from '@solorun/core';
+import { LockTimeoutError, type Holder, type LockBusyError, type Skipped, type Solo, messageOf } from '@solorun/core';
 import { duration } from './duration.ts';
 import type { Voice } from './output.ts';
 import type { RunSettings } from './run-options.ts';
@@ -17,7 +17,7 @@ export function reportEvents(solo: Solo, voice: Voice): void {
   );
   let asksAgain = false;
   solo.on('unconfirmed', ({ operation, error }) => {
-    const why = plain(error instanceof Error ? error.message : String(error));
+    const why = plain(messageOf(error));
     // A wait that does nothing and says nothing seems to hang.
     if (operation === 'acquire' && !asksAgain) voice.note(`${why}; asking again (--on-outage)`);
     else voice.detail(`${operation}: no answer (${why})`);

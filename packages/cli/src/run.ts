@@ -6,6 +6,7 @@ import {
   type RunContext,
   type RunResult,
   type Solo,
+  messageOf,
 } from '@solorun/core';
 import { checkExecutable } from './executable.ts';
 import { exits } from './exit.ts';
@@ -132,6 +133,6 @@ async function closeQuietly(solo: Solo, voice: Voice): Promise<void> {
   try {
     await solo.close({ graceMs: 0 });
   } catch (error) {
-    voice.detail(`closing the store: ${error instanceof Error ? error.message : String(error)}`);
+    voice.detail(`closing the store: ${messageOf(error)}`);
   }
 }

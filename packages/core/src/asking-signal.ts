@@ -1,12 +1,12 @@
-/** What a signal asks before it answers: whether its lease is still to be trusted. Finding it lost aborts the signal. */
+/** A signal asks before it answers whether its lease is still to be trusted. Finding it lost aborts the signal. */
 interface Trust {
   isTrusted(): unknown;
 }
 
-/** The signal keeps what it asks alive, not the other way round. */
+/** By signal. The signal keeps its lease alive, not the other way round. */
 const trusts = new WeakMap<AbortSignal, Trust>();
 
-function look(signal: AbortSignal): AbortSignal {
+function ask(signal: AbortSignal): AbortSignal {
   trusts.get(signal)?.isTrusted();
   return signal;
 }
@@ -15,12 +15,12 @@ function look(signal: AbortSignal): AbortSignal {
 const asksTheClock = Object.create(AbortSignal.prototype, {
   aborted: {
     get(this: AbortSignal): boolean {
-      return Reflect.get(AbortSignal.prototype, 'aborted', look(this));
+      return Reflect.get(AbortSignal.prototype, 'aborted', ask(this));
     },
   },
   reason: {
     get(this: AbortSignal): unknown {
-      return Reflect.get(AbortSignal.prototype, 'reason', look(this));
+      return Reflect.get(AbortSignal.prototype, 'reason', ask(this));
     },
   },
   throwIfAborted: {
@@ -31,10 +31,11 @@ const asksTheClock = Object.create(AbortSignal.prototype, {
 }) as object;
 
 /**
- * A controller whose signal asks the clock each time it is asked itself.
+ * A controller whose signal reads the clock each time that it is read itself.
  *
  * After a pause, timers fire in the order of their due times, so code of a handler may run before the timer that would abort its
- * signal. A signal made of this one by `AbortSignal.any` has to wait for the timer.
+ * signal. A signal that `AbortSignal.any` made of this one has to wait for the timer, or for a question to this one. Node 20 and 22
+ * ask when they make it; Node 24 reads its own fields, past the clock.
  */
 export function createAskingController(trust: Trust): AbortController {
   const controller = new AbortController();

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import type { Holder } from './provider.ts';
+import type { Holder, LockProvider } from './provider.ts';
 
 /**
  * Every error of ours: a stable `code`, the nouns as fields, the cause kept.
@@ -32,11 +32,11 @@ export class UnsupportedError extends SolorunError {
 
 const SETTLING = 'its provider has just come back, and grants nothing until leases that it may have forgotten are over';
 
-/** Somebody else holds the lock and the policy is `throw`. */
+/** Another holder has the lock and the policy is `throw`. */
 export class LockBusyError extends SolorunError {
   readonly lock: string;
   readonly holder: Holder | undefined;
-  /** Nobody is seen to hold it: the provider has just come back, and grants nothing until leases that it may have forgotten are over. */
+  /** No holder is known: the provider has just come back, and grants nothing until leases that it may have forgotten are over. */
   readonly settling: boolean;
 
   constructor(lock: string, holder: Holder | undefined, heldForMs: number | undefined, settling = false, detail?: string) {
@@ -86,7 +86,7 @@ export class LockTimeoutError extends SolorunError {
  * - `expired`: no renewal was confirmed in time, by our own monotonic clock (a pause, a stalled event loop, a cut cable);
  * - `taken`: the provider answered that the name is not ours any more;
  * - `session`: the session or connection that carried the lease ended;
- * - `released`: the lease was given back and is used all the same.
+ * - `released`: the lease was released and is used all the same.
  */
 export type LossReason = 'expired' | 'taken' | 'session' | 'released';
 
@@ -103,7 +103,7 @@ export class LeaseLostError extends SolorunError {
   readonly lock: string;
   readonly fence: bigint;
   readonly reason: LossReason;
-  /** What the handler returned, if it finished all the same. Its effects may overlap another replica's. */
+  /** The handler's return value, if it finished all the same. Its effects may overlap another replica's. */
   readonly result: unknown;
 
   constructor(lock: string, fence: bigint, reason: LossReason, options?: ErrorOptions & { result?: unknown }) {
@@ -125,6 +125,12 @@ export class ProviderError extends SolorunError {
     this.provider = provider;
     this.operation = operation;
   }
+}
+
+/** An error that a provider threw, as one of ours. */
+export function asProviderError(provider: LockProvider, error: unknown, operation: string): Error {
+  if (error instanceof SolorunError) return error;
+  return new ProviderError(provider.kind, operation, messageOf(error), { cause: error });
 }
 
 /** A run went on for longer than `maxRunMs`; the `reason` of its signal. */
@@ -161,7 +167,13 @@ export class CloseTimeoutError extends SolorunError {
   }
 }
 
-/** A name as it may be shown in a message or a log line: quoted, on one line, shortened. */
+/**
+ * A name as it may be shown in a message or a log line: quoted, on one line, shortened to 80 characters. For adapters, whose
+ * messages then name locks as the core's do.
+ *
+ * @example
+ * quote('nightly-report'); // "nightly-report", with its quotes
+ */
 export function quote(name: string): string {
   const points = [...name];
   return JSON.stringify(points.length > 80 ? `${points.slice(0, 80).join('')}…` : name);
@@ -180,7 +192,14 @@ export function describeMs(ms: number): string {
   return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
 }
 
-/** What a thrown value says. Anything can be thrown, even what cannot be made a string, and a message may be anything too. */
+/**
+ * The message of a thrown value. A handler may throw anything, even a value that cannot be made a string, and a message may be
+ * anything too. For adapters, which report what their users' handlers threw.
+ *
+ * @example
+ * messageOf(new Error('no space left')); // no space left
+ * messageOf({ code: 28 }); // { code: 28 }
+ */
 export function messageOf(thrown: unknown): string {
   const message: unknown = thrown instanceof Error ? thrown.message : thrown;
   return typeof message === 'string' ? message : inspect(message, { depth: 1, customInspect: false });
@@ -191,7 +210,7 @@ export function messageOf(thrown: unknown): string {
  * libpq and of environments (`PGPASSWORD=secret`, `api_key: "secret"`), and in HTTP headers (`Bearer secret`).
  */
 export function redact(text: string): string {
-  // Every length that may have to be tried again is bounded: a megabyte of somebody's message must not take minutes.
+  // Every length that may have to be tried again is bounded: a message of a megabyte must not take minutes.
   return text
     .replace(/\b([a-z][a-z0-9+.-]{0,30}:\/\/)(\S+)/giu, (_, scheme: string, rest: string) => scheme + withoutCredentials(rest))
     .replace(
@@ -201,7 +220,10 @@ export function redact(text: string): string {
     .replace(/\b(bearer|basic)\s{1,9}[^\s,;"']+/giu, '$1 ***');
 }
 
-/** What follows the scheme of a URL. A password may hold "@" and "/" although it should not; a path without one before it may, too. */
+/**
+ * Masks the credentials of a URL that comes without its scheme. A password may hold "@" and "/", although it should not; a path may
+ * hold them, too, with no password before it.
+ */
 function withoutCredentials(rest: string): string {
   const authority = rest.split('/', 1)[0]!;
   const end = (authority.includes(':') ? rest : authority).lastIndexOf('@');

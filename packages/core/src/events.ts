@@ -9,14 +9,14 @@ interface About {
   readonly provider: string;
 }
 
-/** What a solo tells, by name. The same objects go out on `node:diagnostics_channel` as `solorun:<event>`. */
+/** The events of a solo, by name. The same objects are published on `node:diagnostics_channel` as `solorun:<event>`. */
 export interface SoloEvents {
   acquired: About & { readonly fence: bigint; readonly occurrence: Occurrence | undefined };
-  /** Somebody else holds the lock; told once per call, when that is first noticed. */
+  /** Another holder has the lock; emitted once per call, at the first refusal. */
   busy: About & {
     readonly holder: Holder | undefined;
     readonly heldForMs: number | undefined;
-    /** As `detail` of a refusal: what is in the way where that is no holder. */
+    /** As `detail` of a refusal: the obstacle, where that is no holder. */
     readonly detail: string | undefined;
   };
   /** A run did not start. */
@@ -32,13 +32,14 @@ export interface SoloEvents {
   /** A handler rejected, or its lease was lost under it. */
   failed: About & { readonly fence: bigint; readonly occurrence: Occurrence | undefined; readonly error: unknown };
   /**
-   * An occurrence was claimed, never completed, and no longer will be: a later one has been claimed. Told by the replica that
+   * An occurrence was claimed, never completed, and no longer will be: a later one has been claimed. Emitted by the replica that
    * claimed the later one, so once in the fleet (again only if that claim is undone).
    */
   missed: About & { readonly occurrence: OccurrenceState };
   /**
    * The name is claimed for another schedule than the one that is asked for here, after it was claimed for this one: two schedules
-   * share a name, or replicas do not agree on their schedule. Digests, as `scheduleHash` of the record; the holder is who was seen.
+   * share a name, or replicas do not agree on their schedule. The hashes are digests, as `scheduleHash` of the record; the holder
+   * is the one in the record.
    */
   scheduleConflict: About & {
     readonly scheduleHash: string;
@@ -101,7 +102,7 @@ export function createEvents(): Events {
       if (channels[event].hasSubscribers) channels[event].publish(detail);
       const set = listeners.get(event);
       if (set === undefined) return;
-      // Those who listened when it happened: one that is added by a listener hears the next.
+      // Only the listeners of this moment: one that a listener adds hears the next event.
       for (const listener of [...set]) {
         void callQuietly(`A listener of Solorun's '${event}' event`, () =>
           (listener as (d: SoloEvents[typeof event]) => unknown)(detail),
@@ -111,7 +112,7 @@ export function createEvents(): Events {
   };
 }
 
-/** Calls what a user gave us: if it throws, or its promise rejects, that is reported and harms nobody, least of all a release. */
+/** Calls a user's function. If it throws, or its promise rejects, a warning reports that and all else goes on, above all a release. */
 export async function callQuietly(what: string, call: () => unknown): Promise<void> {
   try {
     await call();

@@ -1,5 +1,5 @@
 import { describeMs } from './errors.ts';
-import type { SoloSettings } from './options.ts';
+import type { SoloSettings } from './settle.ts';
 import type { Guarantees } from './provider.ts';
 
 export interface GuaranteeInUse {
@@ -10,11 +10,11 @@ export interface GuaranteeInUse {
   readonly how: string;
 }
 
-/** What holds for one provider with the options in use. `String(explanation)` is a page to read. */
+/** The guarantees of one provider with the options in use. `String(explanation)` is a page to read. */
 export interface Explanation {
   readonly provider: string;
   readonly leaseMs: number | null;
-  /** Whose clock ends a lease. */
+  /** The clock that ends a lease. */
   readonly clock: Guarantees['clock'];
   readonly guarantees: readonly GuaranteeInUse[];
   /** From the holder's death to the next holder, in ms, at worst; `Infinity`: a person has to help. */
@@ -35,58 +35,64 @@ const reachWords: Record<Guarantees['reach'], string> = {
   fleet: 'every replica that uses the same store',
 };
 
+const fenceWords: Record<Guarantees['fence'], string> = {
+  durable: 'grows with every acquisition, across restarts',
+  'until server crash': 'grows with every acquisition, but may go back when the server crashes',
+  process: 'grows with every acquisition while this process lives',
+};
+
 const wakeWords: Record<Guarantees['wakeUp'], string> = {
   queue: "in the server's own queue, first come first served",
   push: 'until the provider says that the name is free',
   poll: 'by polling with jitter',
 };
 
-/** Waiters look again just after a lease ends, at most this much later, in ms. */
-const LOOK_AGAIN_MS = 1_000;
+/** Waiters poll just after a lease ends, at most this much later, in ms. */
+const POLL_AFTER_MS = 1_000;
 
 export function explain(settings: SoloSettings, leaseMs: number | null): Explanation {
-  const { guarantees: g, kind } = settings.provider;
-  const pausedKeeps = leaseMs === null || g.expiry === 'while running';
-  const byExpiry = pausedKeeps ? Number.POSITIVE_INFINITY : leaseMs + LOOK_AGAIN_MS;
-  const killed =
-    g.crash === 'at once' ? LOOK_AGAIN_MS : g.crash === 'same host at once' ? Math.max(LOOK_AGAIN_MS, byExpiry) : byExpiry;
-  const lease =
-    leaseMs === null
-      ? 'held until it is released or the session or process ends; a paused holder keeps it'
-      : pausedKeeps
-        ? `${describeMs(leaseMs)}, which the holder ends itself; a paused one keeps the name, and stops trusting it`
-        : `${describeMs(leaseMs)} by ${clockWords[g.clock]}, renewed every third of it; clocks' settings do not matter, their rates do`;
+  const { guarantees, kind } = settings.provider;
+  const explanation = {
+    provider: kind,
+    leaseMs,
+    clock: guarantees.clock,
+    guarantees: guaranteesInUse(guarantees, leaseMs),
+    failoverMs: failover(guarantees, leaseMs),
+    caveats: guarantees.caveats,
+  };
+  return { ...explanation, toString: () => page(explanation) };
+}
 
-  const promises: GuaranteeInUse[] = [
+/** How long a paused holder keeps the name, in ms. */
+function keptMs(g: Guarantees, leaseMs: number | null): number {
+  return leaseMs === null || g.expiry === 'while running' ? Number.POSITIVE_INFINITY : leaseMs;
+}
+
+function failover(g: Guarantees, leaseMs: number | null): Explanation['failoverMs'] {
+  const byExpiry = keptMs(g, leaseMs) + POLL_AFTER_MS;
+  const killed = {
+    'at once': POLL_AFTER_MS,
+    'same host at once': Math.max(POLL_AFTER_MS, byExpiry),
+    'by expiry': byExpiry,
+  }[g.crash];
+  return { killed, pausedOrCutOff: byExpiry };
+}
+
+function guaranteesInUse(g: Guarantees, leaseMs: number | null): readonly GuaranteeInUse[] {
+  const ofReach = g.reach === 'fleet' ? 'yes' : 'partly';
+  return [
     {
       id: 'G1',
       title: 'Exclusion',
-      holds: g.reach === 'fleet' ? 'yes' : 'partly',
-      how: `one trusted holder at a time among ${reachWords[g.reach]}; ${lease}`,
+      holds: ofReach,
+      how: `one trusted holder at a time among ${reachWords[g.reach]}; ${leaseWords(g, leaseMs)}`,
     },
-    {
-      id: 'G2',
-      title: 'Loss is told before it is real',
-      holds: leaseMs === null ? 'partly' : 'yes',
-      how:
-        leaseMs === null
-          ? 'lease.signal aborts when the session is seen to end; without a lease time nothing bounds when that is'
-          : 'lease.signal aborts before another replica can acquire, counted from before each request',
-    },
-    {
-      id: 'G3',
-      title: 'Fence',
-      holds: g.fence === 'durable' ? 'yes' : 'partly',
-      how: {
-        durable: 'grows with every acquisition, across restarts',
-        'until server crash': 'grows with every acquisition, but may go back when the server crashes',
-        process: 'grows with every acquisition while this process lives',
-      }[g.fence],
-    },
+    { id: 'G2', title: 'Loss is told before it is real', holds: leaseMs === null ? 'partly' : 'yes', how: lossWords(leaseMs) },
+    { id: 'G3', title: 'Fence', holds: g.fence === 'durable' ? 'yes' : 'partly', how: fenceWords[g.fence] },
     {
       id: 'G4',
       title: 'Once per occurrence',
-      holds: g.occurrences ? (g.reach === 'fleet' ? 'yes' : 'partly') : 'no',
+      holds: g.occurrences ? ofReach : 'no',
       how: g.occurrences
         ? 'a high-water mark per name, kept after success; never early by ' + clockWords[g.clock]
         : 'no occurrences are kept here: a late replica may run the same one again',
@@ -95,7 +101,7 @@ export function explain(settings: SoloSettings, leaseMs: number | null): Explana
       id: 'G5',
       title: 'Failover',
       holds: g.expiry === 'while running' || (leaseMs === null && g.crash !== 'at once') ? 'partly' : 'yes',
-      how: `killed holder: ${crashWords(g, leaseMs)}; paused or cut off: ${pausedKeeps ? 'never by itself' : `within ${describeMs(leaseMs)}`}; waiters wait ${wakeWords[g.wakeUp]}`,
+      how: failoverWords(g, leaseMs),
     },
     {
       id: 'G6',
@@ -111,22 +117,26 @@ export function explain(settings: SoloSettings, leaseMs: number | null): Explana
       how: 'if the provider cannot be asked, the handler does not run and the caller is told why',
     },
   ];
+}
 
-  return {
-    provider: kind,
-    leaseMs,
-    clock: g.clock,
-    guarantees: promises,
-    failoverMs: { killed, pausedOrCutOff: byExpiry },
-    caveats: g.caveats,
-    toString() {
-      const lines = [`${kind}, lease ${leaseMs === null ? 'without end' : describeMs(leaseMs)}`];
-      for (const { id, title, holds, how } of promises) lines.push(`  ${id} ${title}: ${holds}. ${how}`);
-      lines.push(`  Failover at worst: killed ${bound(killed)}, paused or cut off ${bound(byExpiry)}`);
-      for (const caveat of g.caveats) lines.push(`  Mind: ${caveat}`);
-      return lines.join('\n');
-    },
-  };
+function leaseWords(g: Guarantees, leaseMs: number | null): string {
+  if (leaseMs === null) return 'held until it is released or the session or process ends; a paused holder keeps it';
+  const lease = describeMs(leaseMs);
+  if (keptMs(g, leaseMs) > leaseMs)
+    return `${lease}, which the holder ends itself; a paused one keeps the name, and stops trusting it`;
+  return `${lease} by ${clockWords[g.clock]}, renewed every third of it; clocks' settings do not matter, their rates do`;
+}
+
+function lossWords(leaseMs: number | null): string {
+  return leaseMs === null
+    ? 'lease.signal aborts when the session is seen to end; without a lease time nothing bounds when that is'
+    : 'lease.signal aborts before another replica can acquire, counted from before each request';
+}
+
+function failoverWords(g: Guarantees, leaseMs: number | null): string {
+  const ms = keptMs(g, leaseMs);
+  const paused = Number.isFinite(ms) ? `within ${describeMs(ms)}` : 'never by itself';
+  return `killed holder: ${crashWords(g, leaseMs)}; paused or cut off: ${paused}; waiters wait ${wakeWords[g.wakeUp]}`;
 }
 
 function crashWords(g: Guarantees, leaseMs: number | null): string {
@@ -136,4 +146,13 @@ function crashWords(g: Guarantees, leaseMs: number | null): string {
 
 function bound(ms: number): string {
   return Number.isFinite(ms) ? describeMs(ms) : 'until somebody helps';
+}
+
+function page({ provider, leaseMs, guarantees, failoverMs, caveats }: Omit<Explanation, 'toString'>): string {
+  const lines = [`${provider}, lease ${leaseMs === null ? 'without end' : describeMs(leaseMs)}`];
+  for (const { id, title, holds, how } of guarantees) lines.push(`  ${id} ${title}: ${holds}. ${how}`);
+  const { killed, pausedOrCutOff } = failoverMs;
+  lines.push(`  Failover at worst: killed ${bound(killed)}, paused or cut off ${bound(pausedOrCutOff)}`);
+  for (const caveat of caveats) lines.push(`  Mind: ${caveat}`);
+  return lines.join('\n');
 }

@@ -1,7 +1,7 @@
 import { createAlarm } from './alarm.ts';
 import type { Calls } from './calls.ts';
 import type { Clock } from './clock.ts';
-import type { HeldLease } from './lease.ts';
+import type { HeldLease } from './held-lease.ts';
 import type { LockProvider } from './provider.ts';
 
 export interface Heartbeat {

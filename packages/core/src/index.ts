@@ -1,14 +1,17 @@
 export { type BackoffOptions } from './backoff.ts';
+export { MAX_NAME_LENGTH } from './checks.ts';
 export { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
-export { type Election, type ElectOptions, type Term } from './elect.ts';
+export { type Election, type ElectOptions } from './elect.ts';
 export {
   ClosedError,
   CloseTimeoutError,
   LeaseLostError,
   LockBusyError,
   LockTimeoutError,
+  messageOf,
   OptionError,
   ProviderError,
+  quote,
   RunTimeoutError,
   SolorunError,
   UnsupportedError,
@@ -16,10 +19,11 @@ export {
 } from './errors.ts';
 export { type SkipReason, type SoloEventName, type SoloEvents } from './events.ts';
 export { type Explanation, type GuaranteeInUse } from './explain.ts';
+export { type Term } from './leadership.ts';
 export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
 export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';
+export { createSolo } from './open-solo.ts';
 export {
-  MAX_NAME_LENGTH,
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,
@@ -43,4 +47,11 @@ export {
   type Refusal,
 } from './provider.ts';
 export { type Handler, type Ran, type RunContext, type RunResult, type Skipped } from './run.ts';
-export { createSolo, type AcquireOptions, type Claim, type ClaimOptions, type CloseOptions, type Solo } from './solo.ts';
+export {
+  type AcquireOptions,
+  type Claim,
+  type ClaimOptions,
+  type CloseOptions,
+  type ForceReleaseOptions,
+  type Solo,
+} from './solo.ts';

@@ -1,5 +1,6 @@
 import { quote } from './errors.ts';
-import type { HeldLease, Lease, Occurrence } from './lease.ts';
+import type { HeldLease } from './held-lease.ts';
+import type { Lease, Occurrence } from './lease.ts';
 import type { Grant, Outcome } from './provider.ts';
 
 /** Whether a user may have kept a part of a lease without the lease itself. */
@@ -9,9 +10,10 @@ interface Use {
 }
 
 /**
- * A lease as its user holds it. Nothing of the core holds it in turn, so a lease that its user has lost sight of is garbage, and that is
- * found. Renewed for ever, it would keep the name from all others until the process ends. It is released then, unless its signal, its
- * fence or its grant may still be in use: no garbage collector knows a listener of a signal, or who was given a number.
+ * A lease as its user holds it. Nothing of the core refers to it, so a lease that its user has lost sight of becomes garbage, and
+ * the registry below is called. Renewed for ever, it would keep the name from all other processes until this one ends. It is
+ * released instead, unless its signal, its fence or its grant may still be in use: no garbage collector knows a listener of a
+ * signal, or the system that was given a number.
  */
 export class LeaseHandle implements Lease {
   readonly #held: HeldLease;

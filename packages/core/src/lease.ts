@@ -1,10 +1,6 @@
-import { onceAborted } from './abort.ts';
-import { createAskingController } from './asking-signal.ts';
-import type { Clock } from './clock.ts';
-import { LeaseLostError, type LossReason } from './errors.ts';
-import type { Grant, OccurrenceRequest, Outcome } from './provider.ts';
+import type { Grant, Outcome } from './provider.ts';
 
-/** A scheduled instant that a run is for, as its handler sees it. */
+/** The scheduled time that a run is for, as its handler sees it. */
 export interface Occurrence {
   readonly at: Date;
   /** 1, 2, … of this occurrence, over the whole fleet. */
@@ -16,16 +12,16 @@ export interface Occurrence {
 /** A lock that is held. It ends with `release()`, at the end of an `await using` block, or by being lost. */
 export interface Lease extends AsyncDisposable {
   readonly name: string;
-  /** The fencing token: grows with every acquisition of this name. Hand it to whatever can refuse an older one. */
+  /** The fencing token: grows with every acquisition of this name. Hand it to each system that can refuse an older one. */
   readonly fence: bigint;
   readonly occurrence: Occurrence | undefined;
   /**
    * Aborts with a `LeaseLostError` as soon as the lease can no longer be trusted, before another replica can acquire the name.
-   * Asking `signal.aborted` after a pause answers by the clock, even before the timer has had its turn. A signal made of this one
-   * by `AbortSignal.any` has to wait for the timer.
+   * After a pause, `signal.aborted` is answered by the clock, even before the timer has had its turn. A signal made of this one by
+   * `AbortSignal.any` has to wait for the timer.
    *
-   * What ends a lease before its time (a Postgres session that ends, an operator) is known when the event loop has read it: see
-   * `confirm()`.
+   * An end before its time (a Postgres session that ends, a release by an operator) is known once the event loop has read of it:
+   * see `confirm()`.
    */
   readonly signal: AbortSignal;
   /** The lease as the provider granted it: for functions of providers' packages that take a lease. */
@@ -33,24 +29,25 @@ export interface Lease extends AsyncDisposable {
   /** How long the lease is sure to last without further news, in ms; 0 once lost or released, `Infinity` without expiry. */
   remainingMs(): number;
   /**
-   * Returns if the lease is still held and nobody asked to stop; to be called before each step that must not happen twice.
+   * Returns if the lease is still held and its holder was not asked to stop; to be called before each step that must not happen
+   * twice.
    *
-   * It reads the clock and what this process has heard so far, and asks nobody. An event loop that stood still has not heard yet
-   * that a Postgres session ended meanwhile; after long synchronous work `confirm()` is the stronger question.
+   * It reads the clock and goes by what this process has read so far; it sends nothing. An event loop that stood still has not
+   * yet read that a Postgres session ended meanwhile; after long synchronous work `confirm()` is the stronger question.
    *
    * @throws LeaseLostError; the reason of `signal`
    */
   checkpoint(): void;
   /**
-   * Asks the provider whether the lease is still held, which costs a round trip, and renews it. Resolves if it is, and nobody asked
-   * to stop. Like every answer it is true of the moment in which the provider gave it.
+   * Asks the provider whether the lease is still held, which costs a round trip, and renews it. Resolves if it is, and its holder
+   * was not asked to stop. Like every answer it is true of the moment in which the provider gave it.
    *
    * @throws LeaseLostError; the reason of `signal`; ProviderError if the provider could not be asked: the lease may still be held
    */
   confirm(): Promise<void>;
   /**
-   * Gives the name back. Quiet when called twice. Resolves to true if the provider confirmed that it was ours to the end.
-   * Never rejects: what goes wrong is the `unconfirmed` event, and the name comes free when the lease expires.
+   * Releases the name. Quiet when called twice. Resolves to true if the provider confirmed that it was ours to the end.
+   * Never rejects: the `unconfirmed` event reports trouble, and the name comes free when the lease expires.
    *
    * @param outcome what to record, for a lease with an occurrence. @default `{ result: 'done' }`
    */
@@ -58,190 +55,10 @@ export interface Lease extends AsyncDisposable {
 }
 
 /**
- * The end of trust: what `sentAt + leaseMs − margin` is, on the holder's own clock. The provider counts its `leaseMs` from when it
+ * The end of trust, `sentAt + leaseMs − margin` on the holder's own clock. The provider counts its `leaseMs` from when it
  * sees the request, which is never before `sentAt`, so the holder always stops first. The margin is for clocks whose rates differ
  * and for timers that are late.
  */
 export function trustedUntil(sentAt: number, leaseMs: number | null, marginMs: number): number {
   return leaseMs === null ? Number.POSITIVE_INFINITY : sentAt + leaseMs - marginMs;
-}
-
-export interface LeaseTerms {
-  /** The caller's name for it, without the namespace. */
-  readonly name: string;
-  readonly grant: Grant;
-  readonly occurrence: OccurrenceRequest | undefined;
-  readonly leaseMs: number | null;
-  readonly marginMs: number;
-  readonly sentAt: number;
-  readonly clock: Clock;
-}
-
-/** `taken`: the provider says that it was not ours any more. `unknown`: it could not be asked; the lease will lapse. */
-export type ReleaseAnswer = 'released' | 'taken' | 'unknown';
-
-export interface LeaseKeeper {
-  /** Called once, synchronously, when the lease is found lost. */
-  lost(lease: HeldLease, error: LeaseLostError): void;
-  /** Asks for a renewal now, and tells the lease how it went. @throws ProviderError */
-  confirm(lease: HeldLease): Promise<void>;
-  /** Never rejects. */
-  release(lease: HeldLease, outcome: Outcome): Promise<ReleaseAnswer>;
-}
-
-/** The core's own view of a lease, with the doors through which its keeper moves it. What users hold is a `LeaseHandle`. */
-export class HeldLease {
-  readonly name: string;
-  readonly occurrence: Occurrence | undefined;
-  readonly grant: Grant;
-  readonly leaseMs: number | null;
-  /** When the try that acquired it was sent: its time counts from here. */
-  readonly sentAt: number;
-  readonly acquiredAt: number;
-  readonly #clock: Clock;
-  readonly #keeper: LeaseKeeper;
-  readonly #marginMs: number;
-  #trustedUntil: number;
-  /** Made for the first who asks for the signal: many handlers never do, and it costs more than the rest of a lease. */
-  #controller: AbortController | undefined;
-  #stopped: { readonly reason: unknown } | undefined;
-  #onStopped: (() => void) | undefined;
-  #lost: LeaseLostError | undefined;
-  #released: Promise<ReleaseAnswer> | undefined;
-  #onOver: (() => void) | undefined;
-  #forgetProviderLoss = (): void => {};
-
-  constructor(terms: LeaseTerms, keeper: LeaseKeeper) {
-    const { grant, clock } = terms;
-    this.name = terms.name;
-    this.grant = grant;
-    this.leaseMs = terms.leaseMs;
-    this.sentAt = terms.sentAt;
-    this.acquiredAt = clock.now();
-    this.#clock = clock;
-    this.#keeper = keeper;
-    this.#marginMs = terms.marginMs;
-    this.#trustedUntil = trustedUntil(terms.sentAt, terms.leaseMs, terms.marginMs);
-    this.occurrence =
-      terms.occurrence === undefined
-        ? undefined
-        : { at: terms.occurrence.at, attempt: grant.attempt, recovering: grant.attempt > 1 };
-    const { lost } = grant;
-    if (lost !== undefined) this.#forgetProviderLoss = onceAborted(lost, () => this.lose('session', lost.reason));
-  }
-
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = createAskingController(this);
-      if (this.#stopped !== undefined) this.#controller.abort(this.#stopped.reason);
-    }
-    return this.#controller.signal;
-  }
-
-  get fence(): bigint {
-    return this.grant.fence;
-  }
-
-  get trustedUntil(): number {
-    return this.#trustedUntil;
-  }
-
-  /** How long it can be trusted after a renewal, in ms. */
-  get lastsMs(): number {
-    return trustedUntil(0, this.leaseMs, this.#marginMs);
-  }
-
-  get lost(): LeaseLostError | undefined {
-    return this.#lost;
-  }
-
-  /** Why the handler was asked to stop, if it was. */
-  get stopped(): { readonly reason: unknown } | undefined {
-    return this.#stopped;
-  }
-
-  get ended(): boolean {
-    return this.#lost !== undefined || this.#released !== undefined;
-  }
-
-  /** Looks at the clock, and finds the lease lost if its time is over. */
-  isTrusted(): boolean {
-    if (this.ended) return false;
-    if (this.#trustedUntil === Number.POSITIVE_INFINITY || this.#clock.now() < this.#trustedUntil) return true;
-    this.lose('expired');
-    return false;
-  }
-
-  remainingMs(): number {
-    return this.isTrusted() ? Math.max(0, this.#trustedUntil - this.#clock.now()) : 0;
-  }
-
-  checkpoint(): void {
-    if (!this.isTrusted()) throw this.#lost ?? new LeaseLostError(this.name, this.fence, 'released');
-    if (this.#stopped !== undefined) throw this.#stopped.reason;
-  }
-
-  async confirm(): Promise<void> {
-    this.checkpoint();
-    try {
-      await this.#keeper.confirm(this);
-    } catch (error) {
-      // A session that ended answers nothing, and has told the lease by now.
-      throw this.#lost ?? error;
-    }
-    this.checkpoint();
-  }
-
-  /** A renewal was confirmed. It counts only if the answer came while the lease was trusted. */
-  renewed(sentAt: number): void {
-    if (!this.isTrusted()) return;
-    this.#trustedUntil = Math.max(this.#trustedUntil, trustedUntil(sentAt, this.leaseMs, this.#marginMs));
-  }
-
-  lose(reason: LossReason, cause?: unknown): void {
-    if (this.ended) return;
-    this.#lost = new LeaseLostError(this.name, this.fence, reason, cause === undefined ? {} : { cause });
-    this.#forgetProviderLoss();
-    this.abort(this.#lost);
-    this.#keeper.lost(this, this.#lost);
-    this.#onOver?.();
-  }
-
-  /** Asks the handler to stop, for a reason other than loss; the lease is kept and renewed until it is released. */
-  abort(reason: unknown): void {
-    if (this.#stopped !== undefined) return;
-    this.#stopped = { reason };
-    this.#controller?.abort(reason);
-    this.#onStopped?.();
-  }
-
-  /** What the signal tells, without one: `listener` (only the latest one given) is called when the handler is asked to stop. */
-  onStopped(listener: (() => void) | undefined): void {
-    this.#onStopped = listener;
-    if (this.#stopped !== undefined) listener?.();
-  }
-
-  async release(outcome: Outcome = { result: 'done' }): Promise<boolean> {
-    return (await this.end(outcome)) === 'released';
-  }
-
-  /** What `release()` does, with the whole answer. */
-  end(outcome: Outcome): Promise<ReleaseAnswer> {
-    if (this.#released === undefined) {
-      this.isTrusted();
-      this.#forgetProviderLoss();
-      this.#released = this.#keeper.release(this, outcome);
-      void this.#released.then(() => this.#onOver?.());
-    }
-    return this.#released;
-  }
-
-  /** Resolves when the lease has been lost or given back. */
-  over(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#lost !== undefined) resolve();
-      else if (this.#released === undefined) this.#onOver = resolve;
-      else void this.#released.then(() => resolve());
-    });
-  }
 }

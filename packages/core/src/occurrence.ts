@@ -7,13 +7,14 @@ export type OccurrenceVerdict =
   | { readonly verdict: 'early'; readonly earlyMs: number };
 
 /**
- * Decides what becomes of an asked occurrence, given the name's high-water mark. One mark per name is enough because it only
- * rises: whatever lies below it has had its chance, and a late replica that asks for it is refused.
+ * Decides what becomes of a scheduled time that a replica asks for, given the name's high-water mark, the latest one that was
+ * claimed. One mark per name is enough because it only rises: each time below it has had its chance, and a late replica that asks
+ * for it is refused.
  *
  * A provider whose record lives in this process calls it; one that decides on a server follows the same table.
  *
  * @param nowMs the provider's clock, in ms since the epoch: a run never starts early by that clock.
- * @param held whether somebody holds the name at this moment.
+ * @param held whether the name is held at this moment.
  */
 export function judgeOccurrence(
   known: OccurrenceState | undefined,
@@ -36,7 +37,7 @@ export function judgeOccurrence(
 }
 
 /**
- * Occurrences for plain intervals: the start of the current slot of `ms` milliseconds, aligned to the epoch, so that every
+ * Scheduled times for plain intervals: the start of the current slot of `ms` milliseconds, aligned to the epoch, so that every
  * replica names the same instant whenever it started.
  *
  * @throws OptionError unless `ms` is a positive whole number.

@@ -2,7 +2,7 @@ import { delay, linkAbort } from './abort.ts';
 import { backoffDelay, settleBackoff } from './backoff.ts';
 import type { Core } from './core.ts';
 import { describeMs, messageOf, OptionError, ProviderError, quote, UnsupportedError } from './errors.ts';
-import type { Terms } from './options.ts';
+import type { Terms } from './settle.ts';
 
 /** Between tries of a provider that cannot be asked. */
 const pauses = settleBackoff({ minMs: 100, maxMs: 5_000, retries: Number.POSITIVE_INFINITY });
@@ -16,13 +16,13 @@ interface Rider {
 /** Acquisitions with an occurrence that ride out an outage, by the full name of their lock. */
 export type Riders = Map<string, Set<Rider>>;
 
-/** What can pass by itself. A name or an option that the provider refuses will be refused again. */
+/** Whether this can pass by itself. A name or an option that the provider refuses will be refused again. */
 export function isTransient(error: unknown): error is ProviderError {
   if (error instanceof OptionError || error instanceof UnsupportedError) return false;
   return error instanceof ProviderError;
 }
 
-/** The outage of one name. All its acquisitions share it, for those in the queue have not been refused themselves yet. */
+/** The outage of one name. All its acquisitions share it, for waiters in the queue have not made a try of their own yet. */
 interface Shared {
   acquisitions: number;
   /** When the first of the tries failed that have failed in a row. */
@@ -33,7 +33,7 @@ interface Shared {
 export interface Outages {
   /** By the full name. */
   readonly names: Map<string, Shared>;
-  /** When a process warning told of one. */
+  /** When a process warning last reported one. */
   warnedAt: number;
 }
 
@@ -42,7 +42,7 @@ const SILENT_MS = 10_000;
 /** For all names of a solo there is one warning in this time, in ms. */
 const WARN_EVERY_MS = 60_000;
 
-/** A later occurrence is asked for: those that still wait out an outage for an earlier one of the name give up. */
+/** A later occurrence is asked for: acquisitions that still wait out an outage for an earlier one of the name give up. */
 export function supersedeRiders({ riders }: Core, { fullName, occurrence }: Terms): void {
   const at = occurrence?.at.getTime();
   if (at === undefined) return;

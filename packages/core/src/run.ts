@@ -1,11 +1,15 @@
-import { acquireBy, tellSkipped } from './acquire.ts';
+import { acquireBy } from './acquire.ts';
 import { onceAborted } from './abort.ts';
+import { checkHandler } from './checks.ts';
 import type { Core } from './core.ts';
 import { ClosedError, messageOf, RunTimeoutError, quote, LeaseLostError } from './errors.ts';
 import { callQuietly, type SkipReason } from './events.ts';
-import type { HeldLease, Occurrence } from './lease.ts';
-import { checkHandler, settlePolicy, settleTerms, settleWatch, type RunOptions, type SettledWatch, type Terms } from './options.ts';
+import type { HeldLease } from './held-lease.ts';
+import type { Occurrence } from './lease.ts';
+import type { RunOptions } from './options.ts';
+import { settlePolicy, settleTerms, settleWatch, type SettledWatch, type Terms } from './settle.ts';
 import type { Grant, Holder, Refusal } from './provider.ts';
+import { tellSkipped } from './reports.ts';
 
 /** What a handler is told about its run. */
 export interface RunContext {

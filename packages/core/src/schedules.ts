@@ -1,13 +1,13 @@
 import { quote } from './errors.ts';
 import type { Events } from './events.ts';
-import type { Terms } from './options.ts';
+import type { Terms } from './settle.ts';
 import type { Holder } from './provider.ts';
 
 /** Finds out that two schedules claim one name in turns: each would run only when the other one has not come later. */
 export interface Schedules {
-  /** The record of the name told of this schedule when it was asked. */
+  /** The record of the name showed this schedule when the provider was asked. */
   found(terms: Terms, scheduleHash: string | undefined, holder: Holder | undefined): void;
-  /** The name is claimed by the schedule of the terms, so the record tells of that from now on. */
+  /** The name is claimed for the schedule of the terms, so the record shows that one from now on. */
   claimed(terms: Terms): void;
 }
 
@@ -15,7 +15,7 @@ export interface Schedules {
 const MOST = 10_000;
 
 export function createSchedules(provider: string, events: Events): Schedules {
-  /** By full name: the schedules of ours that the record has told of. A deployment replaces one schedule by another just once. */
+  /** By full name: the schedules of ours that the record has shown. A deployment replaces one schedule by another just once. */
   const ours = new Map<string, Set<string>>();
   const told = new Set<string>();
 

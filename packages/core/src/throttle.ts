@@ -3,19 +3,19 @@ import type { LockProvider } from './provider.ts';
 /*
  * How many tries a provider is asked at once.
  *
- * A server that is slower than its clients are patient does work that nobody waits for any more, and then the work of taking it back:
- * the more it is asked, the less comes of it. So the number of tries under way is halved when many answers come too late, and grows
- * again while answers come fast: slowly at first, as TCP's window does
- * (https://datatracker.ietf.org/doc/html/rfc5681), or it would be too large again at once. A provider that answers in time is not limited.
+ * A server that is slower than its clients are patient does work for clients that have given up, and then the work of undoing it:
+ * the more it is asked, the less gets done. So the number of tries under way is halved when many answers come too late, and grows
+ * again while answers come fast: slowly at first, as TCP's window does (https://datatracker.ietf.org/doc/html/rfc5681), or it would
+ * be too large again at once. A provider that answers in time is not limited.
  *
- * A provider may also be well and some names not: their node of a cluster is gone, their row is locked. A name whose last try was late may
- * have half of the tries at most, so that the others get on.
+ * A provider may also be well and some names not: their node of a cluster is gone, their row is locked. Names whose last try was
+ * late have half of the tries at most, so that the others get on.
  */
 
-/** How a try ended. `late`: it was given up for want of an answer. `other`: it says nothing of the provider's speed. */
+/** How a try ended. `late`: it was given up because no answer came. `other`: it says nothing of the provider's speed. */
 export type TryEnd = 'answered' | 'late' | 'other';
 
-/** Leave for one try. */
+/** Permission for one try. */
 export interface Pass {
   /** Undefined: the try may be sent. Otherwise its turn, which `cancel` takes back. */
   readonly come: Promise<void> | undefined;
@@ -33,18 +33,18 @@ interface Waiting {
 const LARGEST = 4_096;
 /** One for names in doubt and one for the others. */
 const SMALLEST = 2;
-/** For so many time-outs after it was halved, the number grows by one only when as many were answered as may be under way. */
+/** For this many time-outs after it was halved, the number grows by one only when as many were answered as may be under way. */
 const CAREFUL = 10;
-/** So many late answers for each that came in time are a sign of overload; fewer are some names' trouble. */
+/** This many late answers for each that came in time are a sign of overload; fewer are the trouble of some names. */
 const TOO_MANY = 0.25;
 /** An answer is fast if it took no longer than this part of the time-out. */
 const FAST = 0.5;
-/** Names in doubt that are kept. One that is dropped is thought well of again. */
+/** Names in doubt that are remembered. One more counts as good. */
 const MOST_DOUBTFUL = 10_000;
 
 const throttles = new WeakMap<LockProvider, Throttle>();
 
-/** The one of a provider in this process, whichever solos ask it. */
+/** The one throttle of a provider in this process, for all solos that ask it. */
 export function throttleOf(provider: LockProvider): Throttle {
   const throttle = throttles.get(provider) ?? new Throttle();
   throttles.set(provider, throttle);
@@ -73,7 +73,7 @@ export class Throttle {
       this.#learn(name, end, timeoutMs, tookMs);
       this.#over(isDoubtful);
     };
-    // Those that wait may not go, or they would be gone.
+    // This one overtakes none: a try that waits and may go would have gone.
     if (this.#mayGo(isDoubtful)) {
       this.#begin(isDoubtful);
       return { come: undefined, cancel() {}, leave };
@@ -85,7 +85,7 @@ export class Throttle {
     const waiting = { isDoubtful, go };
     this.#waiting.add(waiting);
     const cancel = (): void => {
-      // Its turn may have come in this very moment, and then another one's has.
+      // Its turn may have come in this very moment. Then the turn is passed on.
       if (!this.#waiting.delete(waiting)) this.#over(isDoubtful);
     };
     return { come, cancel, leave };
@@ -128,7 +128,7 @@ export class Throttle {
       return;
     }
     if (this.#doubtful.size < MOST_DOUBTFUL) this.#doubtful.add(name);
-    // Those that were sent together are late together, and are one reason.
+    // Tries that were sent together are late together, and count as one reason.
     if (this.#now() < this.#halvedAt + timeoutMs || late < answered * TOO_MANY) return;
     this.#halvedAt = this.#now();
     this.#most = Math.max(SMALLEST, Math.floor(Math.min(this.#most, this.#underWay) / 2));

@@ -33,7 +33,7 @@ useFakeTime();
 
 const unreachable = (): never => expect.unreachable();
 
-/** What a process does that claims an occurrence and dies: nobody renews or releases. */
+/** A process claims an occurrence and dies: nothing is renewed or released. */
 async function crash(provider: LockProvider, more: Partial<AcquireRequest> = {}): Promise<void> {
   const holder = { host: 'host-b', pid: 7, label: 'worker-3' };
   const request = { name: 'job', owner: `dead ${Math.random()}`, leaseMs: 30_000, holder, ...more };

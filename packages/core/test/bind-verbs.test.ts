@@ -13,6 +13,10 @@ class Counter {
     this.#count += by;
     return this.#count;
   }
+
+  [Symbol.dispose](): void {
+    this.#count = 0;
+  }
 }
 
 it('keeps the verbs bound in a copy', () => {
@@ -27,6 +31,16 @@ it('lets a copy replace a verb', () => {
   const wrapped = { ...counter, add: (by: number) => counter.add(by * 10) };
   wrapped.add(1);
   expect(counter.count).toBe(10);
+});
+
+it('binds a verb whose name is a symbol', () => {
+  const counter = bindVerbs(new Counter());
+  counter.add(1);
+  {
+    using copy = { ...counter };
+    expect(copy.count).toBe(1);
+  }
+  expect(counter.count).toBe(0);
 });
 
 it('reads a getter at each call', () => {

@@ -24,7 +24,7 @@ function broken(says: string, caughtBy: string, breakIt: (sound: LockProvider) =
   };
 }
 
-/** The grants of a provider, so that a broken verb can act on whoever holds the name. */
+/** The grants of a provider, so that a broken verb can act on the holder of the name. */
 function remembering(sound: LockProvider): { grants: Map<string, Grant>; tryAcquire: LockProvider['tryAcquire'] } {
   const grants = new Map<string, Grant>();
   return {

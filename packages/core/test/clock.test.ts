@@ -23,7 +23,7 @@ describe('the clock that knows of suspension', () => {
     vi.restoreAllMocks();
   });
 
-  /** A machine whose uptime is told in steps of 10 ms, and goes on while it sleeps. */
+  /** A machine whose uptime counts in steps of 10 ms, and goes on while it sleeps. */
   const machine = (): { uptimeMs: () => number; sleep: (ms: number) => void } => {
     let sleptMs = 0;
     return {

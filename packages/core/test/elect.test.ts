@@ -180,7 +180,7 @@ describe('a term that is lost', () => {
     expect(first.deposed).toHaveLength(1);
     expect(first.deposed[0]).toBeInstanceOf(LeaseLostError);
     expect(first.deposed[0]).toMatchObject({ reason: 'expired' });
-    // Whoever wins, there is one leader, and its fence is greater.
+    // Either may win, but there is one leader, and its fence is greater.
     const leaders = [first, second].filter(({ election }) => election.isLeader());
     expect(leaders).toHaveLength(1);
     expect(leaders[0]!.terms.at(-1)!.fence).toBeGreaterThan(first.terms[0]!.fence);
@@ -221,7 +221,7 @@ describe('a term that is lost', () => {
       });
       await pass(60_000);
       expect(remaining.every((ms) => ms > 0)).toBe(true);
-      // Who was not told that a term began is not told that it ended.
+      // `onDeposed` is called for a term that began, and for no other.
       expect(deposed.length).toBe(remaining.length - 1);
     },
   );

@@ -19,6 +19,62 @@ async function isHeld(solo: Solo): Promise<boolean> {
   return (await solo.inspect('job'))?.held === true;
 }
 
+/** Every name by which something of an object can be reached. */
+function doorsOf(held: object): string[] {
+  const doors = new Set<string>();
+  for (
+    let part: object | null = held;
+    part !== null && part !== Object.prototype;
+    part = Object.getPrototypeOf(part) as object | null
+  ) {
+    for (const key of Reflect.ownKeys(part)) doors.add(key === Symbol.asyncDispose ? 'asyncDispose' : String(key));
+  }
+  return [...doors].filter((door) => door !== 'constructor').sort();
+}
+
+describe('a lease that a user holds', () => {
+  it.each<[string, (solo: Solo) => Promise<Lease | undefined>]>([
+    ['acquire()', (solo) => solo.acquire('job', { waitMs: 0 })],
+    ['tryAcquire()', (solo) => solo.tryAcquire('job')],
+    [
+      'claim()',
+      async (solo) => {
+        const claim = await solo.claim('job');
+        return claim.acquired ? claim.lease : undefined;
+      },
+    ],
+  ])('has no door of its keeper, when it came from %s', async (_, take) => {
+    const solo = createSolo({ provider: memory() });
+    const lease = await take(solo);
+    expect(doorsOf(lease!)).toEqual([
+      'asyncDispose',
+      'checkpoint',
+      'confirm',
+      'fence',
+      'grant',
+      'name',
+      'occurrence',
+      'release',
+      'remainingMs',
+      'signal',
+    ]);
+    await lease!.release();
+    await solo.close();
+  });
+
+  it('has no door of its keeper in a run or in a term either', async () => {
+    const solo = createSolo({ provider: memory() });
+    const parts = ['checkpoint', 'confirm', 'fence', 'grant', 'name', 'remainingMs', 'signal'];
+    const run = await solo.run('job', (context) => doorsOf(context));
+    expect(run).toMatchObject({ value: [...parts, 'attempt', 'occurrence', 'recovering'].sort() });
+    const term = await new Promise<string[]>((resolve) => {
+      solo.elect('clock', { onElected: (context) => resolve(doorsOf(context)) });
+    });
+    expect(term).toEqual(parts);
+    await solo.close();
+  });
+});
+
 describe('a lease that its user has lost sight of', () => {
   afterEach(() => void vi.restoreAllMocks());
 

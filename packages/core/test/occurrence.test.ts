@@ -10,7 +10,7 @@ describe('the judgement of an occurrence', () => {
   const now = noon + 500;
   const claim = (attempt: number): object => ({ verdict: 'claim', attempt });
   const table: [string, OccurrenceState | undefined, number, number, boolean, object][] = [
-    // What is known, what is asked (ms after noon), attempts, held, verdict.
+    // The mark, the scheduled time that is asked for (ms after noon), attempts, held, verdict.
     ['nothing yet', undefined, 0, 1, false, claim(1)],
     ['nothing yet, and the name is held', undefined, 0, 1, true, { verdict: 'held' }],
     ['nothing yet, and it is due this very instant', undefined, 500, 1, false, claim(1)],

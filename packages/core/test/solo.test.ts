@@ -1,5 +1,14 @@
 import { describe, expect, it, vi } from 'vitest';
-import { ClosedError, CloseTimeoutError, createSolo, OptionError, ProviderError, type RunContext } from '../src/index.ts';
+import {
+  ClosedError,
+  CloseTimeoutError,
+  createSolo,
+  OptionError,
+  ProviderError,
+  type JobRecord,
+  type LockProvider,
+  type RunContext,
+} from '../src/index.ts';
 import { memory } from '../src/memory.ts';
 import {
   at,
@@ -7,11 +16,13 @@ import {
   deferred,
   listen,
   mustAcquire,
+  mustClaim,
   names,
   pass,
   rejection,
   settle,
   silence,
+  start,
   timersLeft,
   useFakeTime,
   watch,
@@ -29,14 +40,16 @@ async function gathered<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe('a solo', () => {
-  it('has no way to release by name what somebody else may hold', () => {
+  it('has no way to release what another process may hold by its name alone, without a fence', () => {
     const verbs = Object.entries(createStage().replica()).filter(([, value]) => typeof value === 'function');
     expect(verbs.map(([name]) => name).toSorted()).toEqual([
       'acquire',
+      'checkOptions',
       'claim',
       'close',
       'elect',
       'explain',
+      'forceRelease',
       'inspect',
       'list',
       'on',
@@ -186,6 +199,134 @@ describe('asking about locks', () => {
       occurrence: { at: at(0), state: 'claimed', attempt: 1 },
       scheduleHash: 'daily',
     });
+  });
+});
+
+describe('checking options', () => {
+  it('throws where a run would be refused, and asks no provider', async () => {
+    const { replica, calls } = createStage();
+    const solo = replica();
+    expect(() => solo.checkOptions('')).toThrow(OptionError);
+    expect(() => solo.checkOptions('job', { attempts: 2 })).toThrow(OptionError);
+    expect(() => solo.checkOptions('job', { onBusy: 'standby' })).toThrow(OptionError);
+    expect(() => solo.checkOptions('job', { maxRunMs: -1 })).toThrow(OptionError);
+    expect(() => solo.checkOptions('job', { leaseMs: 0 })).toThrow(OptionError);
+    expect(solo.checkOptions('job')).toBeUndefined();
+    expect(solo.checkOptions('job', { occurrence: start, attempts: 2, onBusy: 'standby' })).toBeUndefined();
+    await settle();
+    expect(calls).toEqual([]);
+  });
+});
+
+describe('releasing the lock of a holder that will not', () => {
+  it('frees the name of the acquisition that has this fence, and its holder learns of it at its next renewal', async () => {
+    const { provider, replica } = createStage();
+    const lease = await mustAcquire(replica());
+    const operator = replica();
+    expect(await operator.forceRelease('job', { fence: lease.fence })).toBe(true);
+    expect(await provider.inspect('job')).toMatchObject({ held: false, lastError: 'released by an operator' });
+    expect(lease.signal.aborted).toBe(false);
+    expect((await mustAcquire(operator)).fence).toBe(2n);
+    await pass(10_000);
+    expect(lease.signal.reason).toMatchObject({ name: 'LeaseLostError', reason: 'taken' });
+    expect(await lease.release()).toBe(false);
+    expect(await provider.inspect('job')).toMatchObject({ held: true, fence: 2n });
+  });
+
+  it('touches no other acquisition, and nothing that is free', async () => {
+    const { provider, replica, asked } = createStage();
+    const solo = replica();
+    expect(await solo.forceRelease('job', { fence: 1n })).toBe(false);
+    const first = await mustAcquire(solo);
+    await first.release();
+    expect(await solo.forceRelease('job', { fence: 1n })).toBe(false);
+    await mustAcquire(solo);
+    expect(await solo.forceRelease('job', { fence: 1n })).toBe(false);
+    expect(await solo.forceRelease('job', { fence: 3n })).toBe(false);
+    expect(await provider.inspect('job')).toMatchObject({ held: true, fence: 2n });
+    expect(asked('release')).toBe(1);
+  });
+
+  it('is refused by the provider when the name has changed hands since it was read', async () => {
+    let read: JobRecord | undefined;
+    const { provider, replica } = createStage((sound) => ({ inspect: async (name) => read ?? sound.inspect(name) }));
+    const solo = replica();
+    const first = await mustAcquire(solo);
+    read = await provider.inspect('job');
+    await first.release();
+    await mustAcquire(solo);
+    expect(await solo.forceRelease('job', { fence: 1n })).toBe(false);
+    read = undefined;
+    expect(await provider.inspect('job')).toMatchObject({ held: true, fence: 2n });
+  });
+
+  it('leaves the occurrence failed, so that another attempt may follow', async () => {
+    const { provider, replica } = createStage();
+    await mustClaim(replica());
+    const solo = replica();
+    expect(await solo.forceRelease('job', { fence: 1n })).toBe(true);
+    expect(await provider.inspect('job')).toMatchObject({ occurrence: { at: start, state: 'failed', attempt: 1 } });
+    expect(await solo.run('job', ({ attempt }) => attempt, { occurrence: start, attempts: 2 })).toMatchObject({ value: 2 });
+  });
+
+  it('finds the name in its namespace alone', async () => {
+    const { provider, replica } = createStage();
+    await mustAcquire(replica());
+    await mustAcquire(replica({ namespace: 'billing' }));
+    expect(await replica({ namespace: 'billing' }).forceRelease('job', { fence: 1n })).toBe(true);
+    expect(await provider.inspect('billing/job')).toMatchObject({ held: false });
+    expect(await provider.inspect('job')).toMatchObject({ held: true });
+  });
+
+  it.each<[string, Partial<LockProvider>]>([
+    ['read the record', { inspect: () => Promise.reject(new Error('ECONNREFUSED')) }],
+    ['answer in time', { inspect: silence }],
+    ['release', { release: () => Promise.reject(new Error('ECONNREFUSED')) }],
+  ])('rejects when the provider cannot %s', async (_, verbs) => {
+    const { replica } = createStage(() => verbs);
+    const solo = replica();
+    await mustAcquire(solo);
+    const seen = watch(solo.forceRelease('job', { fence: 1n }));
+    await pass(5_000);
+    expect(seen.error).toBeInstanceOf(ProviderError);
+    expect(seen.error).toMatchObject({ message: expect.stringMatching(/^memory: cannot release "job": /) });
+  });
+
+  it('takes names and fences that can be, and no others', async () => {
+    const solo = createStage().replica();
+    for (const refused of [
+      solo.forceRelease('', { fence: 1n }),
+      solo.forceRelease('job', { fence: 1 as unknown as bigint }),
+      solo.forceRelease('job', undefined as unknown as { fence: bigint }),
+    ]) {
+      expect(await rejection(refused)).toBeInstanceOf(OptionError);
+    }
+  });
+});
+
+describe('the verbs of a solo', () => {
+  it('may be taken off it, and copied', async () => {
+    const solo = createStage().replica();
+    // oxlint-disable-next-line typescript/unbound-method -- users do
+    const { run, singleton, tryAcquire, elect, inspect, list, explain, on, signal, close } = solo;
+    const told: string[] = [];
+    on('acquired', ({ name }) => void told.push(name));
+    expect(await run('run', () => 1)).toMatchObject({ value: 1 });
+    expect(await singleton('singleton', () => 2)()).toMatchObject({ value: 2 });
+    await (await tryAcquire('hand'))!.release();
+    // oxlint-disable-next-line typescript/unbound-method -- users do
+    const { isLeader, stop, resign } = elect('leader', { onElected: () => {} });
+    await settle();
+    expect(isLeader()).toBe(true);
+    await resign();
+    await stop();
+    expect(await inspect('run')).toMatchObject({ held: false });
+    expect((await gathered(list())).length).toBe(4);
+    expect(explain()).toMatchObject({ provider: 'memory' });
+    expect(told).toEqual(['run', 'singleton', 'hand', 'leader']);
+    await close();
+    expect(signal.aborted).toBe(true);
+    await { ...solo }[Symbol.asyncDispose]();
   });
 });
 

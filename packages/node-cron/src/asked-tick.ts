@@ -1,4 +1,4 @@
-import { SolorunError, type Lease, type Outcome } from '@solorun/core';
+import { SolorunError, type Lease, type Outcome, quote } from '@solorun/core';
 import { listenToTick, type Ear, type TickListener } from './tick.ts';
 
 export interface TickTerms {
@@ -37,7 +37,7 @@ export class AskedTick implements TickListener {
     const { key, name, at, maxWaitMs } = terms;
     this.key = key;
     this.#terms = terms;
-    const tooLong = `Cannot claim ${JSON.stringify(name)} for ${at.toISOString()}: no answer within ${maxWaitMs} ms`;
+    const tooLong = `Cannot claim ${quote(name)} for ${at.toISOString()}: no answer within ${maxWaitMs} ms`;
     this.#patience = setTimeout(() => this.#asking.abort(new SolorunError('SOLORUN_COORDINATOR_TIMEOUT', tooLong)), maxWaitMs);
     this.#ear = listenToTick(name, at, this);
   }
@@ -64,7 +64,7 @@ export class AskedTick implements TickListener {
   /** From the task's events. */
   ended(outcome: Outcome): void {
     if (this.#lease !== undefined) void this.end(outcome);
-    else this.#asking.abort(new SolorunError('SOLORUN_WITHDRAWN', `The task ${JSON.stringify(this.#terms.name)} no longer asks.`));
+    else this.#asking.abort(new SolorunError('SOLORUN_WITHDRAWN', `The task ${quote(this.#terms.name)} no longer asks.`));
   }
 
   inDoubt(doubt: boolean): void {
@@ -89,7 +89,7 @@ export class AskedTick implements TickListener {
 
   #unheard(afterMs: number): void {
     const error = `node-cron did not tell within ${afterMs} ms how the run ended`;
-    process.emitWarning(`The lock ${JSON.stringify(this.#terms.name)} is given back, and its handler may still run: ${error}.`, {
+    process.emitWarning(`The lock ${quote(this.#terms.name)} is given back, and its handler may still run: ${error}.`, {
       code: 'SOLORUN_UNHEARD',
     });
     if (this.#lease !== undefined) void this.end({ result: 'failed', error });

@@ -1,4 +1,13 @@
-import { ClosedError, OptionError, SolorunError, type Claim, type ClaimOptions, type LeaseOptions, type Solo } from '@solorun/core';
+import {
+  ClosedError,
+  OptionError,
+  SolorunError,
+  type Claim,
+  type ClaimOptions,
+  type LeaseOptions,
+  type Solo,
+  quote,
+} from '@solorun/core';
 import { bindVerbs } from '@solorun/core/server';
 import type { RunCoordinator } from 'node-cron';
 import { AskedTick } from './asked-tick.ts';
@@ -125,7 +134,7 @@ function earlyError(name: string, at: Date, { earlyMs, settling = false }: Extra
   const why = settling
     ? `the provider has just come back, and grants nothing for another ${inMs}. schedule() waits.`
     : `by the provider's clock that is in ${inMs}, so this machine's clock runs ahead. Set it right, or use schedule(), which waits.`;
-  return new SolorunError('SOLORUN_EARLY', `Cannot claim ${JSON.stringify(name)} for ${at.toISOString()}: ${why}`);
+  return new SolorunError('SOLORUN_EARLY', `Cannot claim ${quote(name)} for ${at.toISOString()}: ${why}`);
 }
 
 function checkMs(option: string, value: number, max: number): void {

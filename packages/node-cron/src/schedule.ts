@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   OptionError,
+  quote,
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,
@@ -68,13 +69,13 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   const { name, signal, timezone } = options;
   const terms = { ...withPatience(options), scheduleHash: scheduleHash(expression, timezone) };
   // A name or an option that cannot work is reported here, and not at the first tick.
-  solo.singleton(name, () => {}, { ...terms, occurrence: new Date() });
+  solo.checkOptions(name, { ...terms, occurrence: new Date() });
   signal?.throwIfAborted();
   solo.signal.throwIfAborted();
   const names = namesOf(solo);
   if (names.has(name)) {
     throw new OptionError(
-      `schedule() was called twice for ${JSON.stringify(name)}: which of the two runs would be chance. Give each schedule a name of ` +
+      `schedule() was called twice for ${quote(name)}: which of the two runs would be chance. Give each schedule a name of ` +
         'its own, or destroy() the first one before the second is made.',
     );
   }
@@ -134,14 +135,14 @@ function checkOptions(options: ScheduleOptions | undefined): void {
   for (const option of ['distributed', 'runCoordinator', 'distributedLease']) {
     if (given[option] !== undefined && given[option] !== false) {
       throw new OptionError(
-        `schedule() decides by itself which replica runs ${JSON.stringify(options.name)}: leave out ${option}, or use node-cron's ` +
+        `schedule() decides by itself which replica runs ${quote(options.name)}: leave out ${option}, or use node-cron's ` +
           'own schedule with soloCoordinator(solo).',
       );
     }
   }
   for (const option of ['occurrence', 'scheduleHash']) {
     if (given[option] !== undefined) {
-      throw new OptionError(`schedule() sets ${option} itself: the occurrence of ${JSON.stringify(options.name)} is the tick.`);
+      throw new OptionError(`schedule() sets ${option} itself: the occurrence of ${quote(options.name)} is the tick.`);
     }
   }
 }

@@ -1,6 +1,6 @@
 import { ChildProcess } from 'node:child_process';
 import { createRequire } from 'node:module';
-import type { Outcome } from '@solorun/core';
+import { messageOf, type Outcome } from '@solorun/core';
 import { getTasks, type ScheduledTask, type TaskContext } from 'node-cron';
 
 /*
@@ -168,8 +168,4 @@ function onProcessGone(task: ScheduledTask, gone: () => void): () => void {
     child.off('exit', look);
     child.off('disconnect', look);
   };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,3 +1,4 @@
+import { quote } from '@solorun/core';
 import { Failure } from '@solorun/core/server';
 
 /** A reply that comes by itself is a promise. */
@@ -31,5 +32,5 @@ export function refused(words: unknown): Error {
 }
 
 export function unreadable(name: string, error: unknown): string {
-  return `the record of ${JSON.stringify(name)} cannot be read: ${(error as Error).message}`;
+  return `the record of ${quote(name)} cannot be read: ${(error as Error).message}`;
 }

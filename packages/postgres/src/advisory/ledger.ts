@@ -1,3 +1,4 @@
+import { messageOf } from '@solorun/core';
 import type { Holding } from './holdings.ts';
 
 /** The ledger writes a note this much later, in ms: many short runs of a name cost one statement, and none of them waits behind it. */
@@ -117,7 +118,7 @@ export class Ledger {
     if (performance.now() < this.#reportedAt + REPORTED_EVERY_MS) return;
     this.#reportedAt = performance.now();
     try {
-      this.#onTrouble(error instanceof Error ? error.message : String(error));
+      this.#onTrouble(messageOf(error));
     } catch (thrown) {
       process.emitWarning(`onWarning failed: ${String(thrown)}`, 'SolorunWarning');
     }

@@ -1,3 +1,4 @@
+import { quote } from '@solorun/core';
 import type { Row, Statement } from './client.ts';
 import { ident, type Kind } from './schema.ts';
 
@@ -48,7 +49,7 @@ export function createRowLocked(
           : `its row is locked by a transaction (server process ${pids.join(', ')}): commit it, roll it back, or end its session with pg_terminate_backend`;
       if (performance.now() >= toldAt + TOLD_EVERY_MS) {
         toldAt = performance.now();
-        warn(`nobody can acquire ${JSON.stringify(name)}: ${detail}.`);
+        warn(`nobody can acquire ${quote(name)}: ${detail}.`);
       }
       return detail;
     },

@@ -1,0 +1,212 @@
+import { acquireWhenFree, tryOnce } from './acquire.ts';
+import { Activity } from './activity.ts';
+import type { Attempt } from './attempts.ts';
+import { bindVerbs } from './bind-verbs.ts';
+import { checkFence, checkHandler, checkLease, checkMs, checkName, checkObject, checkWait } from './checks.ts';
+import { checkReleased, leave, releaseAll, share, stopAll } from './closing.ts';
+import { Core } from './core.ts';
+import { elect, type ElectOptions, type Election } from './elect.ts';
+import { asProviderError, ClosedError, ProviderError, quote } from './errors.ts';
+import { callQuietly, type SoloEventName, type SoloEvents } from './events.ts';
+import { explain, type Explanation } from './explain.ts';
+import type { Lease } from './lease.ts';
+import { LeaseHandle } from './lease-handle.ts';
+import type { LeaseOptions, RunOptions, SoloOptions } from './options.ts';
+import type { JobRecord } from './provider.ts';
+import { tellSkipped } from './reports.ts';
+import { run, type Handler, type RunContext, type RunResult } from './run.ts';
+import {
+  callTimeout,
+  fullName,
+  settleOutage,
+  settlePolicy,
+  settleSolo,
+  settleTerms,
+  settleWatch,
+  type SoloSettings,
+} from './settle.ts';
+import type { AcquireOptions, Claim, ClaimOptions, CloseOptions, ForceReleaseOptions, Solo } from './solo.ts';
+
+/**
+ * The door to everything: locks, runs and elections on one provider.
+ *
+ * @throws OptionError, UnsupportedError
+ * @example
+ * const solo = createSolo({ provider: lockfile({ directory: '/var/lib/app/locks' }) });
+ * await solo.run('nightly-backup', async ({ signal }) => backup(signal));
+ */
+export function createSolo(options: SoloOptions): Solo {
+  return bindVerbs(new OpenSolo(settleSolo(options)));
+}
+
+class OpenSolo implements Solo {
+  readonly signal: AbortSignal;
+  readonly #settings: SoloSettings;
+  readonly #core: Core;
+  readonly #activity = new Activity();
+  #closed: Promise<void> | undefined;
+
+  constructor(settings: SoloSettings) {
+    this.#settings = settings;
+    this.#core = new Core(settings);
+    this.signal = this.#core.closing.signal;
+    share(settings.provider);
+  }
+
+  run<T>(name: string, handler: Handler<T>, options?: RunOptions): Promise<RunResult<T>> {
+    return this.#activity.track(name, () => run(this.#core, name, handler, options));
+  }
+
+  singleton<A extends unknown[], T>(
+    name: string,
+    handler: (context: RunContext, ...args: A) => T | Promise<T>,
+    options: RunOptions = {},
+  ): (...args: A) => Promise<RunResult<T>> {
+    // Found wrong here, not at the first tick. An occurrence given as a function is called again at each run.
+    this.checkOptions(name, options);
+    checkHandler(name, handler);
+    return (...args) => this.run(name, (context) => handler(context, ...args), options);
+  }
+
+  checkOptions(name: string, options: RunOptions = {}): void {
+    settleTerms(this.#settings, name, options);
+    settlePolicy(name, options);
+    settleWatch(options);
+  }
+
+  async tryAcquire(name: string, options: LeaseOptions = {}): Promise<Lease | undefined> {
+    const terms = settleTerms(this.#settings, name, options);
+    this.#core.throwIfClosed();
+    const attempt = await this.#unlessClosed(tryOnce(this.#core, terms));
+    return attempt.acquired ? new LeaseHandle(attempt.lease) : undefined;
+  }
+
+  async acquire(name: string, options: AcquireOptions): Promise<Lease> {
+    const terms = settleTerms(this.#settings, name, options);
+    const waitMs = checkWait(options.waitMs, name);
+    const outageMs = settleOutage(name, options, 'retry', waitMs);
+    this.#core.throwIfClosed();
+    const attempt = await this.#unlessClosed(acquireWhenFree(this.#core, terms, { waitMs, outageMs }));
+    if (attempt.acquired) return new LeaseHandle(attempt.lease);
+    // Without an occurrence a wait ends only with a lease or an error.
+    throw new ProviderError(this.#settings.provider.kind, `acquire ${quote(name)}`, `it answered "${attempt.reason}"`);
+  }
+
+  async claim(name: string, options: ClaimOptions = {}): Promise<Claim> {
+    const terms = settleTerms(this.#settings, name, options);
+    this.#core.throwIfClosed();
+    const attempt = await this.#unlessClosed(tryOnce(this.#core, terms));
+    if (!attempt.acquired) {
+      tellSkipped(this.#core, terms, attempt);
+      return attempt;
+    }
+    void this.#activity.track(name, () => attempt.lease.over());
+    return { acquired: true, lease: new LeaseHandle(attempt.lease) };
+  }
+
+  elect(name: string, options: ElectOptions): Election {
+    this.#core.throwIfClosed();
+    const election = elect(this.#core, name, options);
+    this.#activity.track(name, () => election.finished).catch(() => {});
+    return election;
+  }
+
+  async inspect(name: string): Promise<JobRecord | undefined> {
+    checkName(name);
+    const { provider, namespace } = this.#settings;
+    const record = await this.#ask(`inspect ${quote(name)}`, (signal) => provider.inspect(fullName(namespace, name), signal));
+    return record === undefined ? undefined : this.#asNamed(record);
+  }
+
+  async forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
+    checkName(name);
+    checkObject(quote(name), options);
+    const { fence } = options;
+    checkFence(name, fence);
+    const { provider, namespace } = this.#settings;
+    const full = fullName(namespace, name);
+    const operation = `release ${quote(name)}`;
+    const record = await this.#ask(operation, (signal) => provider.inspect(full, signal));
+    if (record === undefined || !record.held || record.fence !== fence) return false;
+    // The provider compares owner and fence in one step with the release: the name may have changed hands since.
+    const grant = { name: full, owner: record.owner, fence, attempt: record.occurrence?.attempt ?? 1 };
+    const outcome = { result: 'failed', error: 'released by an operator' } as const;
+    return this.#ask(operation, (signal) => provider.release(grant, outcome, signal));
+  }
+
+  async *list(): AsyncGenerator<JobRecord, void, undefined> {
+    const { provider, namespace } = this.#settings;
+    const ended = new AbortController();
+    const records = provider.list(namespace === '' ? '' : `${namespace}/`, ended.signal)[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await this.#ask('list the locks', () => records.next());
+        if (next.done === true) return;
+        yield this.#asNamed(next.value);
+      }
+    } finally {
+      ended.abort();
+      // Not waited for: it comes after a next() that may hang.
+      void callQuietly('The end of a list', () => records.return?.());
+    }
+  }
+
+  explain({ leaseMs = this.#settings.leaseMs }: Pick<LeaseOptions, 'leaseMs'> = {}): Explanation {
+    checkLease(this.#settings.provider, leaseMs);
+    return explain(this.#settings, leaseMs);
+  }
+
+  on<E extends SoloEventName>(event: E, listener: (detail: SoloEvents[E]) => void): () => void {
+    return this.#core.events.on(event, listener);
+  }
+
+  async close(options: CloseOptions = {}): Promise<void> {
+    if (options.graceMs !== undefined) checkMs('graceMs', options.graceMs, 0);
+    this.#closed ??= this.#close(options);
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closed ??= this.#close({});
+    return this.#closed;
+  }
+
+  async #close({ graceMs = 30_000, keepProvider = false }: CloseOptions): Promise<void> {
+    const { provider } = this.#settings;
+    try {
+      await stopAll(this.#core, this.#activity, graceMs);
+    } catch (error) {
+      // Not for ever: a later close() may find all of it ended.
+      this.#closed = undefined;
+      throw error;
+    }
+    await releaseAll(this.#core, this.#activity);
+    if (leave(provider) && !keepProvider) await this.#ask('close', () => provider.close());
+    checkReleased(this.#core);
+  }
+
+  /** An attempt that was answered after the solo began to close is undone. */
+  async #unlessClosed(pending: Promise<Attempt>): Promise<Attempt> {
+    const attempt = await pending;
+    if (!attempt.acquired || !this.#core.closing.signal.aborted) return attempt;
+    await attempt.lease.end({ result: 'abandoned' });
+    throw new ClosedError();
+  }
+
+  async #ask<T>(operation: string, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
+    const { provider } = this.#settings;
+    const timeoutMs = callTimeout(this.#settings, null);
+    const timeoutError = (): Error => new ProviderError(provider.kind, operation, `no answer within ${timeoutMs} ms`);
+    try {
+      return await this.#core.calls.bounded(call, { timeoutMs, timeoutError });
+    } catch (error) {
+      throw asProviderError(provider, error, operation);
+    }
+  }
+
+  /** A record of this namespace, with its name as users write it. */
+  #asNamed(record: JobRecord): JobRecord {
+    const { namespace } = this.#settings;
+    return namespace === '' ? record : { ...record, name: record.name.slice(namespace.length + 1) };
+  }
+}
