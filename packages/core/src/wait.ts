@@ -7,6 +7,7 @@ import type { Terms } from './settle.ts';
 import { Outage } from './outage.ts';
 import type { AcquireRequest, Refusal } from './provider.ts';
 import type { Place } from './queue.ts';
+import type { Standby } from './standbys.ts';
 import { tellBusy, tellDrift, tellLongWait, type Early, type Held } from './reports.ts';
 
 export interface WaitOptions {
@@ -26,7 +27,7 @@ const DISPLACED = Symbol('displaced by a later occurrence');
 export class Wait {
   readonly #core: Core;
   readonly #terms: Terms;
-  readonly #standby: boolean;
+  readonly #standby: Standby | undefined;
   readonly #startedAt: number = performance.now();
   /** Aborts when the caller gives up or the solo closes. Only that cuts a try short; the end of the time for waiting does not. */
   readonly #quit = new AbortController();
@@ -52,7 +53,7 @@ export class Wait {
     const { waitMs = Number.POSITIVE_INFINITY, standby = false, outageMs } = options;
     this.#core = core;
     this.#terms = terms;
-    this.#standby = standby;
+    if (standby) this.#standby = { terms, displace: () => this.#stop.abort(DISPLACED) };
     this.#unlinks = [
       linkAbort(terms.signal, this.#quit),
       linkAbort(core.closing.signal, this.#quit),
@@ -71,7 +72,7 @@ export class Wait {
     try {
       for (;;) {
         // A standby tries before it takes its place, for its occurrence may be done already.
-        if (!this.#standby) this.#place ??= this.#enter();
+        if (this.#standby === undefined) this.#place ??= this.#enter();
         await this.#place?.head(this.#stop.signal);
         this.#throwIfStopped();
         let attempt: Attempt;
@@ -145,7 +146,7 @@ export class Wait {
   #mayComeFree(held: Held): boolean {
     if (this.#held === undefined) tellBusy(this.#core, this.#terms, held);
     this.#held = held;
-    return !this.#standby || this.#core.standbys.enter(this.#terms, held, () => this.#stop.abort(DISPLACED));
+    return this.#standby === undefined || this.#core.standbys.enter(this.#standby, held);
   }
 
   #endedBy(error: unknown): Refusal {
@@ -175,7 +176,7 @@ export class Wait {
     this.#hints.end();
     this.#outage.end();
     this.#place?.leave();
-    this.#core.standbys.leave(this.#terms);
+    if (this.#standby !== undefined) this.#core.standbys.leave(this.#standby);
   }
 }
 
