@@ -3,6 +3,7 @@
 // Prints how large the rooms of this house are: files, functions, and sentences in comments that are hard to read. It forbids nothing. A
 // table or a state machine that is one idea may be long.
 
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +21,8 @@ Usage: npm run rooms -- [options] [DIRECTORY …]
   --sentences  each sentence that is counted, with its place
   -h, --help   this text
 
-Without a directory: the sources of all packages, without their tests.
+Without a directory: the sources of all packages, without their tests, and the promises that one run makes with each provider (needs
+the packages built, and starts servers of its own).
 `;
 
 /** Functions that are longer are listed. */
@@ -78,6 +80,7 @@ function show() {
   console.log(`sentences in comments     ${sentences.length}`);
   console.log(`  that open headless      ${headless.length} (${share} %)`);
   console.log(`  with a retired word     ${retired.length}`);
+  if (directories.length === 0) showPromises();
   const long = rooms.filter(({ lines }) => lines > LONG);
   if (long.length > 0) console.log(`\nFunctions of more than ${LONG} lines:`);
   for (const { name, lines, ...place } of long) console.log(`  ${String(lines).padStart(4)}  ${name}  ${at(place)}`);
@@ -88,6 +91,16 @@ function show() {
   ])) {
     console.log(`\n${title}:`);
     for (const { text, ...place } of found) console.log(`  ${at(place)}  ${text}`);
+  }
+}
+
+function showPromises() {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [join(root, 'bench', 'src', 'promises.js')], { encoding: 'utf8' });
+  if (status !== 0) return console.log(`promises per run          not counted: ${stderr.trim().split('\n')[0]}`);
+  console.log('promises per run');
+  for (const line of stdout.trim().split('\n')) {
+    const [provider = '', ...figure] = line.split(/ +/);
+    console.log(`  ${provider.padEnd(24)}${figure.join(' ')}`);
   }
 }
 
