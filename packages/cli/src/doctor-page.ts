@@ -40,7 +40,9 @@ export function page({ store, reach, findings, explanation }: DoctorPage): strin
   const width = Math.max(...findings.map(({ check }) => check.length));
   const lines = findings.map(({ check, state, says }) => `${SIGNS[state]}  ${check.padEnd(width)}  ${says}`);
   const shown = store === '' ? [] : [store];
-  return [answer(findings, reach), '', ...shown, ...lines, ...(explanation === '' ? [] : ['', explanation])].join('\n');
+  // The first line of an explanation is an answer, too.
+  const [, ...table] = explanation.split('\n');
+  return [answer(findings, reach), '', ...shown, ...lines, ...(table.length === 0 ? [] : ['', ...table])].join('\n');
 }
 
 /** Whether the store is fine, and the reason, in one line. */

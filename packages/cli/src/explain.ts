@@ -12,7 +12,7 @@ export async function explain(asked: Asked, voice: Voice): Promise<number> {
     // JSON knows no Infinity.
     const finite = Object.fromEntries(Object.entries(failoverMs).map(([how, ms]) => [how, Number.isFinite(ms) ? ms : null]));
     if (asked.options['json'] === true) print(JSON.stringify({ store: store.shown, ...rest, failoverMs: finite }, null, 2));
-    else print(`${store.shown}\n${String(explanation)}`);
+    else print(`${store.shown}\n${asked.options['verbose'] === true ? String(explanation) : explanation.summary}`);
     return 0;
   });
 }

@@ -231,3 +231,20 @@ describe.skipIf(noRedis !== undefined)(`doctor on Redis${noRedis === undefined ?
     expect(JSON.stringify(refused)).not.toContain('wr0ng');
   });
 });
+
+describe('explain', () => {
+  it('says first what the store is fine for, and what would break it', async () => {
+    const { status, stdout, stderr } = await ends(['explain', '--store', newStore()]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const [store, first, ...rest] = stdout.split('\n');
+    expect(store).toMatch(/^file:/);
+    expect(first).toMatch(/^Fine for one machine\. /);
+    expect(rest.join('\n')).toMatch(/Failover at worst: .*\n {2}Mind: /s);
+    expect(stdout).not.toContain('G1 Exclusion');
+  });
+
+  it('prints the table of guarantees after that with --verbose', async () => {
+    const { stdout } = await ends(['explain', '--verbose', '--store', newStore()]);
+    expect(stdout).toMatch(/Fine for one machine\. .*Mind: .*\n {2}G1 Exclusion: .*\n {2}G8 Fail closed: /s);
+  });
+});

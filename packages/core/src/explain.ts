@@ -10,8 +10,10 @@ export interface GuaranteeInUse {
   readonly how: string;
 }
 
-/** The guarantees of one provider with the options in use. `String(explanation)` is a page to read. */
+/** The guarantees of one provider with the options in use. `String(explanation)` is a page to read: the summary, then the table. */
 export interface Explanation {
+  /** What the store is fine for, how fast others take over, and what would break the promises: some lines to read. */
+  readonly summary: string;
   readonly provider: string;
   readonly leaseMs: number | null;
   /** The clock that ends a lease. */
@@ -33,6 +35,12 @@ const reachWords: Record<Guarantees['reach'], string> = {
   process: 'code in this process only',
   host: 'processes on this machine',
   fleet: 'every replica that uses the same store',
+};
+
+const fineFor: Record<Guarantees['reach'], string> = {
+  process: 'Fine for tests. Two processes are not kept apart.',
+  host: 'Fine for one machine. Processes of this machine are kept apart; several machines need a database.',
+  fleet: 'Fine for a fleet. All machines that use this store are kept apart.',
 };
 
 const fenceWords: Record<Guarantees['fence'], string> = {
@@ -60,7 +68,8 @@ export function explain(settings: SoloSettings, leaseMs: number | null): Explana
     failoverMs: failover(guarantees, leaseMs),
     caveats: guarantees.caveats,
   };
-  return { ...explanation, toString: () => page(explanation) };
+  const summary = summaryOf(explanation, guarantees.reach);
+  return { summary, ...explanation, toString: () => [summary, ...table(explanation.guarantees)].join('\n') };
 }
 
 /** How long a paused holder keeps the name, in ms. */
@@ -148,11 +157,18 @@ function bound(ms: number): string {
   return Number.isFinite(ms) ? describeMs(ms) : 'until somebody helps';
 }
 
-function page({ provider, leaseMs, guarantees, failoverMs, caveats }: Omit<Explanation, 'toString'>): string {
-  const lines = [`${provider}, lease ${leaseMs === null ? 'without end' : describeMs(leaseMs)}`];
-  for (const { id, title, holds, how } of guarantees) lines.push(`  ${id} ${title}: ${holds}. ${how}`);
+type Facts = Omit<Explanation, 'summary' | 'toString'>;
+
+function summaryOf({ provider, leaseMs, failoverMs, caveats }: Facts, reach: Guarantees['reach']): string {
   const { killed, pausedOrCutOff } = failoverMs;
-  lines.push(`  Failover at worst: killed ${bound(killed)}, paused or cut off ${bound(pausedOrCutOff)}`);
-  for (const caveat of caveats) lines.push(`  Mind: ${caveat}`);
-  return lines.join('\n');
+  return [
+    fineFor[reach],
+    `${provider}, lease ${leaseMs === null ? 'without end' : describeMs(leaseMs)}`,
+    `  Failover at worst: killed ${bound(killed)}, paused or cut off ${bound(pausedOrCutOff)}`,
+    ...caveats.map((caveat) => `  Mind: ${caveat}`),
+  ].join('\n');
+}
+
+function table(guarantees: readonly GuaranteeInUse[]): string[] {
+  return guarantees.map(({ id, title, holds, how }) => `  ${id} ${title}: ${holds}. ${how}`);
 }

@@ -69,16 +69,28 @@ describe('an explanation', () => {
 
   it('can be read', () => {
     const page = String(explained({}, { leaseMs: 45_000 }));
-    expect(page).toMatch(/^postgres-advisory, lease 45 s\n/u);
+    expect(page).toMatch(/^Fine for a fleet\. All machines that use this store are kept apart\.\npostgres-advisory, lease 45 s\n/u);
     for (const id of ['G1', 'G2', 'G3', 'G4', 'G5', 'G6', 'G7', 'G8']) expect(page).toContain(`\n  ${id} `);
     expect(page).toContain("the server's clock");
     expect(page).toContain('\n  Mind: A pooler would break it.');
     expect(page).not.toContain('undefined');
   });
 
+  it.each<[Guarantees['reach'], RegExp]>([
+    ['process', /^Fine for tests\. Two processes are not kept apart\.\n/u],
+    ['host', /^Fine for one machine\. /u],
+    ['fleet', /^Fine for a fleet\. /u],
+  ])('says first what it is fine for (%s), and the table last', (reach, says) => {
+    const explanation = explained({ reach });
+    expect(explanation.summary).toMatch(says);
+    expect(explanation.summary).toContain('\n  Mind: A pooler would break it.');
+    expect(explanation.summary).not.toContain('G1');
+    expect(String(explanation).startsWith(`${explanation.summary}\n  G1 `)).toBe(true);
+  });
+
   it('can be read where a person has to help', () => {
     const page = String(explained({ crash: 'by expiry', wakeUp: 'poll' }, { leaseMs: null }));
-    expect(page).toMatch(/^postgres-advisory, lease without end\n/u);
+    expect(page).toMatch(/\npostgres-advisory, lease without end\n/u);
     expect(page).toContain('killed until somebody helps, paused or cut off until somebody helps');
     expect(page).toContain('by polling with jitter');
   });

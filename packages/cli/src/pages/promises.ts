@@ -25,7 +25,16 @@ export const explainPage: CommandPage = {
   verb: 'explain',
   usage: '[options]',
   about:
-    'Says what is promised with this store and these options: by which clock, how fast others take over, and what would break it. See docs/guarantees.md.',
-  examples: [{ says: 'For a lease of ten seconds', types: 'solorun explain --store redis://cache --lease 10s' }],
-  options: [storeOption(), namespaceOption(), leaseOption(), jsonOption()],
+    'Says what this store is fine for with these options: one machine or many, how fast others take over, and what would break it. See docs/guarantees.md.',
+  examples: [
+    { says: 'For a lease of ten seconds', types: 'solorun explain --store redis://cache --lease 10s' },
+    { says: 'With the table of guarantees', types: 'solorun explain --verbose --store redis://cache' },
+  ],
+  options: [
+    storeOption(),
+    namespaceOption(),
+    leaseOption(),
+    jsonOption(),
+    new Option('-v, --verbose', 'also print the table of guarantees'),
+  ],
 };
