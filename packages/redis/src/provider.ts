@@ -130,7 +130,10 @@ class RedisProvider implements LockProvider {
     if (doubt !== undefined) await doubt;
     this.#callMs = Math.min(this.#callMs, Math.max(SHORTEST_CALL_MS, leaseMs / 2));
     const link = this.#connector.current ?? (await this.#open(signal));
-    return this.#refuseUnsettled(link, request) ?? unlessAborted(this.#tryNow(request, signal), signal);
+    return (
+      this.#refuseUnsettled(link, request) ??
+      this.#questions.answerSoon(request, this.#batches.acquiring.ask(request, signal), isGrant, signal)
+    );
   }
 
   #tryNow(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {

@@ -35,8 +35,8 @@ export function createConnector<T extends { readonly lost: AbortSignal; usable?(
     const pauseMs =
       failures === 0 ? 0 : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)) * (0.75 + Math.random() / 2);
     const leftMs = failedAt + pauseMs - performance.now();
-    if (leftMs > 0) await sleep(leftMs, undefined, { signal: closing.signal });
     try {
+      if (leftMs > 0) await sleep(leftMs, undefined, { signal: closing.signal });
       const opened = await open();
       if (closing.signal.aborted) {
         await end(opened);

@@ -16,6 +16,11 @@ export interface QuestionsTerms<L> {
   readonly lostBy?: (error: unknown) => L | undefined;
 }
 
+interface Owned {
+  readonly name: string;
+  readonly owner: string;
+}
+
 /**
  * The questions of one provider to its server, from the first to the last: tries whose answer was lost or came too late are taken
  * back, the next try for such a name waits until that is done, and a close cuts off nothing whose outcome nobody would know.
@@ -52,29 +57,50 @@ export class Questions<L = undefined> {
     return settled === undefined ? undefined : unlessAborted(settled, signal);
   }
 
-  /** Hands on an answer for which nobody may wait any more, or which may never come: what was acquired then is taken back. */
-  answer<A>(
-    { name, owner }: { readonly name: string; readonly owner: string },
-    asking: Promise<A>,
-    isGrant: (answer: A) => boolean,
-    signal: AbortSignal,
-  ): Promise<A> {
+  /**
+   * Hands on the answer to a try. If the signal has aborted by then it rejects with the reason, and takes back what was acquired. For
+   * callers that do not wait beyond the end of their signal: the core is one.
+   */
+  answer<A>(owned: Owned, asking: Promise<A>, isGrant: (answer: A) => boolean, signal: AbortSignal): Promise<A> {
     return this.track(
       asking.then(
         (answer) => {
           if (!signal.aborted) return answer;
-          if (isGrant(answer)) this.takeBack(name, owner);
+          this.#late(owned, answer, isGrant);
           throw signal.reason;
         },
         (error: unknown) => {
-          // The signal's own reason: the question was withdrawn before it was sent.
-          if (!(signal.aborted && error === signal.reason) && this.#mayHaveRun(error)) {
-            this.takeBack(name, owner, this.#terms.lostBy?.(error));
-          }
+          this.#failed(owned, error, signal);
           throw error;
         },
       ),
     );
+  }
+
+  /**
+   * The same, and rejects as soon as the signal aborts. The step in which the answer comes decides who has the grant, the caller or
+   * nobody: to wrap `answer` in a wait of one's own would leave a moment in which it is neither's.
+   */
+  answerSoon<A>(owned: Owned, asking: Promise<A>, isGrant: (answer: A) => boolean, signal: AbortSignal): Promise<A> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(signal.reason as Error);
+      if (signal.aborted) onAbort();
+      else signal.addEventListener('abort', onAbort, { once: true });
+      void this.track(
+        asking.then(
+          (answer) => {
+            signal.removeEventListener('abort', onAbort);
+            if (signal.aborted) this.#late(owned, answer, isGrant);
+            else resolve(answer);
+          },
+          (error: unknown) => {
+            signal.removeEventListener('abort', onAbort);
+            this.#failed(owned, error, signal);
+            reject(error);
+          },
+        ),
+      );
+    });
   }
 
   /** Takes back in the background what a try may have acquired. The owner is a nonce, so no other holder is touched. */
@@ -103,6 +129,16 @@ export class Questions<L = undefined> {
     await this.#active.over(limit);
     await this.#undo.close(limit);
     await letGo(limit);
+  }
+
+  #late<A>({ name, owner }: Owned, answer: A, isGrant: (answer: A) => boolean): void {
+    if (isGrant(answer)) this.takeBack(name, owner);
+  }
+
+  #failed({ name, owner }: Owned, error: unknown, signal: AbortSignal): void {
+    // The signal's own reason: the question was withdrawn before it was sent.
+    if (signal.aborted && error === signal.reason) return;
+    if (this.#mayHaveRun(error)) this.takeBack(name, owner, this.#terms.lostBy?.(error));
   }
 
   #mayHaveRun(error: unknown): boolean {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createConnector } from '../../src/server/index.ts';
+import { createConnector, wasSent } from '../../src/server/index.ts';
 
 class Connection {
   readonly #end = new AbortController();
@@ -102,5 +102,23 @@ describe('a connector', () => {
     await expect(waiting).rejects.toThrow('the provider is closed');
     await closing;
     expect(ended).toEqual([1]);
+  });
+
+  it('marks each of its errors as that of a question that was never sent', async () => {
+    const { connector } = stage(() => Promise.reject(new Error('down')));
+    const failure = async (): Promise<unknown> =>
+      connector.get().then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    const errors = [await failure(), await failure()];
+    // The third one pauses before it opens.
+    const pausing = failure();
+    await connector.close();
+    errors.push(await pausing, await failure());
+    for (const error of errors) {
+      expect(error).toBeInstanceOf(Error);
+      expect(wasSent(error)).toBe(false);
+    }
   });
 });

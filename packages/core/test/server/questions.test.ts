@@ -34,6 +34,46 @@ describe('an answer', () => {
   });
 });
 
+describe('an answer that comes as the caller goes', () => {
+  it.each(Array.from({ length: 12 }, (_, turns) => turns))("is the caller's or is taken back, %i turns later", async (turns) => {
+    const { made, release } = questions();
+    const caller = new AbortController();
+    let grant: (said: string) => void = () => {};
+    const asking = new Promise<string>((resolve) => (grant = resolve));
+    let outcome = '';
+    const answered = made.answerSoon(one, asking, isGrant, caller.signal).then(
+      () => (outcome = 'granted'),
+      () => (outcome = 'gone'),
+    );
+    grant('granted');
+    for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+    caller.abort(new Error('gone'));
+    await answered;
+    await made.doubt('x', live);
+    expect([outcome, release.mock.calls.length]).toEqual(outcome === 'granted' ? ['granted', 0] : ['gone', 1]);
+  });
+
+  it('is waited for no longer than the caller waits, and taken back when it comes', async () => {
+    const { made, release } = questions();
+    const caller = new AbortController();
+    let grant: (said: string) => void = () => {};
+    const asking = new Promise<string>((resolve) => (grant = resolve));
+    const answered = made.answerSoon(one, asking, isGrant, caller.signal);
+    caller.abort(new Error('gone'));
+    await expect(answered).rejects.toThrow('gone');
+    expect(release).not.toHaveBeenCalled();
+    grant('granted');
+    await vi.waitFor(() => expect(release).toHaveBeenCalledOnce());
+  });
+
+  it('is taken back if its question failed and may have been carried out', async () => {
+    const { made, release } = questions();
+    await expect(made.answerSoon(one, Promise.reject(new Error('cut')), isGrant, live)).rejects.toThrow('cut');
+    await made.doubt('x', live);
+    expect(release).toHaveBeenCalledOnce();
+  });
+});
+
 describe('a question that failed', () => {
   it('may have been carried out: it is taken back, and the connection that ended is named', async () => {
     const { made, release } = questions({ lostBy: () => 'connection 1' });

@@ -146,7 +146,7 @@ class LeaseProvider implements LockProvider {
 
   #askRow(request: AcquireRequest, asked: Try, signal: AbortSignal): Promise<Row> {
     const asking = this.#batches.acquiring.ask(asked, signal);
-    return unlessAborted(this.#questions.answer(request, asking, isGrant, signal), signal);
+    return this.#questions.answerSoon(request, asking, isGrant, signal);
   }
 
   #granted(request: AcquireRequest, leaseMs: number, row: Row): AcquireResult {
