@@ -1,19 +1,10 @@
 import assert from 'node:assert/strict';
 import type { JobRecord, LockProvider } from '../provider.ts';
-import {
-  contractCase,
-  mustAcquire,
-  newName,
-  settled,
-  within,
-  type CaseBody,
-  type ContractCase,
-  type ContractOptions,
-} from './harness.ts';
+import { casesOf, mustAcquire, newName, settled, within, type ContractCase, type ContractOptions } from './harness.ts';
 
 /** Readers of records that give up. */
 export function readingCases(options: ContractOptions): ContractCase[] {
-  const promise = (name: string, body: CaseBody): ContractCase => contractCase(options, 'G8', name, body);
+  const promise = casesOf(options, 'G8');
 
   return [
     promise('reads no record for a caller that has given up', async ({ open }) => {
