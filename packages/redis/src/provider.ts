@@ -10,14 +10,13 @@ import {
 } from '@solorun/core';
 import {
   bindVerbs,
-  createConnector,
+  Connector,
   createWatch,
   delay,
   Failure,
   Questions,
   settlingRefusal,
   unlessAborted,
-  type Connector,
   type Watch,
 } from '@solorun/core/server';
 import { Batches } from './batches.ts';
@@ -79,7 +78,7 @@ class RedisProvider implements LockProvider {
     this.#base = `${keyPrefixOf(options)}${prefix}:`;
     this.#settleMs = settleMs;
     const terms = { kind: KIND, connection: options, observedKey: `${this.#base}observed`, settles: settleMs !== 0, allowEviction };
-    this.#connector = createConnector<Link>(
+    this.#connector = new Connector<Link>(
       () => openLink({ ...terms, timeoutMs: CONNECT_MS }),
       (link) => link.end(),
     );

@@ -10,7 +10,7 @@ export { createAlarm, type Alarm } from '../alarm.ts';
 export { Deadlines, type DeadlinesTerms } from '../deadlines.ts';
 export { heldBy, refusalOf, settlingRefusal } from '../refusal.ts';
 export { createBatch, Failure, oneAtATime, type Batch } from './batch.ts';
-export { createConnector, type Connector } from './connector.ts';
+export { Connector } from './connector.ts';
 export { KeyedMutex, Mutex } from './mutex.ts';
 export { createOutlasted, type Outlasted } from './outlasted.ts';
 export { Questions, type QuestionsTerms } from './questions.ts';

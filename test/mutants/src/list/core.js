@@ -219,7 +219,7 @@ export const core = [
     name: 'does not look again for a try that arrived after its undoing had found nothing',
     package: 'core',
     file: 'src/server/undo.ts',
-    from: 'if (!found) void later(name, owner, lost);',
+    from: 'if (!found) void this.#later(name, owner, lost);',
     to: '',
     caughtBy: by('server/undo', 'is looked for once more when it was not found'),
   },
