@@ -65,6 +65,7 @@ export function memory(options: MemoryOptions = {}): LockProvider {
 class MemoryProvider implements LockProvider {
   readonly kind = 'memory';
   readonly guarantees: Guarantees = guarantees;
+  readonly forgetsSignals = true;
   readonly #now: () => number;
   readonly #entries = new Map<string, Entry>();
   /** By name: each wakes one waiter. */

@@ -21,14 +21,19 @@ export interface LockProvider {
    * What it then cannot do, it refuses with an `UnsupportedError`.
    */
   readonly guarantees: Guarantees;
+  /**
+   * The provider keeps nothing of a signal once its call has been answered: it has taken its listeners off, and lets nothing outlive
+   * the call that was made of the signal (`AbortSignal.any`). The core may then give the signal to another call, which saves it the making of
+   * one for each. Without it each call has a signal of its own. A wrapper that spreads a provider takes this on with the verbs.
+   * @default false
+   */
+  readonly forgetsSignals?: boolean;
 
   /**
    * One attempt, one answer. The lease counts from the moment the provider sees the request, so never before the caller sent it.
    * With an occurrence, lease and claim are one atomic step.
    *
-   * When `signal` aborts it rejects soon, and whatever it may have acquired is undone (in the background if need be). The signal is
-   * this call's only until it has been answered, and may then be another's: take listeners off again by then, and let nothing outlive the
-   * call that was made of it (`AbortSignal.any`).
+   * When `signal` aborts it rejects soon, and whatever it may have acquired is undone (in the background if need be).
    */
   tryAcquire(request: AcquireRequest, signal: AbortSignal): AcquireResult | Promise<AcquireResult>;
 

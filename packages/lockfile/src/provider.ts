@@ -10,6 +10,8 @@ export interface LockfileTerms {
   readonly flush: Flush;
   readonly onStale: GenerationsOptions['onStale'];
   readonly reach: Guarantees['reach'];
+  /** A store of the user's gets the signals of tries, and may keep them. */
+  readonly forgetsSignals: boolean;
 }
 
 /** Polling interval of a waiter where a poll shows that the holder has died, in ms. */
@@ -22,16 +24,18 @@ const POLL_WITHOUT_WATCH_MS = 500;
 export class LockfileProvider implements LockProvider {
   readonly kind = 'lockfile';
   readonly guarantees: Guarantees;
+  readonly forgetsSignals: boolean;
   readonly #store: FileStore;
   readonly #keyOf: (name: string) => string;
   readonly #generations: Generations;
   /** Leases here end with the process, so they end when it closes the store. Their holders learn of it before that. */
   readonly #closing = new AbortController();
 
-  constructor({ store, keyOf, flush, onStale, reach }: LockfileTerms) {
+  constructor({ store, keyOf, flush, onStale, reach, forgetsSignals }: LockfileTerms) {
     this.#store = store;
     this.#keyOf = keyOf;
     this.guarantees = guaranteesOf(store, flush, reach);
+    this.forgetsSignals = forgetsSignals;
     this.#generations = new Generations({
       store,
       keyOf,

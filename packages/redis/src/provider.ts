@@ -56,6 +56,7 @@ export function redis(options: RedisOptions): LockProvider {
 
 class RedisProvider implements LockProvider {
   readonly kind: string = KIND;
+  readonly forgetsSignals = true;
   /** The beginning of all keys and channels. */
   readonly #base: string;
   readonly #settleMs: number | undefined;

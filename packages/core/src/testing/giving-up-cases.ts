@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   casesOf,
   LONG_MS,
@@ -9,6 +11,7 @@ import {
   tryIt,
   type ContractCase,
   type ContractOptions,
+  type Fleet,
 } from './harness.ts';
 
 /** A caller that has given up gets nothing, and leaves nothing behind. */
@@ -46,10 +49,40 @@ export function givingUpCases(options: ContractOptions): ContractCase[] {
       }
     }),
 
+    promise('forgets the signal of a call that has been answered, if it says that it does', forgetsSignals),
+
     promise('closes twice without a word', async ({ open }) => {
       const a = await open();
       await a.close();
       await a.close();
     }),
   ];
+}
+
+/** Nothing listens to the signal after the answer, and nothing happens when it aborts for another call. */
+async function forgetsSignals({ open }: Fleet): Promise<void> {
+  const [a, b] = [await open(), await open()];
+  if (a.forgetsSignals !== true) return;
+  const name = newName();
+  const asked = request(name, { leaseMs: a.guarantees.expiry ? LONG_MS : null });
+  const controllers: AbortController[] = [];
+  const next = (): AbortSignal => {
+    const controller = new AbortController();
+    controllers.push(controller);
+    return controller.signal;
+  };
+  const result = await a.tryAcquire(asked, next());
+  assert(result.acquired);
+  const { grant } = result;
+  assert(!(await b.tryAcquire(request(name), next())).acquired);
+  assert.equal(await a.renew(grant, next()), true);
+  // Listeners come off in the same turn, perhaps just after the answer.
+  await nextTurn();
+  for (const { signal } of controllers) assert.equal(getEventListeners(signal, 'abort').length, 0, 'no listener is left behind');
+  for (const controller of controllers) controller.abort(new Error('another call was given up'));
+  assert.notEqual(grant.lost?.aborted, true, 'the lease is not lost because another call was given up');
+  assert.equal(await a.renew(grant, next()), true, 'nor is it gone');
+  assert.equal(await a.release(grant, { result: 'done' }, next()), true);
+  await nextTurn();
+  for (const { signal } of controllers) assert.equal(getEventListeners(signal, 'abort').length, 0, 'no listener is left behind');
 }

@@ -45,6 +45,7 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
 class AdvisoryProvider implements LockProvider {
   readonly kind: string = KIND;
+  readonly forgetsSignals = true;
   readonly #keys: Keys;
   readonly #hasQueue: boolean;
   readonly #onWarning: ((message: string) => void) | undefined;

@@ -59,6 +59,7 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
 
 class LeaseProvider implements LockProvider {
   readonly kind: string = KIND;
+  readonly forgetsSignals = true;
   readonly #schema: string;
   readonly #keys = keysOf('solorun');
   readonly #statements: Statements;

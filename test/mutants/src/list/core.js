@@ -208,6 +208,22 @@ export const core = [
     caughtBy: by('memory', 'does not release for somebody else'),
   },
   {
+    name: 'gives the signal of a call to the next one although its provider may keep it',
+    package: 'core',
+    file: 'src/core.ts',
+    from: 'settings.provider.forgetsSignals === true ? reusedSignals : ownSignals',
+    to: 'settings.provider.forgetsSignals === undefined ? ownSignals : reusedSignals',
+    caughtBy: by('call-signals', 'tells a provider that joined it nothing of another call'),
+  },
+  {
+    name: 'gives a signal to the next call although a listener was left on it',
+    package: 'core',
+    file: 'src/call-signals.ts',
+    from: "getEventListeners(controller.signal, 'abort').length === 0",
+    to: 'true',
+    caughtBy: by('call-signals', 'is kept for its call by a listener that was left behind'),
+  },
+  {
     name: 'waits out the pause of an undoing while somebody asks for the name',
     package: 'core',
     file: 'src/server/undo.ts',
