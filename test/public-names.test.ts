@@ -60,6 +60,7 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
       'refusalOf',
       'settlingRefusal',
       'unlessAborted',
+      'unreachable',
       'wasSent',
     ],
   },

@@ -35,6 +35,7 @@ export {
 export {
   type AcquireRequest,
   type AcquireResult,
+  type Finding,
   type Grant,
   type Guarantees,
   type Holder,

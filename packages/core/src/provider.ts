@@ -71,10 +71,27 @@ export interface LockProvider {
   list(prefix?: string, signal?: AbortSignal): AsyncIterable<JobRecord>;
 
   /**
+   * What the provider finds about its server or directory for locks: a check each, also for what is in order. For operators, and on a
+   * connection of its own, so that it works before anything was locked and where nothing can be. A server that does not answer is a
+   * finding. Rejects soon with the signal's reason once that aborts.
+   */
+  examine?(signal?: AbortSignal): Promise<readonly Finding[]>;
+
+  /**
    * Lets go of connections, files and timers. Twice is quiet. Where leases end with the process, those still held end now, and
    * their grants' `lost` signals abort before anybody else can acquire.
    */
   close(): Promise<void>;
+}
+
+/** One thing that a provider has checked, and its meaning for locks. `solorun doctor` prints it. */
+export interface Finding {
+  /** The thing, in a word or two: `role`, `memory`, `host 10.0.0.7:5432`. */
+  readonly check: string;
+  /** `note`: worth knowing. `unsafe`: locks there are not to be trusted. `unreachable`: there was no answer, so nothing is known. */
+  readonly state: 'ok' | 'note' | 'unsafe' | 'unreachable';
+  /** A sentence, with the remedy where there is one. It may quote what a server said: make it safe before a terminal shows it. */
+  readonly says: string;
 }
 
 /** What a provider promises, as data: `explain()` prints it and the contract suite holds the provider to it. */

@@ -222,6 +222,9 @@ export const brokenProviders: readonly BrokenProvider[] = [
   broken('inspects for a caller that is gone', 'reads no record for a caller that has given up', (sound) => ({
     inspect: (name) => sound.inspect(name),
   })),
+  broken('examines for a caller that is gone', 'examines its server, if it can, and not for a caller that has given up', () => ({
+    examine: async () => [],
+  })),
   broken('lists for a caller that is gone', 'reads no record for a caller that has given up', (sound) => ({
     list: (prefix) => sound.list(prefix),
   })),

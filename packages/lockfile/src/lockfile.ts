@@ -1,11 +1,12 @@
 import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { OptionError, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
+import { OptionError, type Finding, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
 import { bindVerbs } from '@solorun/core/server';
 import { FLUSHES } from './guarantees.ts';
 import { keyOf } from './key.ts';
 import { LockfileProvider, type LockfileTerms } from './provider.ts';
 import type { FileStore } from './store.ts';
+import { examineDirectory } from './stores/examine.ts';
 import { localStore } from './stores/local.ts';
 
 interface CommonOptions {
@@ -66,7 +67,8 @@ function openLockfile(options: LockfileOptions): LockProvider {
   if (typeof options !== 'object' || options === null) {
     throw new OptionError("lockfile takes an object, for example lockfile({ directory: '/var/lib/app/locks' }).");
   }
-  if ('store' in options) return provider({ store: options.store, keyOf, reach: 'fleet', forgetsSignals: false }, options);
+  if ('store' in options)
+    return provider({ store: options.store, keyOf, reach: 'fleet', forgetsSignals: false, examine: () => [] }, options);
   if (typeof options.directory === 'string' && options.directory.startsWith('~')) {
     throw new OptionError(`${options.directory}: only a shell knows what "~" means; give the whole path.`);
   }
@@ -101,10 +103,12 @@ function realPath(path: string, links = 40): string {
   return realPath(resolve(dirname(place), readlinkSync(place)), links - 1);
 }
 
-type Place = Pick<LockfileTerms, 'store' | 'keyOf' | 'reach' | 'forgetsSignals'>;
+type Place = Pick<LockfileTerms, 'store' | 'keyOf' | 'reach' | 'forgetsSignals' | 'examine'>;
 
 function local(directory: string, own: boolean, options: LocalLockOptions): Omit<Place, 'keyOf'> {
-  return { store: openLocal(directory, own, options), reach: reachOf(options), forgetsSignals: true };
+  const absolute = resolve(directory);
+  const examine = (): readonly Finding[] => examineDirectory(absolute, directory);
+  return { store: openLocal(directory, own, options), reach: reachOf(options), forgetsSignals: true, examine };
 }
 
 function openLocal(directory: string, own: boolean, options: LocalLockOptions): FileStore {

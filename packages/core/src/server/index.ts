@@ -15,4 +15,5 @@ export { KeyedMutex, Mutex } from './mutex.ts';
 export { createOutlasted, type Outlasted } from './outlasted.ts';
 export { Questions, type QuestionsTerms } from './questions.ts';
 export { neverSent, wasSent } from './sent.ts';
+export { unreachable } from './unreachable.ts';
 export { createWatch, type Watch, type WatchTerms } from './watch.ts';
