@@ -1,8 +1,9 @@
 import type { Finding } from '@solorun/core';
 import { unlessAborted, unreachable } from '@solorun/core/server';
 import { connect, type Connection } from './client.ts';
+import { untold } from './link.ts';
 import type { ConnectionOptions } from './options.ts';
-import { infoFields } from './server.ts';
+import { infoFields, parseInfo } from './server.ts';
 
 /** How long a server may take to answer, in ms. */
 const TIMEOUT_MS = 5_000;
@@ -21,7 +22,7 @@ export async function examine(options: ConnectionOptions, signal?: AbortSignal):
     return await unlessAborted(connecting.then(look), signal);
   } catch (error) {
     signal?.throwIfAborted();
-    return (error as Error).message.startsWith('NOPERM') ? [UNTOLD] : [unreachable(error)];
+    return [unreachable(error)];
   } finally {
     connecting.then(
       (connection) => connection.end(),
@@ -33,22 +34,25 @@ export async function examine(options: ConnectionOptions, signal?: AbortSignal):
 async function look(connection: Connection): Promise<readonly Finding[]> {
   const servers = connection.servers();
   try {
-    const infos = await Promise.all(servers.map((server) => connection.ask(() => server.info(), TIMEOUT_MS)));
+    const infos = await Promise.all(servers.map((server) => connection.ask(() => server.info(), TIMEOUT_MS).catch(untold)));
+    connection.lost.throwIfAborted();
     const [only] = infos;
-    if (only !== undefined && infos.length === 1) return aboutServer(infoFields(only));
+    if (only !== undefined && infos.length === 1) return aboutServer(only);
     return infos.flatMap((info, index) => {
       const { host, port } = servers[index]!.options ?? {};
-      return aboutServer(infoFields(info)).map((finding) => ({ ...finding, check: `${finding.check} of ${host}:${port}` }));
+      return aboutServer(info).map((finding) => ({ ...finding, check: `${finding.check} of ${host}:${port}` }));
     });
   } catch (error) {
-    // A wrong password ends the connection, whatever the first question is then answered.
+    // Trouble with the first words (a password, a database) ends the connection, and is known by the first answer.
     throw connection.lost.aborted ? connection.lost.reason : error;
   }
 }
 
-function aboutServer(fields: ReadonlyMap<string, string>): readonly Finding[] {
+function aboutServer(info: string): readonly Finding[] {
+  if (info === '') return [UNTOLD];
+  const fields = infoFields(info);
   const field = (name: string): string => fields.get(name) ?? '';
-  const policy = field('maxmemory_policy');
+  const { evicts } = parseInfo(info);
   const replicas = Number(field('connected_slaves'));
   return [
     { check: 'server', state: 'ok', says: `Redis ${field('redis_version')}` },
@@ -62,8 +66,8 @@ function aboutServer(fields: ReadonlyMap<string, string>): readonly Finding[] {
           state: 'note',
           says: 'no append-only file: a crash forgets occurrences and fences. Set appendonly yes',
         },
-    policy === 'noeviction' || policy === ''
+    evicts === undefined
       ? { check: 'memory', state: 'ok', says: 'keys are not evicted' }
-      : { check: 'memory', state: 'unsafe', says: `maxmemory-policy is ${policy}: locks may be thrown away. Set noeviction` },
+      : { check: 'memory', state: 'unsafe', says: `maxmemory-policy is ${evicts}: locks may be thrown away. Set noeviction` },
   ];
 }

@@ -41,6 +41,21 @@ it('examines each primary of a cluster', { timeout: 60_000 }, async () => {
   expect(roles.map(({ check }) => check).sort()).toEqual(nodes.map(({ url }) => `role of ${new URL(url).host}`).sort());
 });
 
+it('finds a server unsafe only if it throws away keys that never expire, as ours do', async () => {
+  const memoryOf = async (settings: Readonly<Record<string, string>>): Promise<string | undefined> =>
+    (await examined({ url: (await started(settings)).url }))?.find(({ check }) => check === 'memory')?.state;
+  expect(await memoryOf({ maxmemory: '64mb', 'maxmemory-policy': 'allkeys-lru' })).toBe('unsafe');
+  expect(await memoryOf({ maxmemory: '64mb', 'maxmemory-policy': 'volatile-lru' })).toBe('ok');
+  // Without a limit there is nothing to be thrown away.
+  expect(await memoryOf({ 'maxmemory-policy': 'allkeys-lru' })).toBe('ok');
+});
+
+it('finds out less where INFO was renamed away, and does not take the server for one that is away', async () => {
+  expect(await examined({ url: (await started({ 'rename-command': 'INFO ""' })).url })).toMatchObject([
+    { check: 'server', state: 'note' },
+  ]);
+});
+
 it('finds a server that is not there unreachable', async () => {
   expect(await examined({ url: 'redis://127.0.0.1:1' })).toMatchObject([
     { check: 'server', state: 'unreachable', says: expect.stringContaining('ECONNREFUSED') as string },
