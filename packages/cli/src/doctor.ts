@@ -69,7 +69,7 @@ function client(): Finding {
   return { check: 'client', state: 'ok', says: `Node.js ${process.versions.node} on ${process.platform}` };
 }
 
-/** What the provider finds about its server or directory, before anything is locked there. */
+/** The provider's own checks of its server or directory, before anything is locked there. */
 async function examined(provider: LockProvider): Promise<readonly Finding[]> {
   const findings = (await provider.examine?.()) ?? [];
   return findings.map(({ check, state, says }) => ({ check: plain(check), state, says: inOurWords(says) }));

@@ -1,3 +1,5 @@
+import type { Finding } from './finding.ts';
+
 /**
  * The contract between the core and a provider.
  *
@@ -14,17 +16,16 @@
  * `@solorun/core/testing` is this contract as a test suite.
  */
 export interface LockProvider {
-  /** What it is, for messages and events: `postgres-advisory`, `lockfile`, `memory`. */
+  /** The name of this kind of provider, for messages and events: `postgres-advisory`, `lockfile`, `memory`. */
   readonly kind: string;
   /**
    * Read at each call, so that what is learned only once connected (a role that may create nothing, an old server) may weaken it.
-   * What it then cannot do, it refuses with an `UnsupportedError`.
+   * The provider refuses anything beyond it with an `UnsupportedError`.
    */
   readonly guarantees: Guarantees;
   /**
-   * The provider keeps nothing of a signal once its call has been answered: it has taken its listeners off, and lets nothing outlive
-   * the call that was made of the signal (`AbortSignal.any`). The core may then give the signal to another call, which saves it the making of
-   * one for each. Without it each call has a signal of its own. A wrapper that spreads a provider takes this on with the verbs.
+   * The provider keeps nothing of a signal once its call was answered: no listener, and nothing made of it (`AbortSignal.any`). The core
+   * may then give it to another call, rather than make one for each. A wrapper that spreads a provider takes this on with the verbs.
    * @default false
    */
   readonly forgetsSignals?: boolean;
@@ -39,7 +40,7 @@ export interface LockProvider {
 
   /**
    * Asked every third of a lease that ends by time, and now and then of one without end, to learn whether it was taken; many in one
-   * turn of the event loop. What keeps a lease without end alive the provider does itself.
+   * turn of the event loop. The provider itself keeps a lease without end alive.
    *
    * True: the lease counts anew from some moment after the call began. False: known to be lost. Rejects: unknown.
    *
@@ -71,9 +72,8 @@ export interface LockProvider {
   list(prefix?: string, signal?: AbortSignal): AsyncIterable<JobRecord>;
 
   /**
-   * What the provider finds about its server or directory for locks: a check each, also for what is in order. For operators, and on a
-   * connection of its own, so that it works before anything was locked and where nothing can be. A server that does not answer is a
-   * finding. Rejects soon with the signal's reason once that aborts.
+   * Lists what the provider finds about its server or directory for locks, also what is in order. It takes a connection of its own, so
+   * it works before anything was locked. A server without an answer is a finding. Rejects soon with the signal's reason once that aborts.
    */
   examine?(signal?: AbortSignal): Promise<readonly Finding[]>;
 
@@ -84,21 +84,11 @@ export interface LockProvider {
   close(): Promise<void>;
 }
 
-/** One thing that a provider has checked, and its meaning for locks. `solorun doctor` prints it. */
-export interface Finding {
-  /** The thing, in a word or two: `role`, `memory`, `host 10.0.0.7:5432`. */
-  readonly check: string;
-  /** `note`: worth knowing. `unsafe`: locks there are not to be trusted. `unreachable`: there was no answer, so nothing is known. */
-  readonly state: 'ok' | 'note' | 'unsafe' | 'unreachable';
-  /** A sentence, with the remedy where there is one. It may quote what a server said: make it safe before a terminal shows it. */
-  readonly says: string;
-}
-
-/** What a provider promises, as data: `explain()` prints it and the contract suite holds the provider to it. */
+/** The promises of a provider, as data: `explain()` prints it and the contract suite holds the provider to it. */
 export interface Guarantees {
-  /** Whose clock ends a lease: a server's, the file store's, or this process's own. */
+  /** The clock that ends a lease: a server's, the file store's, or this process's own. */
   readonly clock: 'server' | 'store' | 'process';
-  /** Who is kept apart: code in one process, processes on one machine, or every replica that reaches the store. */
+  /** The holders that are kept apart: code in one process, processes on one machine, or every replica that reaches the store. */
   readonly reach: 'process' | 'host' | 'fleet';
   /**
    * The name comes free `leaseMs` after the last renewal, even if the holder is paused or cut off. `while running`: only as long as
@@ -122,11 +112,11 @@ export interface Guarantees {
   readonly recordLagMs?: number;
   /** The shortest lease that the clock's granularity allows, in ms. */
   readonly minLeaseMs: number;
-  /** What would break the promises, one sentence each. */
+  /** The things that would break the promises, one sentence each. */
   readonly caveats: readonly string[];
 }
 
-/** Who asks: for people to read. Never used to decide whose a lease is; that is the owner nonce alone. */
+/** The process that asks, for people to read. Never used to decide whose a lease is; that is the owner nonce alone. */
 export interface Identity {
   readonly host: string;
   readonly pid: number;
@@ -163,7 +153,7 @@ export type AcquireResult = { readonly acquired: true; readonly grant: Grant } |
 export type Refusal =
   | {
       readonly acquired: false;
-      /** Somebody holds the name. */
+      /** Another holder has the name. */
       readonly reason: 'held';
       readonly holder?: Holder | undefined;
       /** How long it has been held, by the provider's clock. */
@@ -171,12 +161,12 @@ export type Refusal =
       /** When the lease ends unless it is renewed, by the provider's clock. Undefined: it does not expire. */
       readonly expiresInMs?: number | undefined;
       /**
-       * Somebody may hold it: the provider has just come back, and waits until leases that it may have forgotten are over.
+       * A holder may still have it: the provider has just come back, and waits until leases that it may have forgotten are over.
        * @default false
        */
       readonly settling?: boolean;
       /**
-       * What is in the way when it is not a holder, in words that name the remedy: a row that another transaction has locked, with the
+       * The obstacle when it is not a holder, in words that name the remedy: a row that another transaction has locked, with the
        * process ids of its sessions. Shown in errors and events. @default none
        */
       readonly detail?: string | undefined;
@@ -237,7 +227,7 @@ export interface OccurrenceState {
   readonly attempt: number;
 }
 
-/** What the provider keeps per name. Times are the provider's. */
+/** The record that the provider keeps of a name. Times are the provider's. */
 export interface JobRecord {
   /** When it was read: "for how long" and "in how long" are counted from here, whatever the reader's clock says. */
   readonly readAt: Date;

@@ -12,7 +12,7 @@ export interface LockfileTerms {
   readonly reach: Guarantees['reach'];
   /** A store of the user's gets the signals of tries, and may keep them. */
   readonly forgetsSignals: boolean;
-  /** What is found about the place of the files. */
+  /** Checks the place of the files. */
   readonly examine: () => readonly Finding[];
 }
 

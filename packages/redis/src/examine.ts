@@ -14,7 +14,7 @@ const UNTOLD: Finding = {
   says: 'this role may not ask (INFO): whether it is a master, and what it forgets, is not known',
 };
 
-/** What a server says of itself, or each primary of a cluster, that locks depend on. */
+/** Asks the server for the facts that locks depend on; in a cluster, each primary. */
 export async function examine(options: ConnectionOptions, signal?: AbortSignal): Promise<readonly Finding[]> {
   signal?.throwIfAborted();
   const connecting = connect(options, TIMEOUT_MS);

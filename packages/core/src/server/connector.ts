@@ -12,7 +12,7 @@ const CLOSE_MS = 2_000;
 export class Connector<T extends { readonly lost: AbortSignal; usable?(): boolean }> {
   readonly #open: () => Promise<T>;
   readonly #end: (opened: T) => Promise<void>;
-  /** What was opened last, also when it has been lost. */
+  /** Opened last, and perhaps lost since. */
   #latest: T | undefined;
   #opening: Promise<T> | undefined;
   /** Openings that failed one after the other, and when the last one did, by `performance.now()`. */

@@ -1,4 +1,4 @@
-import type { Finding } from '../provider.ts';
+import type { Finding } from '../finding.ts';
 
 /** The finding of a provider whose server did not answer. */
 export function unreachable(error: unknown): Finding {

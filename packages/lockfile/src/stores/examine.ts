@@ -2,7 +2,7 @@ import { statfsSync, statSync } from 'node:fs';
 import type { Finding } from '@solorun/core';
 
 /**
- * What an operator should know of a directory for locks.
+ * Reports whether a directory can keep locks, for operators.
  *
  * @param shown the directory as the user wrote it
  */

@@ -7,14 +7,14 @@ import { ident } from './schema.ts';
 export interface ExamineTerms {
   readonly connection: PostgresConnection;
   readonly schema: string;
-  /** What a pooler in between means for the provider: the end of a sentence. */
+  /** The meaning of a pooler in between for the provider: the end of a sentence. */
   readonly behindPooler: string;
 }
 
 /** How long a server may take to answer, in ms. */
 const TIMEOUT_MS = 5_000;
 
-/** What a server says of itself. */
+/** The facts that a server reports of itself. */
 interface Seen {
   readonly version: string;
   readonly recovering: boolean;
