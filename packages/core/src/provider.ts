@@ -25,8 +25,7 @@ export interface LockProvider {
   readonly guarantees: Guarantees;
   /**
    * The provider keeps nothing of a signal once its call was answered: no listener, and nothing made of it (`AbortSignal.any`). The core
-   * may then give it to another call, rather than make one for each. A wrapper that spreads a provider takes this on with the verbs.
-   * @default false
+   * may then give it to another call, rather than make one for each. A wrapper that spreads a provider takes this on. @default false
    */
   readonly forgetsSignals?: boolean;
 
