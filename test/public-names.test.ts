@@ -41,6 +41,7 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
   '@solorun/core/server': {
     module: server,
     names: [
+      'Connector',
       'Deadlines',
       'Failure',
       'KeyedMutex',
@@ -49,7 +50,6 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
       'bindVerbs',
       'createAlarm',
       'createBatch',
-      'createConnector',
       'createOutlasted',
       'createWatch',
       'delay',
@@ -60,6 +60,7 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
       'refusalOf',
       'settlingRefusal',
       'unlessAborted',
+      'unreachable',
       'wasSent',
     ],
   },

@@ -1,5 +1,4 @@
-import type { LockProvider } from '@solorun/core';
-import type { Finding } from './doctor-server.ts';
+import type { Finding, LockProvider } from '@solorun/core';
 
 export type Reach = LockProvider['guarantees']['reach'];
 

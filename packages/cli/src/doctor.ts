@@ -1,14 +1,13 @@
 import { hrtime } from 'node:process';
-import { ProviderError, SolorunError, type Lease, type LockProvider, type Solo } from '@solorun/core';
+import { ProviderError, SolorunError, type Finding, type Lease, type LockProvider, type Solo } from '@solorun/core';
 import { withStore, type Opened } from './asked-store.ts';
 import { duration, parseDuration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
 import { aboutReach, page, type Reach } from './doctor-page.ts';
-import { lookAtServer, type Finding } from './doctor-server.ts';
 import { print, type Voice } from './output.ts';
 import type { Asked } from './program.ts';
 import { PROBE } from './probe.ts';
-import { holderOf } from './show.ts';
+import { holderOf, plain } from './show.ts';
 import { inOurWords } from './trouble.ts';
 
 /** How long another doctor may take, beyond the lease of a holder that died, in ms. */
@@ -29,7 +28,7 @@ export async function doctor(asked: Asked, voice: Voice): Promise<number> {
     await withStore(asked, { leaseMs, onWarning: (message) => warnings.push(message) }, async (opened) => {
       shown = opened.store.shown;
       reach = opened.provider.guarantees.reach;
-      findings.push(...(await lookAtServer(opened.store)));
+      findings.push(client(), ...(await examined(opened.provider)));
       if (findings.some(({ state }) => state === 'unreachable')) return;
       findings.push(...(await tryLock(opened, leaseMs)));
       // After the lock was tried: the provider knows only then what holds here.
@@ -64,6 +63,16 @@ function verdictOf(findings: readonly Finding[]): Verdict {
   if (has('unreachable'))
     return { safe: null, status: exits.store.status, says: 'this store could not be asked: whether it is safe is not known' };
   return { safe: true, status: 0 };
+}
+
+function client(): Finding {
+  return { check: 'client', state: 'ok', says: `Node.js ${process.versions.node} on ${process.platform}` };
+}
+
+/** The provider's own checks of its server or directory, before anything is locked there. */
+async function examined(provider: LockProvider): Promise<readonly Finding[]> {
+  const findings = (await provider.examine?.()) ?? [];
+  return findings.map(({ check, state, says }) => ({ check: plain(check), state, says: inOurWords(says) }));
 }
 
 /** Acquires a real lock, renews it, reads its record and releases it, and measures how long that takes. */

@@ -11,9 +11,8 @@ export interface Store {
   readonly scheme: 'file' | 'postgres' | 'postgres+lease' | 'redis' | 'memory';
   /** As it may be shown: without user and password. */
   readonly shown: string;
-  /** For checks of the server or the directory itself. */
+  /** What the driver of a server gets. */
   readonly connectionString?: string;
-  readonly directory?: string;
   open(options: { readonly onWarning: (message: string) => void }): Promise<LockProvider>;
 }
 
@@ -102,7 +101,6 @@ function fileStore(directory: string): Store {
   return {
     scheme: 'file',
     shown: plain(`file:${directory}`),
-    directory,
     async open() {
       const { lockfile } = await import('@solorun/lockfile');
       return opened(() => lockfile({ directory }));

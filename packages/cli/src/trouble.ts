@@ -33,6 +33,7 @@ const ADVICE: readonly (readonly [string, string])[] = [
   [', use another server, or accept it with { allowEviction: true }', ', or use another server'],
   [', for example by way of the sentinels ({ client: new Redis({ sentinels, name }) })', ''],
   ['or use postgresLease, which', 'or use postgres+lease://, which'],
+  [', postgresLease needs none', ', postgres+lease:// needs none'],
 ];
 
 /** A provider's message, to be shown. */

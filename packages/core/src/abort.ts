@@ -20,7 +20,7 @@ export function linkAbort(source: AbortSignal | undefined, target: AbortControll
 
 const nothing = (): void => {};
 
-/** Who listens to a signal: adding and removing one of thousands costs the same as one of one, unlike with the signal itself. */
+/** The listeners of each signal: adding and removing one of thousands costs the same as one of one, unlike with the signal itself. */
 const audiences = new WeakMap<AbortSignal, Set<() => void>>();
 
 /** Calls `listener` once when `signal` is aborted, also if it is already. Returns what undoes it. */

@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts';
 
 /** One timer for many deadlines. */
 export interface Alarm {
-  /** Rings at `dueAt` by the clock, or sooner: whoever is rung for asks again for what is still to come. */
+  /** Rings at `dueAt` by the clock, or sooner: `ring` asks again for deadlines that are still to come. */
   at(dueAt: number): void;
   /** Whether the next ring keeps the process alive. @default false */
   keepAlive(keep: boolean): void;

@@ -1,13 +1,12 @@
-import { getEventListeners } from 'node:events';
 import { onceAborted } from './abort.ts';
+import { ownSignals, type CallSignals } from './call-signals.ts';
 import { Deadlines } from './deadlines.ts';
 
 /** Calls of a provider, which take no longer than they may. */
 export interface Calls {
   /**
    * Waits for the answer no longer than the bounds allow, whether or not the provider heeds its signal: one call that hangs must not
-   * freeze the rest. The signal belongs to the call; when that has been answered, it may be given to another one. An answer that is
-   * there at once is handed on as it is.
+   * freeze the rest. An answer that is there at once is handed on as it is.
    */
   bounded<T>(call: (signal: AbortSignal) => T | PromiseLike<T>, bounds: Bounds<T>): T | Promise<T>;
 }
@@ -28,7 +27,7 @@ const none: readonly AbortSignal[] = [];
 /** Deadlines that lie this close together are one, in ms. */
 const TOGETHER_MS = 5;
 
-export function createCalls(): Calls {
+export function createCalls(signals: CallSignals = ownSignals): Calls {
   const pending = new Deadlines<Pending<unknown>>({
     dueAt: ({ dueAt }) => dueAt,
     expire: (call) => call.expire(),
@@ -40,13 +39,13 @@ export function createCalls(): Calls {
   return {
     bounded(call, bounds) {
       for (const signal of bounds.signals ?? none) signal?.throwIfAborted();
-      const controller = idle.pop() ?? new AbortController();
+      const controller = signals.next();
       const asked = call(controller.signal);
       if (!isPromise(asked)) {
-        reuse(controller);
+        signals.answered(controller);
         return asked;
       }
-      const one = new Pending(asked, controller, bounds, onEnd);
+      const one = new Pending(asked, controller, signals, bounds, onEnd);
       pending.add(one as Pending<unknown>);
       one.listen();
       return one.answer;
@@ -60,15 +59,23 @@ class Pending<T> {
   readonly keepsAlive: boolean;
   readonly #bounds: Bounds<T>;
   readonly #controller: AbortController;
+  readonly #signals: CallSignals;
   readonly #onEnd: (call: Pending<unknown>) => void;
   readonly #unlinks: (() => void)[] = [];
   #resolve!: (value: T) => void;
   #reject!: (error: unknown) => void;
   #over = false;
 
-  constructor(asked: PromiseLike<T>, controller: AbortController, bounds: Bounds<T>, onEnd: (call: Pending<unknown>) => void) {
+  constructor(
+    asked: PromiseLike<T>,
+    controller: AbortController,
+    signals: CallSignals,
+    bounds: Bounds<T>,
+    onEnd: (call: Pending<unknown>) => void,
+  ) {
     this.#bounds = bounds;
     this.#controller = controller;
+    this.#signals = signals;
     this.#onEnd = onEnd;
     this.keepsAlive = bounds.idle !== true;
     this.dueAt = performance.now() + bounds.timeoutMs;
@@ -97,7 +104,7 @@ class Pending<T> {
   #answered(value: T): void {
     if (this.#over) return this.#bounds.late?.(value);
     this.#end();
-    reuse(this.#controller);
+    this.#signals.answered(this.#controller);
     this.#resolve(value);
   }
 
@@ -121,15 +128,6 @@ class Pending<T> {
     for (const unlink of this.#unlinks) unlink();
     this.#onEnd(this as Pending<unknown>);
   }
-}
-
-/** Signals that no call needs any more and nobody listens to: making one costs more than the rest of a call (2.5 µs on Node 20). */
-const idle: AbortController[] = [];
-const IDLE_AT_MOST = 64;
-
-/** For the next call, if the last one was never told to stop and has left nothing behind that would hear of it. */
-function reuse(controller: AbortController): void {
-  if (idle.length < IDLE_AT_MOST && getEventListeners(controller.signal, 'abort').length === 0) idle.push(controller);
 }
 
 function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { onceAborted } from './abort.ts';
 import { Attempts } from './attempts.ts';
 import { createCalls, type Calls } from './calls.ts';
+import { ownSignals, reusedSignals } from './call-signals.ts';
 import { ClosedError } from './errors.ts';
 import { createEvents, type Events } from './events.ts';
 import { Keeper } from './keeper.ts';
@@ -15,7 +16,7 @@ export class Core {
   readonly settings: SoloSettings;
   readonly events: Events = createEvents();
   readonly queue: Queue;
-  readonly calls: Calls = createCalls();
+  readonly calls: Calls;
   readonly keeper: Keeper;
   readonly attempts: Attempts;
   readonly standbys: Standbys = new Standbys();
@@ -29,6 +30,7 @@ export class Core {
   constructor(settings: SoloSettings) {
     this.settings = settings;
     this.queue = queueOf(settings.provider);
+    this.calls = createCalls(settings.provider.forgetsSignals === true ? reusedSignals : ownSignals);
     this.keeper = new Keeper(settings, this.events, this.queue, this.calls);
     this.attempts = new Attempts(settings, this.events, this.calls, this.keeper);
     // Every run and every wait listens to it, and users of the solo may.

@@ -32,6 +32,8 @@ const LOOK_AFTER_ENDLESS_MS = 10_000;
  *
  * A renewal has three answers. *Renewed* extends the trust, counted from before the request. *Lost* ends the lease. *Unknown*
  * (an error, a time-out) changes nothing but the time of the next try: the clock decides.
+ *
+ * One function, although of 62 lines: the pulses, the timer and the two ways to ask are one idea, and are read together.
  */
 export function createHeartbeat(
   provider: LockProvider,

@@ -19,6 +19,7 @@ export {
 } from './errors.ts';
 export { type SkipReason, type SoloEventName, type SoloEvents } from './events.ts';
 export { type Explanation, type GuaranteeInUse } from './explain.ts';
+export { type Finding } from './finding.ts';
 export { type Term } from './leadership.ts';
 export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
 export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';

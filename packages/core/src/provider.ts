@@ -1,3 +1,5 @@
+import type { Finding } from './finding.ts';
+
 /**
  * The contract between the core and a provider.
  *
@@ -14,27 +16,30 @@
  * `@solorun/core/testing` is this contract as a test suite.
  */
 export interface LockProvider {
-  /** What it is, for messages and events: `postgres-advisory`, `lockfile`, `memory`. */
+  /** The name of this kind of provider, for messages and events: `postgres-advisory`, `lockfile`, `memory`. */
   readonly kind: string;
   /**
    * Read at each call, so that what is learned only once connected (a role that may create nothing, an old server) may weaken it.
-   * What it then cannot do, it refuses with an `UnsupportedError`.
+   * The provider refuses anything beyond it with an `UnsupportedError`.
    */
   readonly guarantees: Guarantees;
+  /**
+   * The provider keeps nothing of a signal once its call was answered: no listener, and nothing made of it (`AbortSignal.any`). The core
+   * may then give it to another call, rather than make one for each. A wrapper that spreads a provider takes this on. @default false
+   */
+  readonly forgetsSignals?: boolean;
 
   /**
    * One attempt, one answer. The lease counts from the moment the provider sees the request, so never before the caller sent it.
    * With an occurrence, lease and claim are one atomic step.
    *
-   * When `signal` aborts it rejects soon, and whatever it may have acquired is undone (in the background if need be). The signal is
-   * this call's only until it has been answered, and may then be another's: take listeners off again by then, and let nothing outlive the
-   * call that was made of it (`AbortSignal.any`).
+   * When `signal` aborts it rejects soon, and whatever it may have acquired is undone (in the background if need be).
    */
   tryAcquire(request: AcquireRequest, signal: AbortSignal): AcquireResult | Promise<AcquireResult>;
 
   /**
    * Asked every third of a lease that ends by time, and now and then of one without end, to learn whether it was taken; many in one
-   * turn of the event loop. What keeps a lease without end alive the provider does itself.
+   * turn of the event loop. The provider itself keeps a lease without end alive.
    *
    * True: the lease counts anew from some moment after the call began. False: known to be lost. Rejects: unknown.
    *
@@ -66,17 +71,23 @@ export interface LockProvider {
   list(prefix?: string, signal?: AbortSignal): AsyncIterable<JobRecord>;
 
   /**
+   * Lists what the provider finds about its server or directory for locks, also what is in order. It takes a connection of its own, so
+   * it works before anything was locked. A server without an answer is a finding. Rejects soon with the signal's reason once that aborts.
+   */
+  examine?(signal?: AbortSignal): Promise<readonly Finding[]>;
+
+  /**
    * Lets go of connections, files and timers. Twice is quiet. Where leases end with the process, those still held end now, and
    * their grants' `lost` signals abort before anybody else can acquire.
    */
   close(): Promise<void>;
 }
 
-/** What a provider promises, as data: `explain()` prints it and the contract suite holds the provider to it. */
+/** The promises of a provider, as data: `explain()` prints it and the contract suite holds the provider to it. */
 export interface Guarantees {
-  /** Whose clock ends a lease: a server's, the file store's, or this process's own. */
+  /** The clock that ends a lease: a server's, the file store's, or this process's own. */
   readonly clock: 'server' | 'store' | 'process';
-  /** Who is kept apart: code in one process, processes on one machine, or every replica that reaches the store. */
+  /** The holders that are kept apart: code in one process, processes on one machine, or every replica that reaches the store. */
   readonly reach: 'process' | 'host' | 'fleet';
   /**
    * The name comes free `leaseMs` after the last renewal, even if the holder is paused or cut off. `while running`: only as long as
@@ -100,11 +111,11 @@ export interface Guarantees {
   readonly recordLagMs?: number;
   /** The shortest lease that the clock's granularity allows, in ms. */
   readonly minLeaseMs: number;
-  /** What would break the promises, one sentence each. */
+  /** The things that would break the promises, one sentence each. */
   readonly caveats: readonly string[];
 }
 
-/** Who asks: for people to read. Never used to decide whose a lease is; that is the owner nonce alone. */
+/** The process that asks, for people to read. Never used to decide whose a lease is; that is the owner nonce alone. */
 export interface Identity {
   readonly host: string;
   readonly pid: number;
@@ -141,7 +152,7 @@ export type AcquireResult = { readonly acquired: true; readonly grant: Grant } |
 export type Refusal =
   | {
       readonly acquired: false;
-      /** Somebody holds the name. */
+      /** Another holder has the name. */
       readonly reason: 'held';
       readonly holder?: Holder | undefined;
       /** How long it has been held, by the provider's clock. */
@@ -149,12 +160,12 @@ export type Refusal =
       /** When the lease ends unless it is renewed, by the provider's clock. Undefined: it does not expire. */
       readonly expiresInMs?: number | undefined;
       /**
-       * Somebody may hold it: the provider has just come back, and waits until leases that it may have forgotten are over.
+       * A holder may still have it: the provider has just come back, and waits until leases that it may have forgotten are over.
        * @default false
        */
       readonly settling?: boolean;
       /**
-       * What is in the way when it is not a holder, in words that name the remedy: a row that another transaction has locked, with the
+       * The obstacle when it is not a holder, in words that name the remedy: a row that another transaction has locked, with the
        * process ids of its sessions. Shown in errors and events. @default none
        */
       readonly detail?: string | undefined;
@@ -215,7 +226,7 @@ export interface OccurrenceState {
   readonly attempt: number;
 }
 
-/** What the provider keeps per name. Times are the provider's. */
+/** The record that the provider keeps of a name. Times are the provider's. */
 export interface JobRecord {
   /** When it was read: "for how long" and "in how long" are counted from here, whatever the reader's clock says. */
   readonly readAt: Date;

@@ -11,7 +11,7 @@ import { settlePolicy, settleTerms, settleWatch, type SettledWatch, type Terms }
 import type { Grant, Holder, Refusal } from './provider.ts';
 import { tellSkipped } from './reports.ts';
 
-/** What a handler is told about its run. */
+/** Describes a run to its handler. */
 export interface RunContext {
   readonly name: string;
   /**
@@ -42,7 +42,7 @@ export type RunResult<T> = Ran<T> | Skipped;
 
 export interface Ran<T> {
   readonly status: 'ran';
-  /** What the handler returned. */
+  /** The value that the handler returned. */
   readonly value: T;
   readonly fence: bigint;
   readonly occurrence: Occurrence | undefined;
@@ -58,7 +58,7 @@ export interface Ran<T> {
 export interface Skipped {
   readonly status: 'skipped';
   readonly reason: SkipReason;
-  /** Who held the name, for `held`. */
+  /** The holder of the name, for `held`. */
   readonly holder?: Holder | undefined;
   /** For `held`: nobody is seen to hold it, but the provider has just come back, and may have forgotten leases that are still trusted. */
   readonly settling?: boolean | undefined;
@@ -103,7 +103,7 @@ class Context implements RunContext {
   readonly confirm: () => Promise<void>;
   readonly #lease: HeldLease;
 
-  /** A property of the object itself, so that a copy (`{ ...context }`) has it too; made only for those who ask. */
+  /** A property of the object itself, so that a copy (`{ ...context }`) has it too; made only when it is read. */
   static readonly #signal: PropertyDescriptor = {
     enumerable: true,
     get(this: Context) {

@@ -112,6 +112,28 @@ export const brokenProviders: readonly BrokenProvider[] = [
       },
     }),
   ),
+  broken(
+    'says that it forgets signals, and keeps a listener on them',
+    'forgets the signal of a call that has been answered, if it says that it does',
+    (sound) => ({
+      forgetsSignals: true,
+      tryAcquire(request, signal) {
+        signal.addEventListener('abort', () => {});
+        return sound.tryAcquire(request, signal);
+      },
+    }),
+  ),
+  broken(
+    'says that it forgets signals, and loses leases by one that it has joined',
+    'forgets the signal of a call that has been answered, if it says that it does',
+    (sound) => ({
+      forgetsSignals: true,
+      async tryAcquire(request, signal) {
+        const result = await sound.tryAcquire(request, signal);
+        return result.acquired ? { acquired: true, grant: { ...result.grant, lost: AbortSignal.any([signal]) } } : result;
+      },
+    }),
+  ),
   broken('throws when the lock is busy', 'refuses a held name as a value that tells who holds it, and throws nothing', (sound) => ({
     async tryAcquire(request, signal) {
       const result = await sound.tryAcquire(request, signal);
@@ -199,6 +221,9 @@ export const brokenProviders: readonly BrokenProvider[] = [
   })),
   broken('inspects for a caller that is gone', 'reads no record for a caller that has given up', (sound) => ({
     inspect: (name) => sound.inspect(name),
+  })),
+  broken('examines for a caller that is gone', 'examines its server, if it can, and not for a caller that has given up', () => ({
+    examine: async () => [],
   })),
   broken('lists for a caller that is gone', 'reads no record for a caller that has given up', (sound) => ({
     list: (prefix) => sound.list(prefix),

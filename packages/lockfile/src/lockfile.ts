@@ -1,11 +1,12 @@
 import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { OptionError, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
+import { OptionError, type Finding, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
 import { bindVerbs } from '@solorun/core/server';
 import { FLUSHES } from './guarantees.ts';
 import { keyOf } from './key.ts';
-import { LockfileProvider } from './provider.ts';
+import { LockfileProvider, type LockfileTerms } from './provider.ts';
 import type { FileStore } from './store.ts';
+import { examineDirectory } from './stores/examine.ts';
 import { localStore } from './stores/local.ts';
 
 interface CommonOptions {
@@ -66,14 +67,15 @@ function openLockfile(options: LockfileOptions): LockProvider {
   if (typeof options !== 'object' || options === null) {
     throw new OptionError("lockfile takes an object, for example lockfile({ directory: '/var/lib/app/locks' }).");
   }
-  if ('store' in options) return provider(options.store, options, keyOf, 'fleet');
+  if ('store' in options)
+    return provider({ store: options.store, keyOf, reach: 'fleet', forgetsSignals: false, examine: () => [] }, options);
   if (typeof options.directory === 'string' && options.directory.startsWith('~')) {
     throw new OptionError(`${options.directory}: only a shell knows what "~" means; give the whole path.`);
   }
   if (typeof options.directory !== 'string' || options.directory === '') {
     throw new OptionError("lockfile needs a directory, for example lockfile({ directory: '/var/lib/app/locks' }).");
   }
-  return provider(openLocal(options.directory, true, options), options, keyOf, reachOf(options));
+  return provider({ ...local(options.directory, true, options), keyOf }, options);
 }
 
 function besideFile(path: string, options: LocalLockOptions = {}): LockProvider {
@@ -82,7 +84,7 @@ function besideFile(path: string, options: LocalLockOptions = {}): LockProvider 
   const name = basename(target);
   // Room for the generation within the 255 bytes of a file name.
   const key = Buffer.byteLength(name) > 220 ? keyOf(name) : name;
-  return provider(openLocal(dirname(target), false, options), options, () => key, reachOf(options));
+  return provider({ ...local(dirname(target), false, options), keyOf: () => key }, options);
 }
 
 /** A local disk serves this machine. To allow a network file system is to say that the directory serves more. */
@@ -101,6 +103,14 @@ function realPath(path: string, links = 40): string {
   return realPath(resolve(dirname(place), readlinkSync(place)), links - 1);
 }
 
+type Place = Pick<LockfileTerms, 'store' | 'keyOf' | 'reach' | 'forgetsSignals' | 'examine'>;
+
+function local(directory: string, own: boolean, options: LocalLockOptions): Omit<Place, 'keyOf'> {
+  const absolute = resolve(directory);
+  const examine = (): readonly Finding[] => examineDirectory(absolute, directory);
+  return { store: openLocal(directory, own, options), reach: reachOf(options), forgetsSignals: true, examine };
+}
+
 function openLocal(directory: string, own: boolean, options: LocalLockOptions): FileStore {
   const { crashDetection = 'kernel', allowNetworkFileSystem = false } = options;
   if (!['kernel', 'processes', 'never'].includes(crashDetection)) {
@@ -110,14 +120,9 @@ function openLocal(directory: string, own: boolean, options: LocalLockOptions): 
   return crashDetection === 'never' ? { ...store, proof: { pid: process.pid } } : store;
 }
 
-function provider(
-  store: FileStore,
-  { onStale, flush = 'occurrences' }: CommonOptions,
-  key: (name: string) => string,
-  reach: Guarantees['reach'],
-): LockProvider {
+function provider(place: Place, { onStale, flush = 'occurrences' }: CommonOptions): LockProvider {
   if (!FLUSHES.includes(flush)) {
     throw new OptionError(`flush is 'occurrences', 'always' or 'never', not ${String(flush)}.`);
   }
-  return bindVerbs(new LockfileProvider({ store, keyOf: key, flush, onStale, reach }));
+  return bindVerbs(new LockfileProvider({ ...place, flush, onStale }));
 }

@@ -1,5 +1,5 @@
 import { clearTimeout, setTimeout } from 'node:timers';
-import type { AcquireRequest, AcquireResult, Grant, Guarantees, JobRecord, LockProvider, Outcome } from '@solorun/core';
+import type { AcquireRequest, AcquireResult, Finding, Grant, Guarantees, JobRecord, LockProvider, Outcome } from '@solorun/core';
 import { Generations, type GenerationsOptions } from './generations.ts';
 import { guaranteesOf, type Flush } from './guarantees.ts';
 import type { FileStore } from './store.ts';
@@ -10,6 +10,10 @@ export interface LockfileTerms {
   readonly flush: Flush;
   readonly onStale: GenerationsOptions['onStale'];
   readonly reach: Guarantees['reach'];
+  /** A store of the user's gets the signals of tries, and may keep them. */
+  readonly forgetsSignals: boolean;
+  /** Checks the place of the files. */
+  readonly examine: () => readonly Finding[];
 }
 
 /** Polling interval of a waiter where a poll shows that the holder has died, in ms. */
@@ -22,16 +26,20 @@ const POLL_WITHOUT_WATCH_MS = 500;
 export class LockfileProvider implements LockProvider {
   readonly kind = 'lockfile';
   readonly guarantees: Guarantees;
+  readonly forgetsSignals: boolean;
   readonly #store: FileStore;
   readonly #keyOf: (name: string) => string;
   readonly #generations: Generations;
+  readonly #examine: () => readonly Finding[];
   /** Leases here end with the process, so they end when it closes the store. Their holders learn of it before that. */
   readonly #closing = new AbortController();
 
-  constructor({ store, keyOf, flush, onStale, reach }: LockfileTerms) {
+  constructor({ store, keyOf, flush, onStale, reach, forgetsSignals, examine }: LockfileTerms) {
     this.#store = store;
     this.#keyOf = keyOf;
+    this.#examine = examine;
     this.guarantees = guaranteesOf(store, flush, reach);
+    this.forgetsSignals = forgetsSignals;
     this.#generations = new Generations({
       store,
       keyOf,
@@ -85,6 +93,11 @@ export class LockfileProvider implements LockProvider {
 
   list(prefix = '', signal?: AbortSignal): AsyncIterable<JobRecord> {
     return this.#generations.list(prefix, signal);
+  }
+
+  async examine(signal?: AbortSignal): Promise<readonly Finding[]> {
+    signal?.throwIfAborted();
+    return this.#examine();
   }
 
   async close(): Promise<void> {

@@ -88,8 +88,8 @@ async function lookAt(kind: string, connection: Connection, timeoutMs: number): 
   return { ...server, all };
 }
 
-/** Roles may be kept from asking, and administrators rename commands away; then nothing is known of the server. */
-function untold(error: unknown): string {
+/** An empty answer to `INFO`: roles may be kept from asking, and administrators rename commands away; then nothing is known of the server. */
+export function untold(error: unknown): string {
   if (/^NOPERM|unknown command/.test((error as Error).message)) return '';
   throw error;
 }

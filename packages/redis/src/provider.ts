@@ -2,6 +2,7 @@ import {
   UnsupportedError,
   type AcquireRequest,
   type AcquireResult,
+  type Finding,
   type Grant,
   type Guarantees,
   type JobRecord,
@@ -10,21 +11,21 @@ import {
 } from '@solorun/core';
 import {
   bindVerbs,
-  createConnector,
+  Connector,
   createWatch,
   delay,
   Failure,
   Questions,
   settlingRefusal,
   unlessAborted,
-  type Connector,
   type Watch,
 } from '@solorun/core/server';
 import { Batches } from './batches.ts';
 import { connect } from './client.ts';
+import { examine } from './examine.ts';
 import { guaranteesOf } from './guarantees.ts';
 import { openLink, type Link } from './link.ts';
-import { checkOptions, keyPrefixOf, type RedisOptions } from './options.ts';
+import { checkOptions, keyPrefixOf, type ConnectionOptions, type RedisOptions } from './options.ts';
 import { fieldsOf, markOf, recordOf } from './record.ts';
 import { orUndefined, refused, unreadable } from './replies.ts';
 import * as scripts from './scripts.ts';
@@ -57,9 +58,11 @@ export function redis(options: RedisOptions): LockProvider {
 
 class RedisProvider implements LockProvider {
   readonly kind: string = KIND;
+  readonly forgetsSignals = true;
   /** The beginning of all keys and channels. */
   readonly #base: string;
   readonly #settleMs: number | undefined;
+  readonly #connection: ConnectionOptions;
   readonly #connector: Connector<Link>;
   readonly #questions: Questions;
   readonly #batches: Batches;
@@ -78,8 +81,9 @@ class RedisProvider implements LockProvider {
     const { prefix = 'solorun', settleMs, allowEviction = false } = options;
     this.#base = `${keyPrefixOf(options)}${prefix}:`;
     this.#settleMs = settleMs;
+    this.#connection = options;
     const terms = { kind: KIND, connection: options, observedKey: `${this.#base}observed`, settles: settleMs !== 0, allowEviction };
-    this.#connector = createConnector<Link>(
+    this.#connector = new Connector<Link>(
       () => openLink({ ...terms, timeoutMs: CONNECT_MS }),
       (link) => link.end(),
     );
@@ -177,6 +181,10 @@ class RedisProvider implements LockProvider {
         else if (record !== undefined) yield record;
       }
     }
+  }
+
+  examine(signal?: AbortSignal): Promise<readonly Finding[]> {
+    return examine(this.#connection, signal);
   }
 
   close(): Promise<void> {

@@ -21,12 +21,7 @@ const NO_ID = /^0*$/;
 
 /** @param info the text of `INFO`; empty where it may not be asked */
 export function parseInfo(info: string): Server {
-  const of = new Map(
-    info.split(/\r?\n/).map((line) => {
-      const colon = line.indexOf(':');
-      return [line.slice(0, colon), line.slice(colon + 1)] as const;
-    }),
-  );
+  const of = infoFields(info);
   const runId = of.get('run_id');
   // A server that has taken over remembers whom it followed.
   const followed = !NO_ID.test(of.get('master_replid2') ?? '');
@@ -44,6 +39,16 @@ export function parseInfo(info: string): Server {
     standby: of.get('role') === 'slave',
     loading: of.get('loading') === '1',
   };
+}
+
+/** @param info the text of `INFO`: a field per line */
+export function infoFields(info: string): ReadonlyMap<string, string> {
+  return new Map(
+    info.split(/\r?\n/).map((line) => {
+      const colon = line.indexOf(':');
+      return [line.slice(0, colon), line.slice(colon + 1)] as const;
+    }),
+  );
 }
 
 /**

@@ -1,4 +1,4 @@
-import { createConnector } from '@solorun/core/server';
+import { Connector } from '@solorun/core/server';
 import type { Connection } from './client.ts';
 
 /** Hears of releases: a channel per name, on a connection that does nothing else. */
@@ -15,7 +15,7 @@ export function createWakening(
   deaf: () => void,
 ): Wakening {
   let listening = new Set<string>();
-  const connector = createConnector<Connection>(
+  const connector = new Connector<Connection>(
     async () => {
       const connection = await open();
       listening = new Set();

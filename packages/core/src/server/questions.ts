@@ -1,8 +1,8 @@
 import { unlessAborted } from '../abort.ts';
 import { SolorunError } from '../errors.ts';
-import { createActive, finishLimit } from './active.ts';
+import { Active, finishLimit } from './active.ts';
 import { wasSent } from './sent.ts';
-import { createUndo, type Undo } from './undo.ts';
+import { Undo } from './undo.ts';
 
 export interface QuestionsTerms<L> {
   /**
@@ -29,13 +29,13 @@ interface Owned {
  */
 export class Questions<L = undefined> {
   readonly #terms: QuestionsTerms<L>;
-  readonly #active = createActive();
+  readonly #active = new Active();
   readonly #undo: Undo<L>;
   #closing: Promise<void> | undefined;
 
   constructor(terms: QuestionsTerms<L>) {
     this.#terms = terms;
-    this.#undo = createUndo(terms.release);
+    this.#undo = new Undo(terms.release);
   }
 
   get isClosed(): boolean {

@@ -1,16 +1,3 @@
-/** Takes back, in the background, what a try may have acquired whose answer never came. Its nonce is known, so nobody else's is touched. */
-export interface Undo<L> {
-  /** @param lost what the try was sent on, if that has ended */
-  add(name: string, owner: string, lost?: L): void;
-  /**
-   * Resolves when what is known to be in doubt about the name has been taken back, or cannot be. It is tried at once, whatever pause
-   * there was to be: rejects if what is tried from now on fails, and the doubt stays.
-   */
-  settled(name: string): Promise<void> | undefined;
-  /** Gives what is under way until then, and stops. */
-  close(limit: Promise<unknown>): Promise<void>;
-}
-
 const FIRST_PAUSE_MS = 50;
 const TRIES = 8;
 /** A statement whose connection was cut may still be running; after this long it has surely ended, in ms. */
@@ -21,41 +8,67 @@ const nothing = (): void => {};
 /** The tries of a name that are in doubt, oldest first. */
 interface Doubt<L> {
   readonly tries: { readonly owner: string; readonly lost: L | undefined }[];
+  /** Ends the pause before the next attempt. */
   hurry: () => void;
   /** Callers that learn how the next attempt ends. */
   askers: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[];
   over: Promise<void>;
 }
 
-/** @param release tells whether there was something to release; names that are asked for in one turn may share a statement */
-export function createUndo<L>(release: (name: string, owner: string, lost: L | undefined) => Promise<boolean>): Undo<L> {
-  const doubts = new Map<string, Doubt<L>>();
+/**
+ * Takes back, in the background, what a try may have acquired whose answer never came. Its nonce is known, so no other holder is touched.
+ *
+ * @typeParam L what a try is sent on
+ */
+export class Undo<L> {
+  readonly #release: (name: string, owner: string, lost: L | undefined) => Promise<boolean>;
+  readonly #doubts = new Map<string, Doubt<L>>();
   /** Ends each of the pauses. */
-  const pauses = new Set<() => void>();
-  let closed = false;
+  readonly #pauses = new Set<() => void>();
+  #isClosed = false;
 
-  function pause(ms: number, doubt?: Doubt<L>): Promise<void> {
-    return new Promise((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        pauses.delete(end);
-        if (doubt !== undefined) doubt.hurry = nothing;
-        resolve();
-      };
-      const timer = setTimeout(end, ms).unref();
-      pauses.add(end);
-      if (doubt !== undefined) doubt.hurry = end;
+  /** @param release tells whether there was something to release; names that are asked for in one turn may share a statement */
+  constructor(release: (name: string, owner: string, lost: L | undefined) => Promise<boolean>) {
+    this.#release = release;
+  }
+
+  /** @param lost what the try was sent on, if that has ended */
+  add(name: string, owner: string, lost?: L): void {
+    const before = this.#doubts.get(name);
+    if (before !== undefined) return void before.tries.push({ owner, lost });
+    const doubt: Doubt<L> = { tries: [{ owner, lost }], hurry: nothing, askers: [], over: Promise.resolve() };
+    this.#doubts.set(name, doubt);
+    doubt.over = this.#settle(name, doubt);
+  }
+
+  /**
+   * Resolves when what is known to be in doubt about the name has been taken back, or cannot be. It is tried at once, whatever pause
+   * there was to be: rejects if what is tried from now on fails, and the doubt stays.
+   */
+  settled(name: string): Promise<void> | undefined {
+    const doubt = this.#doubts.get(name);
+    if (doubt === undefined) return undefined;
+    return new Promise((resolve, reject) => {
+      doubt.askers.push({ resolve, reject });
+      doubt.hurry();
     });
   }
 
-  async function settle(name: string, doubt: Doubt<L>): Promise<void> {
+  /** Gives what is under way until then, and stops. */
+  async close(limit: Promise<unknown>): Promise<void> {
+    await Promise.race([Promise.all([...this.#doubts.values()].map(({ over }) => over)), limit]);
+    this.#isClosed = true;
+    for (const end of this.#pauses) end();
+  }
+
+  async #settle(name: string, doubt: Doubt<L>): Promise<void> {
     let failure: unknown;
     for (let failures = 0; doubt.tries.length > 0;) {
       const { owner, lost } = doubt.tries[0]!;
       const told = doubt.askers.length;
       try {
-        const found = await release(name, owner, lost);
-        if (!found) void later(name, owner, lost);
+        const found = await this.#release(name, owner, lost);
+        if (!found) void this.#later(name, owner, lost);
         [failures, failure] = [0, undefined];
       } catch (error) {
         // Any failure may pass. If it does not, the lease ends by itself, and at worst an attempt of an occurrence is lost.
@@ -64,44 +77,35 @@ export function createUndo<L>(release: (name: string, owner: string, lost: L | u
         // A caller that came meanwhile has the next attempt, at once.
         for (const { reject } of doubt.askers.splice(0, told)) reject(error);
       }
-      if (failure === undefined || failures >= TRIES || closed) {
+      if (failure === undefined || failures >= TRIES || this.#isClosed) {
         [failures, failure] = [0, undefined];
         doubt.tries.shift();
       } else if (doubt.askers.length === 0) {
-        await pause(FIRST_PAUSE_MS * 2 ** (failures - 1), doubt);
+        await this.#pause(FIRST_PAUSE_MS * 2 ** (failures - 1), doubt);
       }
     }
-    doubts.delete(name);
+    this.#doubts.delete(name);
     for (const { resolve } of doubt.askers) resolve();
   }
 
-  /** Nothing was found: its statement may have come after the one that looked. */
-  async function later(name: string, owner: string, lost: L | undefined): Promise<void> {
-    await pause(STRAGGLER_MS);
+  /** Nothing was found: its statement may have come after the one that looked for it. */
+  async #later(name: string, owner: string, lost: L | undefined): Promise<void> {
+    await this.#pause(STRAGGLER_MS);
     // The lease of one that arrived so late ends by itself if it cannot be taken back now.
-    if (!closed) await release(name, owner, lost).catch(() => false);
+    if (!this.#isClosed) await this.#release(name, owner, lost).catch(() => false);
   }
 
-  return {
-    add(name, owner, lost) {
-      const before = doubts.get(name);
-      if (before !== undefined) return void before.tries.push({ owner, lost });
-      const doubt: Doubt<L> = { tries: [{ owner, lost }], hurry: nothing, askers: [], over: Promise.resolve() };
-      doubts.set(name, doubt);
-      doubt.over = settle(name, doubt);
-    },
-    settled(name) {
-      const doubt = doubts.get(name);
-      if (doubt === undefined) return undefined;
-      return new Promise((resolve, reject) => {
-        doubt.askers.push({ resolve, reject });
-        doubt.hurry();
-      });
-    },
-    async close(limit) {
-      await Promise.race([Promise.all([...doubts.values()].map(({ over }) => over)), limit]);
-      closed = true;
-      for (const end of pauses) end();
-    },
-  };
+  #pause(ms: number, doubt?: Doubt<L>): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#pauses.delete(end);
+        if (doubt !== undefined) doubt.hurry = nothing;
+        resolve();
+      };
+      const timer = setTimeout(end, ms).unref();
+      this.#pauses.add(end);
+      if (doubt !== undefined) doubt.hurry = end;
+    });
+  }
 }

@@ -31,15 +31,10 @@ export interface Fleet {
   readonly pass: (ms: number) => Promise<void>;
 }
 
-export type CaseBody = (fleet: Fleet) => Promise<void>;
+type CaseBody = (fleet: Fleet) => Promise<void>;
 
 /** A case that closes all that it opened, and reports its own failure rather than that of a close. */
-export function contractCase(
-  options: ContractOptions,
-  guarantee: ContractCase['guarantee'],
-  name: string,
-  body: CaseBody,
-): ContractCase {
+function contractCase(options: ContractOptions, guarantee: ContractCase['guarantee'], name: string, body: CaseBody): ContractCase {
   return {
     name,
     guarantee,
@@ -58,6 +53,29 @@ export function contractCase(
       }
     },
   };
+}
+
+/** Cases of one guarantee. */
+export function casesOf(
+  options: ContractOptions,
+  guarantee: ContractCase['guarantee'],
+): (name: string, body: CaseBody) => ContractCase {
+  return (name, body) => contractCase(options, guarantee, name, body);
+}
+
+/**
+ * Cases of two replicas of a provider that keeps occurrences. A provider must not pretend to keep what it does not keep: the first case
+ * of `occurrenceCases`.
+ */
+export function keptCasesOf(
+  options: ContractOptions,
+  guarantee: ContractCase['guarantee'],
+): (name: string, body: (a: LockProvider, b: LockProvider, fleet: Fleet) => Promise<void>) => ContractCase {
+  return (name, body) =>
+    contractCase(options, guarantee, name, async (fleet) => {
+      const [a, b] = [await fleet.open(), await fleet.open()];
+      if (a.guarantees.occurrences) await body(a, b, fleet);
+    });
 }
 
 /** Far longer than a case takes. */

@@ -1,7 +1,14 @@
+import { attemptCases } from './attempt-cases.ts';
+import { exclusionCases } from './exclusion-cases.ts';
+import { failoverCases } from './failover-cases.ts';
+import { fenceCases } from './fence-cases.ts';
+import { givingUpCases } from './giving-up-cases.ts';
 import type { ContractCase, ContractOptions } from './harness.ts';
-import { leaseCases } from './lease-cases.ts';
+import { lossCases } from './loss-cases.ts';
 import { occurrenceCases } from './occurrence-cases.ts';
+import { ownershipCases } from './ownership-cases.ts';
 import { readingCases } from './reading-cases.ts';
+import { recordCases } from './record-cases.ts';
 
 export type { ContractCase, ContractOptions } from './harness.ts';
 
@@ -13,5 +20,17 @@ export type { ContractCase, ContractOptions } from './harness.ts';
  * for (const { name, run } of providerContract({ open: () => lockfile({ directory }) })) it(name, run);
  */
 export function providerContract(options: ContractOptions): ContractCase[] {
-  return [...leaseCases(options), ...occurrenceCases(options), ...readingCases(options)];
+  const guarantees = [
+    exclusionCases,
+    lossCases,
+    fenceCases,
+    occurrenceCases,
+    attemptCases,
+    recordCases,
+    failoverCases,
+    ownershipCases,
+    givingUpCases,
+    readingCases,
+  ];
+  return guarantees.flatMap((casesOf) => casesOf(options));
 }

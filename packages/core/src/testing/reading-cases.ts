@@ -1,19 +1,10 @@
 import assert from 'node:assert/strict';
 import type { JobRecord, LockProvider } from '../provider.ts';
-import {
-  contractCase,
-  mustAcquire,
-  newName,
-  settled,
-  within,
-  type CaseBody,
-  type ContractCase,
-  type ContractOptions,
-} from './harness.ts';
+import { casesOf, mustAcquire, newName, settled, within, type ContractCase, type ContractOptions } from './harness.ts';
 
-/** Readers of records that give up. */
+/** Readers of records, and operators, that give up. */
 export function readingCases(options: ContractOptions): ContractCase[] {
-  const promise = (name: string, body: CaseBody): ContractCase => contractCase(options, 'G8', name, body);
+  const promise = casesOf(options, 'G8');
 
   return [
     promise('reads no record for a caller that has given up', async ({ open }) => {
@@ -39,6 +30,20 @@ export function readingCases(options: ContractOptions): ContractCase[] {
       for (const answer of await within(10_000, Promise.all(reading), 'the reader was not let go')) {
         assert(!(answer instanceof Error) || answer === reason, 'a reader that gave up gets no other error than its own reason');
       }
+    }),
+
+    promise('examines its server, if it can, and not for a caller that has given up', async ({ open }) => {
+      const a = await open();
+      if (a.examine === undefined) return;
+      for (const { check, state, says } of await a.examine()) {
+        assert(check !== '' && says !== '', 'a finding names what was checked, and says what was found');
+        assert(['ok', 'note', 'unsafe'].includes(state), `a server that answers is ${state}: ${check} ${says}`);
+      }
+      const reason = new Error('given up');
+      await assert.rejects(
+        async () => a.examine!(AbortSignal.abort(reason)),
+        (error) => error === reason,
+      );
     }),
   ];
 }

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { createActive } from '../../src/server/active.ts';
+import { Active } from '../../src/server/active.ts';
 
 const never = new Promise<never>(() => {});
 
 describe('what is active', () => {
   it('is handed on as it is, error or answer', async () => {
-    const active = createActive();
+    const active = new Active();
     await expect(active.track(Promise.resolve(1))).resolves.toBe(1);
     await expect(active.track(Promise.reject(new Error('no')))).rejects.toThrow('no');
   });
 
   it('is over when all of it is, and what came of it meanwhile', async () => {
-    const active = createActive();
+    const active = new Active();
     const told: string[] = [];
     let end = (): void => {};
     const first = new Promise<void>((resolve) => (end = resolve));
@@ -28,12 +28,12 @@ describe('what is active', () => {
   });
 
   it('is waited for no longer than the limit', async () => {
-    const active = createActive();
+    const active = new Active();
     void active.track(never);
     await expect(active.over(Promise.resolve())).resolves.toBeUndefined();
   });
 
   it('is over at once when there is none', async () => {
-    await expect(createActive().over(never)).resolves.toBeUndefined();
+    await expect(new Active().over(never)).resolves.toBeUndefined();
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createConnector, wasSent } from '../../src/server/index.ts';
+import { Connector, wasSent } from '../../src/server/index.ts';
 
 class Connection {
   readonly #end = new AbortController();
@@ -24,7 +24,7 @@ class Connection {
 }
 
 interface Stage {
-  readonly connector: ReturnType<typeof createConnector<Connection>>;
+  readonly connector: Connector<Connection>;
   readonly ended: number[];
   readonly opened: () => number;
 }
@@ -32,7 +32,7 @@ interface Stage {
 function stage(open: (number: number) => Promise<void> = () => Promise.resolve()): Stage {
   let opened = 0;
   const ended: number[] = [];
-  const connector = createConnector<Connection>(
+  const connector = new Connector<Connection>(
     async () => {
       const connection = new Connection((opened += 1));
       await open(connection.number);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createUndo } from '../../src/server/undo.ts';
+import { Undo } from '../../src/server/undo.ts';
 import { pass, settle, useFakeTime, watch } from '../stage.ts';
 
 const forever = new Promise<void>(() => {});
@@ -8,7 +8,7 @@ describe('a try that is taken back', () => {
   it('is tried again at once when another one asks for the name, and the next one is told if that fails', async () => {
     const releases: string[] = [];
     let away = true;
-    const undo = createUndo<undefined>(async (name, owner) => {
+    const undo = new Undo<undefined>(async (name, owner) => {
       releases.push(`${name} ${owner}`);
       if (away) throw new Error('away');
       return true;
@@ -25,7 +25,7 @@ describe('a try that is taken back', () => {
 
   it('waits for no other name, and goes in the order in which they came', async () => {
     const releases: string[] = [];
-    const undo = createUndo<string>(async (name, owner, lost) => {
+    const undo = new Undo<string>(async (name, owner, lost) => {
       releases.push(`${name} ${owner} ${lost}`);
       if (name === 'away') throw new Error('away');
       return true;
@@ -45,7 +45,7 @@ describe('a try that is taken back', () => {
 
     it('does not wait for its next turn when another one asks for the name', async () => {
       let away = true;
-      const undo = createUndo<undefined>(async () => {
+      const undo = new Undo<undefined>(async () => {
         if (away) throw new Error('away');
         return true;
       });
@@ -59,7 +59,7 @@ describe('a try that is taken back', () => {
 
     it('is looked for once more when it was not found, as its statement may arrive after the one that looked', async () => {
       const releases: string[] = [];
-      const undo = createUndo<undefined>(async (name, owner) => {
+      const undo = new Undo<undefined>(async (name, owner) => {
         releases.push(`${name} ${owner}`);
         return false;
       });

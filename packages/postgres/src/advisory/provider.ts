@@ -1,7 +1,8 @@
-import type { AcquireRequest, AcquireResult, Grant, Guarantees, JobRecord, LockProvider, Outcome } from '@solorun/core';
+import type { AcquireRequest, AcquireResult, Finding, Grant, Guarantees, JobRecord, LockProvider, Outcome } from '@solorun/core';
 import { bindVerbs, createWatch, delay, KeyedMutex, Questions, unlessAborted, type Watch } from '@solorun/core/server';
 import { channelOf } from '../server/channel.ts';
 import { createEnder } from '../server/ender.ts';
+import { examine, type ExamineTerms } from '../server/examine.ts';
 import { rememberGuard } from '../server/guard.ts';
 import { checkStorable, keysOf, type Key, type Keys } from '../server/keys.ts';
 import { locksOf } from '../server/locks.ts';
@@ -45,8 +46,10 @@ export function postgresAdvisory(options: PostgresAdvisoryOptions): LockProvider
 
 class AdvisoryProvider implements LockProvider {
   readonly kind: string = KIND;
+  readonly forgetsSignals = true;
   readonly #keys: Keys;
   readonly #hasQueue: boolean;
+  readonly #examined: ExamineTerms;
   readonly #onWarning: ((message: string) => void) | undefined;
   readonly #settling: Settling;
   readonly #opening: Opening;
@@ -69,6 +72,8 @@ class AdvisoryProvider implements LockProvider {
     const statements = statementsFor(schema, locks);
     const channel = channelOf(schema);
     this.#hasQueue = waitSessions > 0;
+    const behindPooler = '; session locks need its session mode, postgresLease needs none';
+    this.#examined = { connection: options, schema, behindPooler };
     this.#onWarning = options.onWarning;
     this.#settling = new Settling(options, (message) => this.#warn(`${KIND}: ${message}`, 'SOLORUN_SETTLING'));
     this.#opening = new Opening({
@@ -266,6 +271,10 @@ class AdvisoryProvider implements LockProvider {
     checkStorable(prefix);
     this.#questions.checkOpen();
     yield* this.#records.list(prefix, signal);
+  }
+
+  examine(signal?: AbortSignal): Promise<readonly Finding[]> {
+    return examine(this.#examined, signal);
   }
 
   close(): Promise<void> {

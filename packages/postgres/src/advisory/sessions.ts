@@ -1,5 +1,5 @@
 import type { Identity } from '@solorun/core';
-import { createConnector, type Connector } from '@solorun/core/server';
+import { Connector } from '@solorun/core/server';
 import type { Row, Statement } from '../server/client.ts';
 import type { Opening } from './opening.ts';
 import { LockSession, type LockSessionTerms } from './session.ts';
@@ -78,7 +78,7 @@ export class Sessions {
   #mainFor(leaseMs: number | null): Connector<LockSession> {
     let main = this.#mains.get(leaseMs);
     if (main === undefined) {
-      main = createConnector(
+      main = new Connector(
         () => this.open(leaseMs, false),
         ({ session }) => session.end(),
       );

@@ -1,4 +1,4 @@
-import { createConnector, type Connector } from '@solorun/core/server';
+import { Connector } from '@solorun/core/server';
 import type { PostgresConnection, PostgresPool, Row, Statement } from '../server/client.ts';
 import { createLogins } from '../server/login.ts';
 import { createPrimary } from '../server/primary.ts';
@@ -45,7 +45,7 @@ export class SessionLink implements Link {
   constructor(terms: SessionLinkTerms) {
     this.#terms = terms;
     this.#primary = createPrimary(terms.kind, terms.connection);
-    this.#connector = createConnector(
+    this.#connector = new Connector(
       () => this.#open(),
       (session) => session.end(),
     );

@@ -2,6 +2,7 @@ import {
   UnsupportedError,
   type AcquireRequest,
   type AcquireResult,
+  type Finding,
   type Grant,
   type Guarantees,
   type JobRecord,
@@ -14,6 +15,7 @@ import type { Row } from '../server/client.ts';
 import { sqlState } from '../server/errors.ts';
 import { rememberGuard } from '../server/guard.ts';
 import { createEnder } from '../server/ender.ts';
+import { examine, examinePool } from '../server/examine.ts';
 import { checkStorable, keysOf } from '../server/keys.ts';
 import { grantOf, leaseSeen, parseRecord, refusalOfRecord, type LeaseSeen } from '../server/records.ts';
 import { createRowLocked } from '../server/row-locked.ts';
@@ -59,6 +61,8 @@ export function postgresLease(options: PostgresLeaseOptions): LockProvider {
 
 class LeaseProvider implements LockProvider {
   readonly kind: string = KIND;
+  readonly forgetsSignals = true;
+  readonly #options: PostgresLeaseOptions;
   readonly #schema: string;
   readonly #keys = keysOf('solorun');
   readonly #statements: Statements;
@@ -78,6 +82,7 @@ class LeaseProvider implements LockProvider {
   constructor(options: PostgresLeaseOptions) {
     const { pool, schema = DEFAULT_SCHEMA, notify = true } = options;
     const channel = channelOf(schema);
+    this.#options = options;
     this.#schema = schema;
     this.#statements = statementsFor(schema);
     const terms = { kind: KIND, connection: options, channel: notify ? channel : undefined, callMs: () => this.#callMs };
@@ -233,6 +238,12 @@ class LeaseProvider implements LockProvider {
       if (last == null) return;
       after = last;
     }
+  }
+
+  examine(signal?: AbortSignal): Promise<readonly Finding[]> {
+    const { pool } = this.#options;
+    if (pool !== undefined) return examinePool(this.#schema, (statement) => this.#link.ask(statement), signal);
+    return examine({ connection: this.#options, schema: this.#schema, behindPooler: '' }, signal);
   }
 
   close(): Promise<void> {

@@ -1,0 +1,12 @@
+import { describe, expect, it } from 'vitest';
+import { unreachable } from '../../src/server/index.ts';
+
+describe('a server that does not answer', () => {
+  it('is found unreachable, with the reason that there is', () => {
+    const says = (error: unknown): string => unreachable(error).says;
+    expect(says(new Error('connect ECONNREFUSED'))).toBe('cannot be reached: connect ECONNREFUSED');
+    expect(says(Object.assign(new AggregateError([]), { code: 'ETIMEDOUT' }))).toBe('cannot be reached: ETIMEDOUT');
+    expect(says(new Error(''))).toBe('cannot be reached: no reason given');
+    expect(unreachable(new Error('away'))).toMatchObject({ check: 'server', state: 'unreachable' });
+  });
+});
