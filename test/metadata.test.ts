@@ -60,4 +60,10 @@ describe.each(pages)('the links of %s', (page) => {
     });
     expect(dead).toEqual([]);
   });
+
+  it('lead to the functions that they name', () => {
+    const named = [...read(page).matchAll(/\[`(\w+)`\]\(([^)\s]+\.[jt]s)\)/g)];
+    const gone = named.filter(([, name, path]) => !readFileSync(join(root, page, '..', path!), 'utf8').includes(name!));
+    expect(gone.map(([link]) => link)).toEqual([]);
+  });
 });
