@@ -44,7 +44,7 @@ const pages = [
   'README.md',
   'CONTRIBUTING.md',
   'SECURITY.md',
-  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).map((name) => `docs/${name}`),
 ].filter((page) => page.endsWith('.md'));
 
 describe.each(pages)('the links of %s', (page) => {
@@ -59,5 +59,11 @@ describe.each(pages)('the links of %s', (page) => {
       return !headings.includes(anchor);
     });
     expect(dead).toEqual([]);
+  });
+
+  it('lead to the functions that they name', () => {
+    const named = [...read(page).matchAll(/\[`(\w+)`\]\(([^)\s]+\.[jt]s)\)/g)];
+    const gone = named.filter(([, name, path]) => !readFileSync(join(root, page, '..', path!), 'utf8').includes(name!));
+    expect(gone.map(([link]) => link)).toEqual([]);
   });
 });

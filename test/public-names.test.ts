@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import * as bullmq from '@solorun/bullmq';
 import * as core from '@solorun/core';
@@ -9,10 +10,37 @@ import * as lockfile from '@solorun/lockfile';
 import * as nodeCron from '@solorun/node-cron';
 import * as redis from '@solorun/redis';
 import * as postgres from '@solorun/postgres';
+import { apiPages } from '../scripts/api.js';
+import { entryPoints, isType } from '../scripts/declarations.js';
 
-/** What users may import, and we may therefore not take away. Types are not seen here: `packed.test.ts` uses the principal ones. */
-const entryPoints: Record<string, { module: object; names: readonly string[] }> = {
-  '@solorun/bullmq': { module: bullmq, names: ['JobStoppedError', 'attachWorker', 'isSkipped', 'singletonProcessor'] },
+const reference = join(import.meta.dirname, '../docs/api');
+
+interface Names {
+  readonly module: object;
+  /** Functions, classes and constants. */
+  readonly names: readonly string[];
+  readonly types: readonly string[];
+}
+
+/** All that users may import: nothing of it may be taken away. */
+const listed: Record<string, Names> = {
+  '@solorun/bullmq': {
+    module: bullmq,
+    names: ['JobStoppedError', 'attachWorker', 'isSkipped', 'singletonProcessor'],
+    types: [
+      'AnyResultJob',
+      'AttachOptions',
+      'BusyAction',
+      'BusyDecision',
+      'BusyOptions',
+      'PutOffOptions',
+      'SingletonHandler',
+      'SingletonOptions',
+      'SingletonProcessor',
+      'SkippedJob',
+      'StopCause',
+    ],
+  },
   '@solorun/core': {
     module: core,
     names: [
@@ -36,8 +64,55 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
       'quote',
       'trustedUntil',
     ],
+    types: [
+      'AcquireOptions',
+      'AcquireRequest',
+      'AcquireResult',
+      'BackoffOptions',
+      'BusyPolicy',
+      'Claim',
+      'ClaimOptions',
+      'Clock',
+      'CloseOptions',
+      'ElectOptions',
+      'Election',
+      'Explanation',
+      'Finding',
+      'ForceReleaseOptions',
+      'Grant',
+      'GuaranteeInUse',
+      'Guarantees',
+      'Handler',
+      'Holder',
+      'Identity',
+      'JobRecord',
+      'Lease',
+      'LeaseOptions',
+      'LockProvider',
+      'LossReason',
+      'Occurrence',
+      'OccurrenceOptions',
+      'OccurrenceRequest',
+      'OccurrenceState',
+      'OccurrenceVerdict',
+      'OutageOptions',
+      'Outcome',
+      'Ran',
+      'Refusal',
+      'RunContext',
+      'RunOptions',
+      'RunResult',
+      'SkipReason',
+      'Skipped',
+      'Solo',
+      'SoloEventName',
+      'SoloEvents',
+      'SoloOptions',
+      'Term',
+      'WatchOptions',
+    ],
   },
-  '@solorun/core/memory': { module: memory, names: ['memory'] },
+  '@solorun/core/memory': { module: memory, names: ['memory'], types: ['MemoryOptions'] },
   '@solorun/core/server': {
     module: server,
     names: [
@@ -63,32 +138,55 @@ const entryPoints: Record<string, { module: object; names: readonly string[] }> 
       'unreachable',
       'wasSent',
     ],
+    types: ['Alarm', 'Batch', 'DeadlinesTerms', 'Outlasted', 'QuestionsTerms', 'Watch', 'WatchTerms'],
   },
-  '@solorun/core/testing': { module: testing, names: ['providerContract'] },
-  '@solorun/lockfile': { module: lockfile, names: ['lockfile'] },
-  '@solorun/node-cron': { module: nodeCron, names: ['schedule', 'soloCoordinator'] },
+  '@solorun/core/testing': { module: testing, names: ['providerContract'], types: ['ContractCase', 'ContractOptions'] },
+  '@solorun/lockfile': {
+    module: lockfile,
+    names: ['lockfile'],
+    types: ['Care', 'FileStore', 'LocalLockOptions', 'Lockfile', 'LockfileOptions', 'Proof', 'StoredFile'],
+  },
+  '@solorun/node-cron': {
+    module: nodeCron,
+    names: ['schedule', 'soloCoordinator'],
+    types: ['CoordinatorOptions', 'ScheduleContext', 'ScheduleHandler', 'ScheduleOptions', 'SoloCoordinator'],
+  },
   '@solorun/postgres': {
     module: postgres,
     names: ['LoginRefusedError', 'PoolerDetectedError', 'guard', 'hostsOf', 'postgresAdvisory', 'postgresLease', 'schemaSql'],
+    types: [
+      'Guarded',
+      'Host',
+      'PostgresAdvisoryOptions',
+      'PostgresConnection',
+      'PostgresLeaseOptions',
+      'PostgresPool',
+      'SchemaOptions',
+    ],
   },
-  '@solorun/redis': { module: redis, names: ['redis'] },
+  '@solorun/redis': { module: redis, names: ['redis'], types: ['RedisClient', 'RedisOptions'] },
 };
 
 describe('public names', () => {
-  it.each(Object.entries(entryPoints))('of %s', (_, { module, names }) => {
+  it.each(Object.entries(listed))('of %s', (_, { module, names }) => {
     expect(Object.keys(module).sort()).toEqual(names);
   });
 
+  it.each(entryPoints())('types of $path', ({ path, exported }) => {
+    expect(exported.filter(isType).map(({ name }) => name)).toEqual(listed[path]?.types);
+  });
+
   it('are listed here for every entry point of every package', () => {
-    const packages = new URL('../packages/', import.meta.url);
-    const found: string[] = [];
-    for (const directory of readdirSync(packages)) {
-      const manifest = new URL(`${directory}/package.json`, packages);
-      // A checkout of another branch leaves directories behind.
-      if (!existsSync(manifest)) continue;
-      const { name, exports } = JSON.parse(readFileSync(manifest, 'utf8')) as { name: string; exports: object };
-      found.push(...Object.keys(exports).map((path) => name + path.slice(1)));
-    }
-    expect(found.filter((path) => !path.endsWith('/package.json')).sort()).toEqual(Object.keys(entryPoints).sort());
+    expect(entryPoints().map(({ path }) => path)).toEqual(expect.arrayContaining(Object.keys(listed)));
+    expect(entryPoints()).toHaveLength(Object.keys(listed).length);
+  });
+});
+
+describe('the API reference', () => {
+  it('says what the packages export (npm run api writes it)', async () => {
+    const written = new Map(readdirSync(reference).map((name) => [name, readFileSync(join(reference, name), 'utf8')]));
+    const made = await apiPages();
+    expect([...written.keys()].toSorted()).toEqual([...made.keys()].toSorted());
+    for (const [name, text] of made) expect(written.get(name), name).toBe(text);
   });
 });

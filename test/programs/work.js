@@ -2,7 +2,7 @@
 // One replica that runs one occurrence of a job in small steps, and says each of them.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createSolo, LeaseLostError } from '@solorun/core';
-import { say } from './say.js';
+import { now, say } from './say.js';
 import { openStore } from './store.js';
 
 const [store = '', leaseMs = '', at = '', steps = ''] = process.argv.slice(2);
@@ -19,8 +19,10 @@ try {
         await sleep(5);
         // What a handler that was paused asks first.
         if (signal.aborted) say({ asked: 'aborted' });
+        // Before it is asked: the process may be stopped between the answer and the word of it.
+        const askedAt = now();
         checkpoint();
-        say({ step });
+        say({ at: askedAt, step });
       }
     },
     { occurrence: new Date(at), attempts: 2, onBusy: 'standby' },

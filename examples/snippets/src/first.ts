@@ -9,12 +9,12 @@ schedule(
   solo,
   '0 3 * * *',
   async ({ date, signal }) => {
-    await makeBackup(date, signal); // date is 03:00, whenever it really runs
+    await makeBackup(signal);
+    console.log(`the backup of ${date.toISOString()}`); // date is 03:00, whenever it really runs
   },
   { name: 'nightly-backup', onBusy: 'standby', attempts: 2 },
 );
 
-async function makeBackup(at: Date, signal: AbortSignal): Promise<void> {
+async function makeBackup(signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
-  console.log(`the backup of ${at.toISOString()}`);
 }

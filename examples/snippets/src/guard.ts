@@ -3,7 +3,7 @@ import { guard, postgresLease } from '@solorun/postgres';
 import pg from 'pg';
 
 const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL'] });
-// A connection that ends is told by its next query. Without a listener it would take the process down.
+// The next query reports a connection that ended. Without a listener it would take the process down.
 pool.on('error', () => {});
 pool.on('connect', (client) => client.on('error', () => {}));
 

@@ -3,7 +3,7 @@ import { lockfile } from '@solorun/lockfile';
 
 const solo = createSolo({ provider: lockfile({ directory: './locks' }), leaseMs: 10_000 });
 
-// Migrations at start-up: one replica at a time; whoever comes second finds nothing left to do.
+// Migrations at start-up: one replica at a time; the second one finds nothing left to do.
 try {
   await using lease = await solo.acquire('migrations', { waitMs: 60_000 });
   console.log(`migrating under fence ${lease.fence}`);

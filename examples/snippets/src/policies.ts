@@ -4,13 +4,13 @@ import { memory } from '@solorun/core/memory';
 const solo = createSolo({ provider: memory() });
 const report = async (): Promise<void> => {};
 
-// Somebody else runs it? Then not here.
+// Another replica holds the lock? Then not here.
 await solo.run('report', report);
 
 // Try again five times, with growing random pauses, then leave it.
 await solo.run('report', report, { onBusy: 'retry', retry: { retries: 5, minMs: 100, maxMs: 5_000 } });
 
-// Wait in line, and say who holds the lock when it takes too long.
+// Wait in the queue, and name the holder when it takes too long.
 await solo.run('report', report, { onBusy: 'wait', waitMs: 60_000 });
 
 // Of the whole fleet, one runs this minute's report; if it crashes, another one takes over.
