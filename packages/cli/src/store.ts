@@ -11,7 +11,7 @@ export interface Store {
   readonly scheme: 'file' | 'postgres' | 'postgres+lease' | 'redis' | 'memory';
   /** As it may be shown: without user and password. */
   readonly shown: string;
-  /** What the driver of a server gets. */
+  /** For the driver of a server. */
   readonly connectionString?: string;
   open(options: { readonly onWarning: (message: string) => void }): Promise<LockProvider>;
 }

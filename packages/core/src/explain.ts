@@ -12,7 +12,7 @@ export interface GuaranteeInUse {
 
 /** The guarantees of one provider with the options in use. `String(explanation)` is a page to read: the summary, then the table. */
 export interface Explanation {
-  /** What the store is fine for, how fast others take over, and what would break the promises: some lines to read. */
+  /** Some lines to read: what the store is fine for, how fast others take over, and what would break the promises. */
   readonly summary: string;
   readonly provider: string;
   readonly leaseMs: number | null;

@@ -1,25 +1,24 @@
 import type { AcquireRequest, AcquireResult, Finding, Grant, Guarantees, JobRecord, LockProvider, Outcome } from '@solorun/core';
-import { bindVerbs, createWatch, delay, KeyedMutex, Questions, unlessAborted, type Watch } from '@solorun/core/server';
+import { bindVerbs, createWatch, delay, Questions, type Watch } from '@solorun/core/server';
 import { channelOf } from '../server/channel.ts';
 import { createEnder } from '../server/ender.ts';
 import { examine, type ExamineTerms } from '../server/examine.ts';
-import { rememberGuard } from '../server/guard.ts';
-import { checkStorable, keysOf, type Key, type Keys } from '../server/keys.ts';
+import { checkStorable, keysOf, type Keys } from '../server/keys.ts';
 import { locksOf } from '../server/locks.ts';
 import { createRowLocked } from '../server/row-locked.ts';
 import type { Session } from '../server/session.ts';
 import { Answers } from './answers.ts';
 import { Capacity } from './capacity.ts';
 import { guaranteesOf } from './guarantees.ts';
-import { Holding, Holdings } from './holdings.ts';
+import { Holdings } from './holdings.ts';
 import { JobRecords } from './job-records.ts';
 import { Opening } from './opening.ts';
 import { settingsOf, type PostgresAdvisoryOptions } from './options.ts';
-import { MODE, type Ending } from './questions.ts';
-import { Queue, type WaitOn } from './queue.ts';
+import { Queue } from './queue.ts';
 import type { LockSession } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Settling } from './settling.ts';
+import { Turns } from './turns.ts';
 import { recordLocksSql, statementsFor } from './statements.ts';
 
 const KIND = 'postgres-advisory';
@@ -57,13 +56,10 @@ class AdvisoryProvider implements LockProvider {
   readonly #holdings = new Holdings();
   readonly #queue: Queue;
   readonly #records: JobRecords;
-  readonly #capacity: Capacity;
   readonly #answers: Answers;
   readonly #questions: Questions<Session>;
   readonly #watch: Watch;
-  /** Per lock: tries and releases in their order. */
-  readonly #turns = new KeyedMutex<string>();
-  #trying = 0;
+  readonly #turns: Turns;
 
   constructor(options: PostgresAdvisoryOptions) {
     const { schema, maxLocks, waitSessions, waitSliceMs, idleMs, keyspace } = settingsOf(options);
@@ -83,7 +79,7 @@ class AdvisoryProvider implements LockProvider {
     this.#sessions = new Sessions({
       ...{ kind: KIND, statements, locks, schema, channel, idleMs, waitSliceMs },
       opening: this.#opening,
-      lapsed: (lock) => this.#lapsed(lock),
+      lapsed: (lock) => this.#turns.lapsed(lock),
       onIdle: (ending) => void this.#questions.track(ending),
       onNotification: (payload) => this.#watch.notified(payload),
       onLost: (on) => this.#lost(on),
@@ -101,7 +97,6 @@ class AdvisoryProvider implements LockProvider {
           `${KIND}: the record of who holds what, and of how runs went, cannot be written: ${message}. The locks are not touched.`,
         ),
     });
-    this.#capacity = new Capacity(maxLocks);
     this.#answers = new Answers({
       isHeldHere: (lock) => this.#holdings.has(lock) || this.#queue.holds(lock),
       rowLocked: createRowLocked(
@@ -116,8 +111,12 @@ class AdvisoryProvider implements LockProvider {
     this.#questions = new Questions({
       release: async (name, owner, lost) => {
         const over = await endBackend(lost);
-        return (await this.#takeBack(name, owner)) || over;
+        return (await this.#turns.takeBack(name, owner)) || over;
       },
+    });
+    this.#turns = new Turns({
+      ...{ holdings: this.#holdings, sessions: this.#sessions, queue: this.#queue, records: this.#records, answers: this.#answers },
+      ...{ opening: this.#opening, settling: this.#settling, questions: this.#questions, capacity: new Capacity(maxLocks) },
     });
     this.#watch = createWatch({ everyMs: () => POLL_MS, look: (names) => this.#records.look(names) });
   }
@@ -131,113 +130,21 @@ class AdvisoryProvider implements LockProvider {
     });
   }
 
-  /** @throws what can be known before anything is asked */
   tryAcquire(request: AcquireRequest, signal: AbortSignal): Promise<AcquireResult> {
     this.#questions.checkOpen(signal);
     checkStorable(request.name);
     if (request.occurrence?.scheduleHash !== undefined) checkStorable(request.occurrence.scheduleHash);
     this.#sessions.identity ??= request.holder;
     const key = this.#keys.of(request.name);
-    return this.#questions.track(this.#turns.run(key.lock, () => this.#tryInTurn(request, key, signal)));
+    return this.#questions.track(this.#turns.try(request, key, signal));
   }
 
-  async #tryInTurn(request: AcquireRequest, key: Key, signal: AbortSignal): Promise<AcquireResult> {
-    signal.throwIfAborted();
-    const wait = this.#queue.take(request.owner);
-    this.#trying += 1;
-    let result: AcquireResult | undefined;
-    let here: Holding | undefined;
-    let on: LockSession | undefined;
-    try {
-      const doubt = this.#questions.doubt(request.name, signal);
-      if (doubt !== undefined) await doubt;
-      on = wait?.on ?? this.#sessions.current(request.leaseMs) ?? (await this.#sessions.get(request.leaseMs, signal));
-      on.users += 1;
-      if (on.isBare) await this.#checkTables(on, request, signal);
-      here = this.#holdings.of(key.lock);
-      const isHeld = here?.isHeld === true;
-      const settlesInMs = isHeld ? 0 : on.settlesInMs(request.leaseMs);
-      if (settlesInMs > 0) return this.#settling.refusal(settlesInMs, request);
-      const mode = isHeld ? MODE.look : wait === undefined ? MODE.try : MODE.have;
-      if (mode === MODE.try && this.#capacity.look(this.#holdings.size, this.#trying)) await this.#capacity.check(on, this.#trying);
-      // The table says who holds the lock here, as it says of any other holder.
-      if (mode === MODE.look) await this.#records.ledger.written();
-      result = await this.#answers.ask(request, key, on, mode, signal);
-      // A session that has just ended holds nothing; its end has been told already.
-      if (result.acquired && !on.lost.aborted) this.#hold(request, key, result.grant, on);
-      if (!result.acquired || !signal.aborted) return result;
-    } finally {
-      this.#trying -= 1;
-      if (on !== undefined) on.users -= 1;
-      if (wait !== undefined) await this.#leaveQueue(wait, key, result, here);
-    }
-    // Nobody waits for it any more.
-    await this.#releaseInTurn(result.grant, { result: 'abandoned' }, never);
-    throw signal.reason;
-  }
-
-  async #checkTables(on: LockSession, request: AcquireRequest, signal: AbortSignal): Promise<void> {
-    await unlessAborted(Promise.resolve(on.lookAgain(this.#opening.missing === undefined)), signal);
-    if (request.occurrence !== undefined && on.isBare) throw this.#records.withoutTables();
-  }
-
-  /** The session of a place in the queue has the lock: it keeps what was granted, and gives back what nobody may have. */
-  async #leaveQueue(wait: WaitOn, key: Key, result: AcquireResult | undefined, here: Holding | undefined): Promise<void> {
-    if (result === undefined || (here !== undefined && !result.acquired)) await this.#queue.giveBack(wait, key.lock);
-    else if (!result.acquired) this.#queue.leave(wait, key.lock);
-  }
-
-  #hold(request: AcquireRequest, key: Key, grant: Grant, on: LockSession): void {
-    const holding = new Holding(request, key, grant.fence, on, grant.attempt);
-    this.#holdings.add(holding);
-    this.#answers.guarded.delete(request.name);
-    this.#opening.handedOut(grant.fence);
-    if (on.isBare) return;
-    rememberGuard(grant, holding);
-    if (!holding.durable) this.#records.ledger.note(holding);
-  }
-
-  async renew(grant: Grant, signal: AbortSignal): Promise<boolean> {
-    const key = this.#keys.of(grant.name).lock;
-    const held = this.#holdings.of(key);
-    if (held?.request.owner !== grant.owner) return false;
-    const { name, owner } = grant;
-    const ours = await held.on.confirm({ name, owner, fence: String(held.fence), written: held.written }, key, signal);
-    if (ours === false) await this.#turns.run(key, () => this.#letGo(held));
-    if (ours === 'unwritten') {
-      held.written = false;
-      this.#records.ledger.note(held);
-    }
-    return ours !== false;
+  renew(grant: Grant, signal: AbortSignal): Promise<boolean> {
+    return this.#turns.renew(grant, this.#keys.of(grant.name), signal);
   }
 
   release(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
-    const key = this.#keys.of(grant.name).lock;
-    return this.#questions.track(this.#turns.run(key, () => this.#releaseInTurn(grant, storable(outcome), signal)));
-  }
-
-  async #releaseInTurn(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
-    const key = this.#keys.of(grant.name).lock;
-    const held = this.#holdings.of(key);
-    if (held?.request.owner !== grant.owner) return this.#releaseElsewhere(grant, outcome, signal);
-    if (held.durable || held.on.isBare) {
-      const released = await held.on.release(endingOf(grant, outcome, key, held.durable), signal);
-      this.#forget(held, outcome);
-      return released;
-    }
-    const freed = await held.on.free(key, signal);
-    this.#forget(held, outcome);
-    this.#records.ledger.note(held);
-    return freed;
-  }
-
-  /** Another session holds it, perhaps of another process. */
-  async #releaseElsewhere(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
-    const on = await this.#sessions.any(signal);
-    // Without tables, what is not held here is not known at all.
-    if (on.isBare) return false;
-    await this.#records.ledger.written();
-    return on.release(endingOf(grant, outcome, undefined, true), signal);
+    return this.#questions.track(this.#turns.release(grant, this.#keys.of(grant.name), storable(outcome), signal));
   }
 
   async untilFree(request: AcquireRequest, signal: AbortSignal): Promise<void> {
@@ -296,25 +203,6 @@ class AdvisoryProvider implements LockProvider {
     if (!on.isIdle) this.#watch.wakeAll();
   }
 
-  /** The lock is not held here any more. */
-  #forget(held: Holding, outcome: Outcome): void {
-    this.#holdings.end(held, outcome);
-    this.#queue.over(held.on);
-  }
-
-  #lapsed(key: string): void {
-    const held = this.#holdings.of(key);
-    if (held !== undefined) void this.#turns.run(key, () => this.#letGo(held));
-  }
-
-  /** An operator has released it, or its row is gone, or nobody renewed it: the lock goes too. */
-  async #letGo(held: Holding): Promise<void> {
-    const { lock } = held.key;
-    if (this.#holdings.of(lock) !== held) return;
-    await held.on.free(lock, never).catch((error: unknown) => held.on.session.destroy(error as Error));
-    this.#forget(held, { result: 'abandoned' });
-  }
-
   async #openForQueue(leaseMs: number | null): Promise<LockSession> {
     const on = await this.#sessions.open(leaseMs, true);
     if (this.#questions.isClosed) await on.session.end();
@@ -326,27 +214,9 @@ class AdvisoryProvider implements LockProvider {
     const on = await this.#sessions.any();
     await on.query({ text: `SELECT pg_terminate_backend($1${this.#opening.isOld ? '' : ', 1000'})::text`, values: [pid] });
   }
-
-  /** A try whose answer never came may have claimed an occurrence; its lock ended with the session. */
-  async #takeBack(name: string, owner: string): Promise<boolean> {
-    const on = await this.#sessions.any();
-    return on.isBare || on.release(endingOf({ name, owner }, { result: 'abandoned' }, undefined, true), never);
-  }
-}
-
-interface Ended {
-  readonly name: string;
-  readonly owner: string;
-}
-
-function endingOf({ name, owner }: Ended, outcome: Outcome, key: string | undefined, durable: boolean): Ending {
-  return { name, owner, key, result: outcome.result, error: outcome.result === 'failed' ? outcome.error : undefined, durable };
 }
 
 /** Without the one character that Postgres cannot keep in a text. */
 function storable(outcome: Outcome): Outcome {
   return outcome.result === 'failed' ? { result: 'failed', error: outcome.error.replaceAll('\0', '') } : outcome;
 }
-
-/** For work that has to be done although nobody waits for it. */
-const never = new AbortController().signal;
