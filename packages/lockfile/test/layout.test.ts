@@ -193,7 +193,7 @@ describe('the sub-directories of a lock directory', () => {
   });
 
   it('may go while programs run: the holder is told, and the lock can be taken', async () => {
-    const solo = open({ leaseMs: 300 });
+    const solo = open({ leaseMs: 1_500 });
     const lease = await solo.acquire('job', { waitMs: 0 });
     rmSync(folderOf('job'), { recursive: true });
     await vi.waitFor(() => expect(lease.signal.aborted).toBe(true), { timeout: 5_000 });

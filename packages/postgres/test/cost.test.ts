@@ -42,23 +42,30 @@ describe.each(Object.keys(providers))('%s', (kind) => {
     const provider = stage.open(providers[kind]!(proxy.through(stage.server.url)));
     const name = `${kind} two`;
     await provider.release(await acquired(provider, name), { result: 'done' }, never);
-    for (let round = 0; round < 10; round += 1) {
-      // What was to be written of the last one has been.
-      await new Promise((resolve) => setTimeout(resolve, LAG_MS * 4));
-      const [trips, connections] = [proxy.roundTrips, proxy.connections];
+    let counted = 0;
+    for (let round = 0; counted < 10 && round < 100; round += 1) {
+      // The record of the last round is written by now.
+      await provider.inspect(name);
+      const [trips, connections, began] = [proxy.roundTrips, proxy.connections, performance.now()];
       const grant = await acquired(provider, name);
-      expect(grant.fence).toBeGreaterThan(0n);
-      expect(proxy.roundTrips - trips).toBe(1);
+      const acquiring = proxy.roundTrips - trips;
       await provider.release(grant, { result: 'done' }, never);
-      expect([proxy.roundTrips - trips, proxy.connections - connections]).toEqual([2, 0]);
+      const both = [proxy.roundTrips - trips, proxy.connections - connections];
+      // On a machine that is so slow, the record of this round may be among them.
+      if (performance.now() - began >= LAG_MS) continue;
+      counted += 1;
+      expect(grant.fence).toBeGreaterThan(0n);
+      expect([acquiring, ...both]).toEqual([1, 2, 0]);
     }
+    expect(counted).toBe(10);
   });
 
   it('asks for all that is wanted in one turn with one statement', async () => {
     const proxy = await proxied();
     const solo = soloOn(providers[kind]!(proxy.through(stage.server.url)));
     await solo.run(`${kind} warm`, () => {});
-    await new Promise((resolve) => setTimeout(resolve, LAG_MS * 4));
+    // Its record is written by now.
+    await solo.inspect(`${kind} warm`);
     const trips = proxy.roundTrips;
     const leases = await Promise.all(Array.from({ length: 64 }, (_, n) => solo.tryAcquire(`${kind} turn ${n}`)));
     expect(leases.every((lease) => lease !== undefined)).toBe(true);
