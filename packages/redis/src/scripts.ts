@@ -197,20 +197,27 @@ const MOST_MACHINES = 64;
  * One client's observation of the server in charge (settling.ts); answers for how long it has surely been in charge, in ms. Fields of
  * the key: term, proved (ms); and for each machine what its clock showed, at the latest, when the server began.
  *
+ * The machines of an earlier term must go before the new term is written, or their clocks would count for it. They go by HDEL: a role that
+ * may use hashes need not have the right to DEL. If they cannot go, nothing is kept.
+ *
  * A server that can write nothing (its memory is full) has its holders renew all the same, so it may be asked this, too: what is not
  * kept is observed again.
  */
 export const observed: Script = script(`
 local term, proved, computed, machine, at = unpack(cjson.decode(ARGV[1]))
+local function forget()
+  local done = redis.pcall('HDEL', KEYS[1], unpack(redis.call('HKEYS', KEYS[1])))
+  return type(done) ~= 'table' or not done.err
+end
 local is = redis.call('HMGET', KEYS[1], 'term', 'proved', machine)
 if is[1] == term then
   proved = math.max(proved, computed, tonumber(is[2]) or 0, is[3] and at - is[3] or 0)
 elseif is[1] then
-  redis.pcall('DEL', KEYS[1])
+  if not forget() then return math.floor(proved) end
 else
   proved = math.max(proved, computed)
 end
-if redis.call('HLEN', KEYS[1]) > ${MOST_MACHINES} then redis.pcall('DEL', KEYS[1]) end
+if redis.call('HLEN', KEYS[1]) > ${MOST_MACHINES} and not forget() then return math.floor(proved) end
 redis.pcall('HSET', KEYS[1], 'term', term, 'proved', proved)
 if machine ~= '' then redis.pcall('HSET', KEYS[1], machine, at - proved) end
 return math.floor(proved)`);

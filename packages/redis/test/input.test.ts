@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createSolo, OptionError, ProviderError, UnsupportedError, type Solo } from '@solorun/core';
 import { startRedis } from '@solorun/servers/redis';
 import { Redis } from 'ioredis';
@@ -87,6 +88,34 @@ describe('what reaches a server', () => {
     expect(await lease.release()).toBe(true);
     await (await waiting).release();
     expect(String(waiter.explain())).toMatch(/polling|look/);
+  });
+
+  it('works for a role with the rights that docs/redis.md names', async () => {
+    const rights = /`(~solorun:\* &solorun:\* [^`]*)`/.exec(
+      readFileSync(new URL('../../../docs/redis.md', import.meta.url), 'utf8'),
+    )?.[1];
+    await call('ACL', 'SETUSER', 'documented', 'reset', 'on', '>documented', ...rights!.split(' '));
+    const target = `redis://documented:documented@127.0.0.1:${stage.server.port}`;
+    const [holder, waiter] = [soloOn({ url: target, settleMs: undefined }), soloOn({ url: target, settleMs: undefined })];
+    const occurrence = new Date(Date.now() - 1_000);
+    expect((await holder.run('documented', () => 1, { occurrence, leaseMs: 1_000 })).status).toBe('ran');
+    const lease = await holder.acquire('documented', { waitMs: 10_000, leaseMs: 1_000 });
+    const waiting = waiter.acquire('documented', { waitMs: 10_000, leaseMs: 1_000 });
+    await lease.confirm();
+    await lease.release();
+    await (await waiting).release();
+    expect(await holder.inspect('documented')).toMatchObject({ held: false });
+    const names: string[] = [];
+    for await (const { name } of holder.list()) names.push(name);
+    expect(names).toContain('documented');
+    expect(String(waiter.explain())).not.toMatch(/polling|INFO/);
+    // An observation of another term is forgotten with all its machines, or it would count for this one.
+    await call('DEL', 'solorun:observed');
+    await call('HSET', 'solorun:observed', 'term', 'another', 'proved', '9000000', 'machine of yesterday', '-9000000');
+    expect((await soloOn({ url: target, settleMs: undefined }).run('documented too', () => 1, { leaseMs: 3_600_000 })).status).toBe(
+      'skipped',
+    );
+    expect(await call('HKEYS', 'solorun:observed')).not.toContain('machine of yesterday');
   });
 
   it('works on a server whose INFO was renamed away, and says that it notices no restart', async () => {
