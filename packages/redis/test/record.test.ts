@@ -13,14 +13,16 @@ async function fieldsNow(): Promise<Readonly<Record<string, string>>> {
   return Object.fromEntries(pairs.flatMap((field, index) => (index % 2 === 0 ? [[field, pairs[index + 1]!]] : [])));
 }
 
-/** The fields that the README lists below the command that shows them. */
+/** The fields that docs/redis.md lists, in the first column of their table. */
 function documented(): string[] {
-  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-  const [, list = ''] = /HGETALL 'solorun:lock:nightly-report'\n(.*?)One hash per name/s.exec(readme) ?? [];
-  return [...new Set([...list.matchAll(/`([a-z]+)`/g)].map(([, field]) => field!))].sort();
+  const page = readFileSync(new URL('../../../docs/redis.md', import.meta.url), 'utf8');
+  const [, table = ''] = /\| field of `solorun:lock:<name>` \|(.*?)\n\n/s.exec(page) ?? [];
+  return [...table.matchAll(/^\| ([^|]*) \|/gm)]
+    .flatMap(([, cell]) => [...cell!.matchAll(/`([a-z]+)`/g)].map(([, field]) => field!))
+    .sort();
 }
 
-it('has the fields that the README lists, with what it says of them', async () => {
+it('has the fields that the documentation lists, with what it says of them', async () => {
   const provider = stage.open(redis({ url: stage.server.url, settleMs: 0 }));
   const leaseMs = 60_000;
   const occurrence = (at: number): object => ({ leaseMs, occurrence: { at: new Date(at), attempts: 1, scheduleHash: 'digest' } });
