@@ -112,6 +112,11 @@ export const disks = /** @satisfies {Record<string, Nemesis>} */ ({
       rmSync(directory, { recursive: true, force: true });
       renameSync(`${directory}.away`, directory);
     },
+    // Each command opens the directory anew, or makes one.
+    excluded: excludes('Anything about programs that start while the lock directory is away', {
+      kinds: ['overlap', 'duplicate', 'out of order', 'fence order', 'told too late'],
+      unless: ({ workload }) => workload !== 'commands',
+    }),
   },
   'directory-emptied': {
     title: 'the lock directory is emptied, as cleaners of temporary files do it',
