@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Row, Statement } from '../src/server/client.ts';
+import { Holdings } from '../src/advisory/holdings.ts';
 import { LockSession } from '../src/advisory/session.ts';
 import type { Session } from '../src/server/session.ts';
 import { locksOf } from '../src/server/locks.ts';
@@ -35,6 +36,7 @@ const terms = {
   leaseMs: 60_000,
   statements,
   locks: locksOf(false),
+  holdings: new Holdings(),
   schema: 'solorun',
   channel: 'x',
   bare: false,

@@ -77,7 +77,7 @@ class AdvisoryProvider implements LockProvider {
       onWarning: (message) => this.#warn(message),
     });
     this.#sessions = new Sessions({
-      ...{ kind: KIND, statements, locks, schema, channel, idleMs, waitSliceMs },
+      ...{ kind: KIND, statements, locks, holdings: this.#holdings, schema, channel, idleMs, waitSliceMs },
       opening: this.#opening,
       lapsed: (lock) => this.#turns.lapsed(lock),
       onIdle: (ending) => void this.#questions.track(ending),

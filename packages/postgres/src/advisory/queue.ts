@@ -96,7 +96,7 @@ export class Queue {
 
   /** The place is free for the next one; the session does not hold the lock any more. */
   leave(wait: Wait, key?: string): void {
-    if (key !== undefined) wait.on?.keys.delete(key);
+    if (key !== undefined) wait.on?.drop(key);
     wait.ready = undefined;
     wait.busy = false;
     if (wait.on === undefined || wait.on.lost.aborted) this.#waits.delete(wait);
@@ -116,7 +116,7 @@ export class Queue {
 
   /** A session here has got the lock, for an owner who has not yet tried. */
   holds(lock: string): boolean {
-    return [...this.#waits].some(({ ready, on }) => ready !== undefined && on?.keys.has(lock) === true);
+    return [...this.#waits].some(({ ready, on }) => ready !== undefined && on?.holds(lock) === true);
   }
 
   sessions(): LockSession[] {

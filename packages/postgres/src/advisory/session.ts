@@ -7,6 +7,7 @@ import { inOrder, type Statements } from '../server/statements.ts';
 import { BareLocks } from './bare-locks.ts';
 import { Blocking } from './blocking.ts';
 import { Heartbeat } from './heartbeat.ts';
+import type { Holding, Holdings } from './holdings.ts';
 import { answersOf, lockStatements } from './lock-statements.ts';
 import { MODE, type Confirmation, type Ending, type LockVerbs, type Query, type Try } from './questions.ts';
 import { letGo, RecordedLocks } from './recorded-locks.ts';
@@ -18,6 +19,8 @@ export interface LockSessionTerms {
   readonly leaseMs: number | null;
   readonly statements: Statements;
   readonly locks: Locks;
+  /** The locks of this process. */
+  readonly holdings: Holdings;
   readonly schema: string;
   readonly channel: string;
   /** There are no tables of ours. */
@@ -53,8 +56,6 @@ export class LockSession {
   readonly settlesInMs: SettlesInMs;
   /** Tries that need the session before they ask it anything: it is not let go meanwhile. */
   users = 0;
-  /** Locks that this session holds, by key, and until when they are to be kept unless they are renewed. */
-  readonly keys: Map<string, { until: number }> = new Map();
   readonly #terms: LockSessionTerms;
   readonly #lockStatement: ReturnType<typeof lockStatements>;
   readonly #bareLocks: BareLocks;
@@ -90,7 +91,7 @@ export class LockSession {
       ...{ kind: terms.kind, session, leaseMs, idleMs: terms.idleMs, onIdle: terms.onIdle },
       ask: (statement) => session.query(statement, this.#timeoutMs()),
       isBlocked: () => this.#blocking.isBlocked,
-      isNeeded: () => this.keys.size > 0 || this.users > 0,
+      isNeeded: () => this.#count > 0 || this.users > 0,
       onTick: (now) => this.#onTick(now),
     });
   }
@@ -120,8 +121,17 @@ export class LockSession {
   }
 
   /** From now on the lock is held here, and lasts for the session's lease. */
-  hold(key: string): void {
-    this.keys.set(key, { until: this.#leaseEnd() });
+  hold(key: string, holding?: Holding): void {
+    this.#terms.holdings.hold(this, key, this.#leaseEnd(), holding);
+  }
+
+  holds(key: string): boolean {
+    return this.#terms.holdings.isOn(this, key);
+  }
+
+  /** The lock is not held here any more. */
+  drop(key: string): void {
+    this.#terms.holdings.drop(this, key);
   }
 
   acquire(question: Try, signal: AbortSignal): Promise<Row> {
@@ -156,8 +166,7 @@ export class LockSession {
   /** Whether the lease is still that owner's. `unwritten`: it is, and its row is gone, as when the schema was dropped. */
   async confirm(confirmation: Confirmation, key: string, signal: AbortSignal): Promise<boolean | 'unwritten'> {
     const ours = await this.#confirming.ask(confirmation, signal);
-    const held = this.keys.get(key);
-    if (ours !== false && held !== undefined) held.until = this.#leaseEnd();
+    if (ours !== false) this.#terms.holdings.extend(this, key, this.#leaseEnd());
     return ours;
   }
 
@@ -218,14 +227,18 @@ export class LockSession {
     return this.isBare ? this.#bareLocks : this.#recordedLocks;
   }
 
+  /** How many locks it holds. */
+  get #count(): number {
+    return this.#terms.holdings.countOn(this);
+  }
+
   #leaseEnd(): number {
     return performance.now() + (this.#terms.leaseMs ?? Number.POSITIVE_INFINITY);
   }
 
   /** After a release that failed nobody asks again, and the heartbeat would keep the lock. */
   #lapseSoon(key: string | undefined): void {
-    const held = key === undefined ? undefined : this.keys.get(key);
-    if (held !== undefined) held.until = Math.min(held.until, performance.now() + UNRELEASED_MS);
+    if (key !== undefined) this.#terms.holdings.shorten(this, key, performance.now() + UNRELEASED_MS);
   }
 
   /**
@@ -234,7 +247,7 @@ export class LockSession {
    */
   #timeoutMs(): number {
     const { leaseMs } = this.#terms;
-    if (this.keys.size > 0) return leaseMs ?? PATIENCE_MS;
+    if (this.#count > 0) return leaseMs ?? PATIENCE_MS;
     return Math.min(CALL_MS, leaseMs ?? CALL_MS);
   }
 
@@ -244,7 +257,7 @@ export class LockSession {
   };
 
   #onTick(now: number): void {
-    for (const [key, { until }] of this.keys) if (now > until) this.#terms.lapsed(key);
+    for (const key of this.#terms.holdings.lapsed(this, now)) this.#terms.lapsed(key);
     // The next try reports what is still missing.
     this.lookAgain(false)?.catch(() => {});
   }

@@ -109,7 +109,7 @@ export class Turns {
 
   #hold(request: AcquireRequest, key: Key, grant: Grant, on: LockSession): void {
     const holding = new Holding(request, key, grant.fence, on, grant.attempt);
-    this.#holdings.add(holding);
+    on.hold(key.lock, holding);
     this.#answers.guarded.delete(request.name);
     this.#opening.handedOut(grant.fence);
     if (on.isBare) return;
