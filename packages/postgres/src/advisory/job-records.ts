@@ -1,6 +1,6 @@
 import type { JobRecord } from '@solorun/core';
 import { unlessAborted } from '@solorun/core/server';
-import { parseRecord } from '../server/records.ts';
+import { parseRecord, recordsIn } from '../server/records.ts';
 import { schemaRemedy } from '../server/schema.ts';
 import { questions, type Statements } from '../server/statements.ts';
 import { Ledger } from './ledger.ts';
@@ -45,18 +45,11 @@ export class JobRecords {
 
   async *list(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<JobRecord> {
     await unlessAborted(this.ledger.written(), signal);
-    for (let after = ''; ;) {
+    yield* recordsIn(async (after) => {
       const on = await this.#sessionWithTables(signal);
-      const asking = on.queryTables({ name: 'solorun_list', text: this.#terms.statements.list, values: [prefix, after] });
-      const rows = await unlessAborted(asking, signal);
-      for (const { record } of rows) {
-        const parsed = parseRecord(record);
-        if (parsed !== undefined) yield parsed;
-      }
-      const last = rows.at(-1)?.['name'];
-      if (last == null) return;
-      after = last;
-    }
+      const values = [prefix, after];
+      return unlessAborted(on.queryTables({ name: 'solorun_list', text: this.#terms.statements.list, values }), signal);
+    });
   }
 
   /** Which of the names are worth a try, and leaves word that a waiter here listens for the others. */

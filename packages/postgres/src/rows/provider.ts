@@ -17,7 +17,7 @@ import { rememberGuard } from '../server/guard.ts';
 import { createEnder } from '../server/ender.ts';
 import { examine, examinePool } from '../server/examine.ts';
 import { checkStorable, keysOf } from '../server/keys.ts';
-import { grantOf, leaseSeen, parseRecord, refusalOfRecord, type LeaseSeen } from '../server/records.ts';
+import { grantOf, leaseSeen, parseRecord, recordsIn, refusalOfRecord, type LeaseSeen } from '../server/records.ts';
 import { createRowLocked } from '../server/row-locked.ts';
 import { DEFAULT_SCHEMA } from '../server/schema.ts';
 import type { Session } from '../server/session.ts';
@@ -227,17 +227,10 @@ class LeaseProvider implements LockProvider {
   async *list(prefix = '', signal?: AbortSignal): AsyncGenerator<JobRecord> {
     signal?.throwIfAborted();
     checkStorable(prefix);
-    for (let after = ''; ;) {
-      const asking = this.#tables.ask({ name: 'solorun_list', text: this.#statements.list, values: [prefix, after] });
-      const rows = await unlessAborted(asking, signal);
-      for (const { record } of rows) {
-        const parsed = parseRecord(record);
-        if (parsed !== undefined) yield parsed;
-      }
-      const last = rows.at(-1)?.['name'];
-      if (last == null) return;
-      after = last;
-    }
+    yield* recordsIn((after) => {
+      const values = [prefix, after];
+      return unlessAborted(this.#tables.ask({ name: 'solorun_list', text: this.#statements.list, values }), signal);
+    });
   }
 
   examine(signal?: AbortSignal): Promise<readonly Finding[]> {

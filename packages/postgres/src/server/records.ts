@@ -53,6 +53,20 @@ export function parseRecord(text: string | null | undefined): JobRecord | undefi
   };
 }
 
+/** All records, page after page. @param page the rows after a name, in order; none at the end */
+export async function* recordsIn(page: (after: string) => Promise<readonly Row[]>): AsyncGenerator<JobRecord> {
+  for (let after = ''; ;) {
+    const rows = await page(after);
+    for (const { record } of rows) {
+      const parsed = parseRecord(record);
+      if (parsed !== undefined) yield parsed;
+    }
+    const last = rows.at(-1)?.['name'];
+    if (last == null) return;
+    after = last;
+  }
+}
+
 /** A lease row as it was read: which lease it is, and when it ends by the server's clock, in ms. */
 export interface LeaseSeen {
   readonly owner: string;
