@@ -30,8 +30,8 @@ export class Attempts {
     this.#schedules = createSchedules(settings.provider.kind, events);
   }
 
-  request({ fullName, leaseMs, occurrence }: Terms): AcquireRequest {
-    return { name: fullName, owner: randomUUID(), leaseMs, holder: this.#settings.identity, occurrence };
+  request({ fullName, leaseMs, occurrence, history, ignorePause }: Terms): AcquireRequest {
+    return { name: fullName, owner: randomUUID(), leaseMs, holder: this.#settings.identity, occurrence, history, ignorePause };
   }
 
   /** Asks once. Rejects if the provider could not be asked, if its answer is too late to be trusted, or if a signal aborts. */

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import type { Holder, LockProvider } from './provider.ts';
+import type { Holder, LockProvider, Pause } from './provider.ts';
 
 /**
  * Every error of ours: a stable `code`, the nouns as fields, the cause kept.
@@ -78,6 +78,28 @@ export class LockTimeoutError extends SolorunError {
     this.holder = holder;
     this.waitedMs = waitedMs;
     this.settling = settling;
+  }
+}
+
+/** An operator has paused the name, and the caller has no other way to be told. */
+export class LockPausedError extends SolorunError {
+  readonly lock: string;
+  /** When the pause ends by itself, by the provider's clock. */
+  readonly until: Date;
+  /** Who paused it. */
+  readonly by: string;
+  readonly note: string | undefined;
+
+  constructor(lock: string, { until, by, note }: Pause) {
+    super(
+      'SOLORUN_PAUSED',
+      `Cannot acquire ${quote(lock)}: ${quote(by)} has paused it until ${until.toISOString()}${note === undefined ? '' : ` (${quote(note)})`}. ` +
+        `End the pause with resume(${quote(lock)}), or go on all the same with ignorePause: true.`,
+    );
+    this.lock = lock;
+    this.until = until;
+    this.by = by;
+    this.note = note;
   }
 }
 

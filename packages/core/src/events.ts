@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { messageOf, OptionError, quote, type LeaseLostError } from './errors.ts';
 import type { Occurrence } from './lease.ts';
-import type { Holder, OccurrenceState, Outcome } from './provider.ts';
+import type { Holder, OccurrenceState, Outcome, Pause } from './provider.ts';
 
 interface About {
   /** The lock's name, without the namespace. */
@@ -25,7 +25,11 @@ export interface SoloEvents {
     readonly at: Date | undefined;
     readonly holder: Holder | undefined;
     readonly detail: string | undefined;
+    /** The pause that is in the way, for `paused`. */
+    readonly paused: Pause | undefined;
   };
+  /** An operator has paused the name; emitted once per pause and solo, at the first run that it keeps from starting. */
+  paused: About & Pause;
   /** A lease can no longer be trusted. */
   lost: About & { readonly fence: bigint; readonly error: LeaseLostError };
   released: About & { readonly fence: bigint; readonly outcome: Outcome['result']; readonly heldMs: number };
@@ -56,9 +60,10 @@ export interface SoloEvents {
 
 /**
  * Why a run did not start. `held`: another holder. `done`: that occurrence has run. `superseded`: a later one was claimed.
- * `exhausted`: its attempts are used up. `early`: not yet due by the provider's clock. `closed`: the solo is closing.
+ * `exhausted`: its attempts are used up. `early`: not yet due by the provider's clock. `paused`: an operator has paused the name.
+ * `closed`: the solo is closing.
  */
-export type SkipReason = 'held' | 'done' | 'superseded' | 'exhausted' | 'early' | 'closed';
+export type SkipReason = 'held' | 'done' | 'superseded' | 'exhausted' | 'early' | 'paused' | 'closed';
 
 export type SoloEventName = keyof SoloEvents;
 
@@ -66,6 +71,7 @@ const names = [
   'acquired',
   'busy',
   'skipped',
+  'paused',
   'lost',
   'released',
   'failed',

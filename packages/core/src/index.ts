@@ -7,6 +7,7 @@ export {
   CloseTimeoutError,
   LeaseLostError,
   LockBusyError,
+  LockPausedError,
   LockTimeoutError,
   messageOf,
   OptionError,
@@ -36,16 +37,23 @@ export {
 export {
   type AcquireRequest,
   type AcquireResult,
+  type ForgetTerms,
   type Grant,
   type Guarantees,
   type Holder,
   type Identity,
   type JobRecord,
   type LockProvider,
+  type NamedPause,
   type OccurrenceRequest,
   type OccurrenceState,
   type Outcome,
+  type Pause,
+  type PauseTerms,
   type Refusal,
+  type RunOutcome,
+  type RunRecord,
+  type Schedule,
 } from './provider.ts';
 export { type Handler, type Ran, type RunContext, type RunResult, type Skipped } from './run.ts';
 export {
@@ -54,5 +62,8 @@ export {
   type ClaimOptions,
   type CloseOptions,
   type ForceReleaseOptions,
+  type ListOptions,
+  type PauseOptions,
+  type PruneOptions,
   type Solo,
 } from './solo.ts';

@@ -2,30 +2,31 @@ import { acquireWhenFree, tryOnce } from './acquire.ts';
 import { Activity } from './activity.ts';
 import type { Attempt } from './attempts.ts';
 import { bindVerbs } from './bind-verbs.ts';
-import { checkFence, checkHandler, checkLease, checkMs, checkName, checkObject, checkWait } from './checks.ts';
+import { checkHandler, checkLease, checkMs, checkObject, checkWait } from './checks.ts';
 import { checkReleased, leave, releaseAll, share, stopAll } from './closing.ts';
 import { Core } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
-import { asProviderError, ClosedError, ProviderError, quote } from './errors.ts';
-import { callQuietly, type SoloEventName, type SoloEvents } from './events.ts';
+import { ClosedError, LockPausedError, ProviderError, quote } from './errors.ts';
+import type { SoloEventName, SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
 import type { Lease } from './lease.ts';
 import { LeaseHandle } from './lease-handle.ts';
 import type { LeaseOptions, RunOptions, SoloOptions } from './options.ts';
-import type { JobRecord } from './provider.ts';
+import type { JobRecord, NamedPause, OccurrenceState, Pause, RunRecord } from './provider.ts';
 import { tellSkipped } from './reports.ts';
 import { run, type Handler, type RunContext, type RunResult } from './run.ts';
-import {
-  callTimeout,
-  fullName,
-  settleOutage,
-  settlePolicy,
-  settleSolo,
-  settleTerms,
-  settleWatch,
-  type SoloSettings,
-} from './settle.ts';
-import type { AcquireOptions, Claim, ClaimOptions, CloseOptions, ForceReleaseOptions, Solo } from './solo.ts';
+import { settleOutage, settlePolicy, settleSolo, settleTerms, settleWatch, type SoloSettings } from './settle.ts';
+import type {
+  AcquireOptions,
+  Claim,
+  ClaimOptions,
+  CloseOptions,
+  ForceReleaseOptions,
+  ListOptions,
+  PauseOptions,
+  PruneOptions,
+  Solo,
+} from './solo.ts';
 
 /**
  * The door to everything: locks, runs and elections on one provider.
@@ -88,7 +89,8 @@ class OpenSolo implements Solo {
     this.#core.throwIfClosed();
     const attempt = await this.#unlessClosed(acquireWhenFree(this.#core, terms, { waitMs, outageMs }));
     if (attempt.acquired) return new LeaseHandle(attempt.lease);
-    // Without an occurrence a wait ends only with a lease or an error.
+    if (attempt.reason === 'paused') throw new LockPausedError(name, attempt);
+    // Without an occurrence a wait ends only with a lease, an error or a pause.
     throw new ProviderError(this.#settings.provider.kind, `acquire ${quote(name)}`, `it answered "${attempt.reason}"`);
   }
 
@@ -111,44 +113,41 @@ class OpenSolo implements Solo {
     return election;
   }
 
-  async inspect(name: string): Promise<JobRecord | undefined> {
-    checkName(name);
-    const { provider, namespace } = this.#settings;
-    const record = await this.#ask(`inspect ${quote(name)}`, (signal) => provider.inspect(fullName(namespace, name), signal));
-    return record === undefined ? undefined : this.#asNamed(record);
+  inspect(name: string): Promise<JobRecord | undefined> {
+    return this.#core.records.inspect(name);
   }
 
-  async forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
-    checkName(name);
-    checkObject(quote(name), options);
-    const { fence } = options;
-    checkFence(name, fence);
-    const { provider, namespace } = this.#settings;
-    const full = fullName(namespace, name);
-    const operation = `release ${quote(name)}`;
-    const record = await this.#ask(operation, (signal) => provider.inspect(full, signal));
-    if (record === undefined || !record.held || record.fence !== fence) return false;
-    // The provider compares owner and fence in one step with the release: the name may have changed hands since.
-    const grant = { name: full, owner: record.owner, fence, attempt: record.occurrence?.attempt ?? 1 };
-    const outcome = { result: 'failed', error: 'released by an operator' } as const;
-    return this.#ask(operation, (signal) => provider.release(grant, outcome, signal));
+  forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
+    return this.#core.records.forceRelease(name, options);
   }
 
-  async *list(): AsyncGenerator<JobRecord, void, undefined> {
-    const { provider, namespace } = this.#settings;
-    const ended = new AbortController();
-    const records = provider.list(namespace === '' ? '' : `${namespace}/`, ended.signal)[Symbol.asyncIterator]();
-    try {
-      for (;;) {
-        const next = await this.#ask('list the locks', () => records.next());
-        if (next.done === true) return;
-        yield this.#asNamed(next.value);
-      }
-    } finally {
-      ended.abort();
-      // Not waited for: it comes after a next() that may hang.
-      void callQuietly('The end of a list', () => records.return?.());
-    }
+  list(options?: ListOptions): AsyncGenerator<JobRecord, void, undefined> {
+    return this.#core.records.list(options);
+  }
+
+  pause(name: string, options?: PauseOptions): Promise<Pause> {
+    return this.#core.records.pause(name, options);
+  }
+
+  resume(name: string): Promise<boolean> {
+    return this.#core.records.resume(name);
+  }
+
+  pauses(options?: ListOptions): AsyncGenerator<NamedPause, void, undefined> {
+    return this.#core.records.pauses(options);
+  }
+
+  runs(name: string): Promise<readonly RunRecord[]> {
+    return this.#core.records.runs(name);
+  }
+
+  rerun(name: string): Promise<OccurrenceState | undefined> {
+    return this.#core.records.rerun(name);
+  }
+
+  prune(options: PruneOptions): Promise<number> {
+    checkObject('prune', options);
+    return this.#core.records.prune(options, this.signal);
   }
 
   explain({ leaseMs = this.#settings.leaseMs }: Pick<LeaseOptions, 'leaseMs'> = {}): Explanation {
@@ -181,7 +180,7 @@ class OpenSolo implements Solo {
       throw error;
     }
     await releaseAll(this.#core, this.#activity);
-    if (leave(provider) && !keepProvider) await this.#ask('close', () => provider.close());
+    if (leave(provider) && !keepProvider) await this.#core.records.ask('close', () => provider.close());
     checkReleased(this.#core);
   }
 
@@ -191,22 +190,5 @@ class OpenSolo implements Solo {
     if (!attempt.acquired || !this.#core.closing.signal.aborted) return attempt;
     await attempt.lease.end({ result: 'abandoned' });
     throw new ClosedError();
-  }
-
-  async #ask<T>(operation: string, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
-    const { provider } = this.#settings;
-    const timeoutMs = callTimeout(this.#settings, null);
-    const timeoutError = (): Error => new ProviderError(provider.kind, operation, `no answer within ${timeoutMs} ms`);
-    try {
-      return await this.#core.calls.bounded(call, { timeoutMs, timeoutError });
-    } catch (error) {
-      throw asProviderError(provider, error, operation);
-    }
-  }
-
-  /** A record of this namespace, with its name as users write it. */
-  #asNamed(record: JobRecord): JobRecord {
-    const { namespace } = this.#settings;
-    return namespace === '' ? record : { ...record, name: record.name.slice(namespace.length + 1) };
   }
 }

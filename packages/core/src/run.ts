@@ -8,8 +8,8 @@ import type { HeldLease } from './held-lease.ts';
 import type { Occurrence } from './lease.ts';
 import type { RunOptions } from './options.ts';
 import { settlePolicy, settleTerms, settleWatch, type SettledWatch, type Terms } from './settle.ts';
-import type { Grant, Holder, Refusal } from './provider.ts';
-import { tellSkipped } from './reports.ts';
+import type { Grant, Holder, Pause, Refusal } from './provider.ts';
+import { pauseIn, tellSkipped } from './reports.ts';
 
 /** Describes a run to its handler. */
 export interface RunContext {
@@ -64,7 +64,9 @@ export interface Skipped {
   readonly settling?: boolean | undefined;
   /** For `held`: what is in the way where that is no holder, in words: a row that another transaction has locked. */
   readonly detail?: string | undefined;
-  /** When the lease in the way ends unless it is renewed, or the occurrence is due; by this machine's clock. */
+  /** For `paused`: until when, by whom and why. */
+  readonly paused?: Pause | undefined;
+  /** When the pause or the lease in the way ends unless it is renewed or ended, or the occurrence is due; by this machine's clock. */
   readonly retryAt?: Date | undefined;
 }
 
@@ -217,11 +219,13 @@ function watchRun(core: Core, terms: Terms, lease: HeldLease, watch: SettledWatc
 function skip(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): Skipped {
   tellSkipped(core, terms, refusal);
   const { holder, settling, detail } = refusal.reason === 'held' ? refusal : {};
-  return { status: 'skipped', reason: refusal.reason, holder, settling, detail, retryAt: retryAt(refusal) };
+  const paused = pauseIn(refusal);
+  return { status: 'skipped', reason: refusal.reason, holder, settling, detail, paused, retryAt: retryAt(refusal) };
 }
 
 function retryAt(refusal: Refusal | { readonly reason: 'closed' }): Date | undefined {
   if (refusal.reason === 'early') return new Date(Date.now() + refusal.earlyMs);
+  if (refusal.reason === 'paused') return refusal.until;
   if (refusal.reason !== 'held' || refusal.expiresInMs === undefined) return undefined;
   return new Date(Date.now() + Math.max(0, refusal.expiresInMs));
 }

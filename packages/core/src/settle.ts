@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { settleBackoff, type Backoff } from './backoff.ts';
 import { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
-import { checkLease, checkMargin, checkMs, checkName, checkObject, checkWait } from './checks.ts';
+import { checkFlag, checkLease, checkMargin, checkMs, checkName, checkObject, checkSchedule, checkWait } from './checks.ts';
 import { OptionError, quote, UnsupportedError } from './errors.ts';
 import type { BusyPolicy, LeaseOptions, OccurrenceOptions, OutageOptions, SoloOptions, WatchOptions } from './options.ts';
 import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
@@ -9,6 +9,7 @@ import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
 const MAX_NAMESPACE_LENGTH = 100;
 const MAX_LABEL_LENGTH = 200;
 const DEFAULT_CALL_TIMEOUT_MS = 5_000;
+const RETAIN_MS = 90 * 86_400_000;
 
 export interface SoloSettings {
   readonly provider: LockProvider;
@@ -16,6 +17,7 @@ export interface SoloSettings {
   readonly leaseMs: number | null;
   readonly marginMs: number | undefined;
   readonly callTimeoutMs: number | undefined;
+  readonly retainMs: number;
   readonly identity: Identity;
   readonly clock: Clock;
 }
@@ -39,6 +41,8 @@ export interface Terms {
   readonly marginMs: number;
   readonly callTimeoutMs: number;
   readonly occurrence: OccurrenceRequest | undefined;
+  readonly history: boolean;
+  readonly ignorePause: boolean;
   /** How long an occurrence that is not yet due is waited for, in ms. */
   readonly maxEarlyMs: number;
   readonly signal: AbortSignal | undefined;
@@ -52,7 +56,7 @@ export interface SettledWatch {
 
 export function settleSolo(options: SoloOptions): SoloSettings {
   checkObject('createSolo', options);
-  const { provider, namespace = '', leaseMs = 30_000, label, marginMs, callTimeoutMs } = options;
+  const { provider, namespace = '', leaseMs = 30_000, label, marginMs, callTimeoutMs, retainMs = RETAIN_MS } = options;
   if (typeof provider?.tryAcquire !== 'function') {
     throw new OptionError('createSolo needs a provider, for example { provider: lockfile({ directory }) }.');
   }
@@ -70,6 +74,9 @@ export function settleSolo(options: SoloOptions): SoloSettings {
   if (marginMs !== undefined) checkMs('marginMs', marginMs, 0);
   if (callTimeoutMs !== undefined) checkMs('callTimeoutMs', callTimeoutMs, 1);
   checkMargin(marginMs, leaseMs);
+  if (typeof retainMs !== 'number' || !(retainMs > 0)) {
+    throw new OptionError(`retainMs is a number of milliseconds above 0 (or Infinity), not ${String(retainMs)}.`);
+  }
   const clock = options.clock ?? (provider.guarantees.clock === 'process' ? processClock : createSuspendAwareClock());
   return Object.freeze({
     provider,
@@ -77,6 +84,7 @@ export function settleSolo(options: SoloOptions): SoloSettings {
     leaseMs,
     marginMs,
     callTimeoutMs,
+    retainMs,
     identity: Object.freeze({ host: hostname(), pid: process.pid, ...(label === undefined ? {} : { label }) }),
     clock,
   });
@@ -85,7 +93,8 @@ export function settleSolo(options: SoloOptions): SoloSettings {
 export function settleTerms(solo: SoloSettings, name: string, options: LeaseOptions & OccurrenceOptions): Terms {
   checkName(name);
   checkObject(quote(name), options);
-  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, maxEarlyMs = Number.POSITIVE_INFINITY, scheduleHash, signal } = options;
+  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, maxEarlyMs = Number.POSITIVE_INFINITY, signal } = options;
+  const { history = false, ignorePause = false } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new OptionError(`The signal for ${quote(name)} is an AbortSignal (a controller's .signal), not ${typeof signal}.`);
   }
@@ -121,10 +130,24 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
     leaseMs,
     marginMs,
     callTimeoutMs: tryTimeout(solo, leaseMs, marginMs),
-    occurrence: at === undefined ? undefined : { at: new Date(at), attempts, scheduleHash },
+    occurrence: at === undefined ? undefined : settleOccurrence(name, at, attempts, options),
+    history: checkFlag('history', history, name),
+    ignorePause: checkFlag('ignorePause', ignorePause, name),
     maxEarlyMs,
     signal,
   };
+}
+
+function settleOccurrence(name: string, at: Date, attempts: number, options: OccurrenceOptions): OccurrenceRequest {
+  const { scheduleHash, schedule, nextDueAt } = options;
+  if (schedule !== undefined) checkSchedule(name, schedule);
+  const next = typeof nextDueAt === 'function' ? nextDueAt() : nextDueAt;
+  if (next !== undefined && !(next instanceof Date && next > at)) {
+    throw new OptionError(`nextDueAt of ${quote(name)} is a Date after the occurrence, not ${String(next)}.`);
+  }
+  const everyMs = schedule !== undefined && 'everyMs' in schedule ? schedule.everyMs : undefined;
+  const usual = everyMs === undefined ? undefined : new Date(at.getTime() + everyMs);
+  return { at: new Date(at), attempts, scheduleHash, schedule, nextDueAt: next ?? usual };
 }
 
 export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptions & OutageOptions): SettledPolicy {

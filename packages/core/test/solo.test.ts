@@ -53,7 +53,13 @@ describe('a solo', () => {
       'inspect',
       'list',
       'on',
+      'pause',
+      'pauses',
+      'prune',
+      'rerun',
+      'resume',
       'run',
+      'runs',
       'singleton',
       'tryAcquire',
     ]);
