@@ -203,7 +203,8 @@ export interface NamedPause extends Pause {
 
 /** A pause to be made: either for so many ms, counted by the provider, or until an instant. */
 export type PauseTerms = { readonly by: string; readonly note?: string | undefined } & (
-  { readonly forMs: number } | { readonly until: Date }
+  | { readonly forMs: number }
+  | { readonly until: Date }
 );
 
 export interface ForgetTerms {

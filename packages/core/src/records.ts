@@ -3,7 +3,16 @@ import { checkFence, checkName, checkObject } from './checks.ts';
 import { asProviderError, messageOf, OptionError, ProviderError, quote, redact } from './errors.ts';
 import { callQuietly } from './events.ts';
 import { operator } from './operator.ts';
-import type { ForgetTerms, JobRecord, LockProvider, NamedPause, OccurrenceState, Pause, PauseTerms, RunRecord } from './provider.ts';
+import type {
+  ForgetTerms,
+  JobRecord,
+  LockProvider,
+  NamedPause,
+  OccurrenceState,
+  Pause,
+  PauseTerms,
+  RunRecord,
+} from './provider.ts';
 import { isUntouched } from './retention.ts';
 import { callTimeout, fullName, type SoloSettings } from './settle.ts';
 import type { ForceReleaseOptions, ListOptions, PauseOptions, PruneOptions } from './solo.ts';

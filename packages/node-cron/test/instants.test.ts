@@ -4,7 +4,9 @@ import { Instants } from '../src/instants.ts';
 import { quiet } from './fleet.ts';
 
 const tasks: ScheduledTask[] = [];
-afterEach(() => Promise.all(tasks.splice(0).map((task) => task.destroy())));
+afterEach(async () => {
+  for (const task of tasks.splice(0)) await task.destroy();
+});
 
 function instantsOf(expression: string, timezone: string): Instants {
   const task = createTask(expression, () => {}, { timezone, logger: quiet });
