@@ -24,6 +24,10 @@ export interface RunSettings {
   readonly graceMs: number;
   readonly slot: Slot | undefined;
   readonly attempts: number | undefined;
+  /** How old the scheduled time may be, in ms. */
+  readonly withinMs: number | undefined;
+  readonly ignorePause: boolean;
+  readonly history: boolean;
   readonly onLost: 'kill' | 'warn';
   readonly leftovers: Leftovers;
   readonly busyExitCode: number;
@@ -50,6 +54,8 @@ export async function settleRun(asked: Asked, command: readonly string[] | undef
   const slot = await slotOf(words);
   const attempts = count('--attempts', words['attempts'], 1);
   if (attempts !== undefined && slot === undefined) throw wrong('--attempts needs --once-per or --interval: attempts at what?');
+  const withinMs = words['within'] === undefined ? undefined : parseDuration(words['within'], '--within', LONGEST_INTERVAL_MS);
+  if (withinMs !== undefined && slot === undefined) throw wrong('--within needs --once-per or --interval: a scheduled time');
   const busyExitCode = count('--busy-exit-code', words['busyExitCode'], 0) ?? exits.busy.status;
   if (busyExitCode > 255) throw wrong('--busy-exit-code is at most 255');
   return {
@@ -65,6 +71,9 @@ export async function settleRun(asked: Asked, command: readonly string[] | undef
     graceMs: parseDuration(words['grace']!, '--grace'),
     slot,
     attempts,
+    withinMs,
+    ignorePause: asked.options['ignorePause'] === true,
+    history: asked.options['history'] === true,
     onLost: words['onLost'] as 'kill' | 'warn',
     leftovers: words['leftovers'] as Leftovers,
     busyExitCode,
