@@ -83,7 +83,8 @@ function reportToNagios(jobs: readonly Checked[]): number {
   const [first] = [...bad, ...paused];
   // A bar would begin the figures.
   const words = (text: string): string => text.replaceAll('|', '/');
-  const what = first === undefined ? `${jobs.length} jobs are well` : words(line(first).slice(7));
+  const what =
+    first === undefined ? `${jobs.length === 1 ? 'one job is' : `${jobs.length} jobs are`} well` : words(line(first).slice(7));
   const more = bad.length > 1 ? ` (and ${bad.length - 1} more)` : '';
   const figures = `jobs=${jobs.length};;;0 bad=${bad.length};;;0 paused=${paused.length};;;0`;
   print(
