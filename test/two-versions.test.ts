@@ -1,0 +1,137 @@
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { createSolo } from '@solorun/core';
+import { redisMissing, startRedis, type Redis } from '@solorun/servers/redis';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { killAll, start, type JsonProcess } from './json-process.ts';
+import { hasPostgres, kinds, onPostgres } from './postgres.ts';
+import { openStore } from './programs/store.js';
+import { program } from './stories.ts';
+
+const root = join(import.meta.dirname, '..');
+/** Within ours, so that what the packages need beside each other is found there. */
+let home: string;
+
+beforeAll(() => {
+  home = mkdtempSync(join(root, 'node_modules', '.solorun-before-'));
+  for (const name of ['core', 'lockfile', 'postgres', 'redis']) {
+    const place = join(home, 'node_modules', '@solorun', name);
+    mkdirSync(place, { recursive: true });
+    execFileSync('tar', ['-xzf', join(import.meta.dirname, 'versions/before', `${name}.tgz`), '-C', place, '--strip-components=1']);
+  }
+  for (const name of ['two-versions', 'store', 'say']) {
+    copyFileSync(join(import.meta.dirname, 'programs', `${name}.js`), join(home, `${name}.js`));
+  }
+});
+afterEach(killAll);
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+interface Ran {
+  readonly fence: bigint;
+  readonly slot: number;
+  readonly began: number;
+  readonly ended: number;
+}
+
+/** In the order of their fences. */
+function ranBy(replicas: readonly JsonProcess[], name: string): readonly Ran[] {
+  const lines = replicas.flatMap(({ said }) => said.filter(({ ran }) => ran === name));
+  const runs = lines.map((line) => ({
+    fence: BigInt(String(line['fence'])),
+    slot: Number(line['slot']),
+    began: Number(line['began']),
+    ended: Number(line['ended']),
+  }));
+  return runs.sort((a, b) => (a.fence < b.fence ? -1 : 1));
+}
+
+/** Resolves when a replica has run so many more jobs of each kind than by now. */
+async function goesOn(replicas: readonly JsonProcess[], more = 5): Promise<void> {
+  const counts = (): number[] => ['ticks', 'plain'].map((name) => ranBy(replicas, name).length);
+  const before = counts();
+  await expect.poll(() => counts().every((count, which) => count >= before[which]! + more), { timeout: 60_000 }).toBe(true);
+}
+
+async function expectBothVersionsToShare(store: string): Promise<void> {
+  const old = (label: string): JsonProcess => start(pathToFileURL(join(home, 'two-versions.js')), [store, label]);
+  const fresh = (label: string): JsonProcess => start(program('two-versions'), [store, label]);
+  const before = [old('old 1'), old('old 2')];
+  await goesOn(before);
+  const after = [fresh('new 1')];
+  await goesOn(after);
+  await goesOn(before);
+  // One deployment, in which some are killed.
+  await before[0]!.killed();
+  after.push(fresh('new 2'));
+  await goesOn(after);
+  await goesOn([before[1]!]);
+  await after[0]!.killed();
+  await goesOn([before[1]!]);
+  await goesOn([after[1]!]);
+  for (const replica of [before[1]!, after[1]!]) {
+    replica.kill('SIGTERM');
+    expect(await replica.ended).toBe(0);
+    expect(replica.said).toContainEqual({ records: ['plain', 'ticks'] });
+  }
+
+  const replicas = [...before, ...after];
+  for (const name of ['ticks', 'plain']) {
+    const runs = ranBy(replicas, name);
+    const fences = runs.map(({ fence }) => fence);
+    expect(new Set(fences).size, `fences of "${name}"`).toBe(fences.length);
+    for (const [n, run] of runs.slice(1).entries())
+      expect(run.began, `${name} ${run.fence}`).toBeGreaterThanOrEqual(runs[n]!.ended);
+    if (name === 'ticks') expect(runs.map(({ slot }) => slot)).toEqual([...new Set(runs.map(({ slot }) => slot))].sort());
+  }
+  await expectTheNewOneToKnow(store);
+}
+
+/** What this version keeps beside it is there, for runs of its own. */
+async function expectTheNewOneToKnow(store: string): Promise<void> {
+  const solo = createSolo({ provider: await openStore(store) });
+  try {
+    await solo.run('ticks', () => {}, { occurrence: new Date() });
+    const [run] = await solo.runs('ticks');
+    expect(run).toMatchObject({ outcome: 'done', attempt: 1 });
+    expect(await solo.inspect('ticks')).toMatchObject({ lastOutcome: 'done', held: false });
+    await solo.pause('ticks');
+    expect(await solo.run('ticks', () => {})).toMatchObject({ status: 'skipped', reason: 'paused' });
+    expect(await solo.resume('ticks')).toBe(true);
+    expect(await solo.prune({ olderThanMs: 0 })).toBe(2);
+  } finally {
+    await solo.close();
+  }
+}
+
+describe('a fleet of this version and the one before it', () => {
+  it('shares a lock directory', { timeout: 120_000 }, async () => {
+    const directory = mkdtempSync(join(realpathSync(tmpdir()), 'solorun-versions-'));
+    try {
+      await expectBothVersionsToShare(pathToFileURL(directory).href);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  describe.runIf(hasPostgres)('shares a Postgres', () => {
+    const stage = onPostgres();
+    it.each(kinds)('%s', { timeout: 120_000 }, async (kind) => {
+      await expectBothVersionsToShare(stage.store(kind));
+    });
+  });
+
+  const missing = redisMissing();
+  describe.runIf(missing === undefined || process.env['CI'] === 'true')('shares a Redis', () => {
+    let server: Redis;
+    beforeAll(async () => {
+      server = await startRedis();
+    });
+    afterAll(() => server?.stop());
+    it('with its hashes', { timeout: 120_000 }, async () => {
+      await expectBothVersionsToShare(`${server.url}?settleMs=0`);
+    });
+  });
+});
