@@ -21,6 +21,7 @@ import { join } from 'node:path';
 import { createSolo, LockTimeoutError, OptionError, ProviderError, type JobRecord, type Solo } from '@solorun/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockfile, type LocalLockOptions } from '../src/index.ts';
+import { localStore } from '../src/stores/local.ts';
 import { filesBelow, lockPath } from './places.ts';
 
 let base: string;
@@ -461,6 +462,32 @@ describe('lockfile.beside', () => {
 describe('a full disk', () => {
   const mounts = canMount();
   if (!mounts) process.stderr.write('SKIPPED: a full disk. Remedy: run as root, where tmpfs can be mounted\n');
+  it.runIf(mounts || process.env['CI'] === 'true')('is no reason not to start: a program goes on when there is room', async () => {
+    mkdirSync(directory, { mode: 0o700 });
+    // The root takes one, and so does the file that is in the way.
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'nr_inodes=3,mode=700', 'tmpfs', directory]);
+    try {
+      const fillers = ['a', 'b', 'c'].map((name) => join(directory, name));
+      expect(() => fillers.forEach((filler) => writeFileSync(filler, ''))).toThrow(/ENOSPC/);
+      const solo = open();
+      await expect(solo.run('job', () => {})).rejects.toThrow(/ENOSPC/);
+      const waiting = solo.run('job', () => 'done', { onOutage: 'retry', outageMs: 60_000 });
+      const lockedOn = (): string | undefined => {
+        const store = localStore({ directory, own: true, allowNetworkFileSystem: false, kernelLocks: true });
+        void store.close();
+        return store.proof.lockedOn;
+      };
+      const whenFull = lockedOn();
+      execFileSync('mount', ['-o', 'remount,nr_inodes=100', directory]);
+      expect(await waiting).toMatchObject({ value: 'done' });
+      // The crash of a holder is seen by the same lock.
+      expect(whenFull).toBe(lockedOn());
+      await Promise.all(solos.splice(0).map((each) => each.close()));
+    } finally {
+      execFileSync('umount', ['-l', directory]);
+    }
+  });
+
   it.runIf(mounts || process.env['CI'] === 'true')('starts nothing, says so, and works again when there is room', async () => {
     mkdirSync(directory, { mode: 0o700 });
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', directory]);

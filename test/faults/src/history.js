@@ -15,8 +15,8 @@
  * - `unrun`: the answer was that an occurrence is done, and no run of it had come to its end (G4).
  * - `told too late`: a listener of `signal` heard of the loss after a later run had begun, by more than its event loop stood still (G2).
  * - `lost for nothing`: a lease was lost, or a provider could not be asked, although nothing was done to any process or server.
- * - `late take-over`: a killed holder was followed later than the docs promise, though replicas asked for its lock (G5).
  * - `ran while paused`: a run that was asked for after a pause of its lock had been confirmed began before the pause was over (docs of `pause`).
+ * - `late take-over`: a killed holder was followed later than the docs promise, though a replica was up for all that time (G5).
  * - `lost update`: what runs had counted in a store that checks fences is not what they were told (G3).
  * - `wedged`: after all faults were mended, a replica that lives had no answer any more, or no run of a lock began (G5, G8).
  * - `hangs`: a replica did not end after `close()`; `left open`: it ended, and left timers, sockets, files or sessions (docs of `close`).
@@ -40,7 +40,7 @@
  * @property {number} attempts Of an occurrence.
  * @property {boolean} calm No fault was injected: a lease that is lost is a violation.
  * @property {readonly string[]} [names] The locks that the workload uses. Each of them is used after the last fault.
- * @property {number} [takeOverMs] A killed holder is followed within this; without it `late take-over` is not checked.
+ * @property {number} [takeOverMs] A killed holder is followed within this by a replica that is up; without it `late take-over` is not checked.
  * @property {number} [mendedAt] When the last fault was over. Every live replica has answers from then on.
  * @property {number} [wallOffsetMs] What to add to `t` for the provider's wall clock; without it `early` is not checked.
  */
@@ -219,11 +219,28 @@ function takeOvers(runs, lines) {
     });
 }
 
+/**
+ * When each replica was up, and when it was killed.
+ *
+ * @param {readonly Line[]} lines
+ */
+function livesOf(lines) {
+  return lines
+    .filter(({ kind }) => kind === 'up')
+    .map(({ worker, t }) => {
+      const killed = lines.find((line) => line.kind === 'killed' && line.id === worker && line.t > t);
+      return { up: t, end: killed?.t ?? Number.POSITIVE_INFINITY };
+    });
+}
+
 /** @param {string} name @param {readonly Run[]} runs @param {readonly Line[]} lines @param {Expectations} expected @returns {Violation[]} */
 function lateTakeOver(name, runs, lines, { takeOverMs }) {
   if (takeOverMs === undefined) return [];
+  // A fleet whose replicas are killed while they start follows nobody.
+  const isUpFor = (/** @type {number} */ from, /** @type {number} */ to) =>
+    livesOf(lines).some(({ up, end }) => Math.min(end, to) - Math.max(up, from) > takeOverMs);
   return takeOvers(runs, lines)
-    .filter((one) => one.ms > takeOverMs)
+    .filter((one) => one.ms > takeOverMs && isUpFor(one.at, one.at + one.ms))
     .map((one) => ({
       kind: 'late take-over',
       name,

@@ -90,13 +90,18 @@ describe('a planted violation is found:', () => {
     const lines = [
       ...journal('a', [100, 'begin', { fence: '1' }]),
       ...journal('harness', [150, 'killed', { id: 'a' }]),
-      ...journal('b', [2_150, 'begin', { fence: '2' }]),
+      ...journal('b', [50, 'up'], [2_150, 'begin', { fence: '2' }]),
     ];
     expect(kindsOf(lines, { takeOverMs: 1_999 })).toEqual(['late take-over']);
     expect(kindsOf(lines, { takeOverMs: 2_000 })).toEqual([]);
     expect(figuresOf(lines).worstTakeOverMs).toBe(2_000);
     // Its run was over before.
     expect(kindsOf([...lines, ...journal('a', [140, 'end'])], { takeOverMs: 1_000 })).toEqual([]);
+    // Nobody was up for so long: one came later, and another one was killed.
+    const late = lines.map((line) => (line.kind === 'up' ? { ...line, t: 1_000 } : line));
+    const killed = [...journal('c', [160, 'up']), ...journal('harness', [900, 'killed', { id: 'c' }])];
+    expect(kindsOf([...late, ...killed], { takeOverMs: 1_200 })).toEqual([]);
+    expect(kindsOf([...late, ...killed], { takeOverMs: 1_100 })).toEqual(['late take-over']);
   });
 
   it('a run that begins though its lock was paused before it was asked for', () => {

@@ -9,22 +9,33 @@ import { temporaryName } from './temporary.ts';
 export function lockingDevice(directory: string, locks: KernelLocks): string | undefined {
   const path = join(directory, temporaryName());
   const fd = openFirst(directory, path);
+  // A program that starts while the disk is full is to go on when there is space again. The directory takes shared locks as a file does.
+  if (fd === undefined) return lockable(openSync(directory, 'r'), (it) => isUnlocked(locks, it) === true);
   try {
-    return isUnlocked(locks, fd) === true && locks.tryLock(fd) ? String(fstatSync(fd).dev) : undefined;
+    return lockable(fd, (it) => isUnlocked(locks, it) === true && locks.tryLock(it));
   } finally {
-    closeSync(fd);
     unlinkQuietly(path);
   }
 }
 
-/** The first file that is written here shows whether we may write. */
-function openFirst(directory: string, path: string): number {
+/** The device of an open file that can be locked. Closes it. */
+function lockable(fd: number, canBeLocked: (fd: number) => boolean): string | undefined {
+  try {
+    return canBeLocked(fd) ? String(fstatSync(fd).dev) : undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The first file that is written here shows whether we may write. Undefined: there is no space for it. */
+function openFirst(directory: string, path: string): number | undefined {
   try {
     return openSync(path, CREATE, 0o600);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    // Another user's, a read-only mount, a full disk. A lack of this process (EMFILE) is no fault of the directory.
-    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS' && code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+    if (code === 'ENOSPC' || code === 'EDQUOT') return undefined;
+    // Another user's, or a read-only mount. A lack of this process (EMFILE) is no fault of the directory.
+    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw error;
     throw new OptionError(`Nothing can be written into the lock directory ${directory}: ${message.split(',', 1)[0]}.`);
   }
 }
