@@ -1,15 +1,7 @@
 import { forgetSql } from '../server/forget-statement.ts';
 import type { Locks } from '../server/locks.ts';
 import { pauseOfSql, pauseSql, pausesSql, resumeSql } from '../server/pause-statements.ts';
-import {
-  countRunSql,
-  endedRunSql,
-  keepRunsSql,
-  LOST_RUN,
-  lostRunSql,
-  reopenSql,
-  runsSql,
-} from '../server/run-statements.ts';
+import { countRunSql, endedRunSql, keepRunsSql, LOST_RUN, lostRunSql, reopenSql, runsSql } from '../server/run-statements.ts';
 import { placeOf, type Place } from '../server/schema.ts';
 import { FLUSH_UNLESS_2, ms } from '../server/sql.ts';
 import {
@@ -64,11 +56,10 @@ function heldSql(locks: Locks): string {
 }
 
 /**
- * Whether the run of a row was lost whose lock is free. What is kept of runs is written before the lock is let go; of other runs the
- * ledger tells a moment later, unless their session is gone.
+ * Whether the run of a row was lost whose lock is free. The end of a run that is kept is written before its lock is given back. The ledger
+ * writes the end of any other run a moment later, so that one was lost only if its session is gone.
  */
-export const LOST =
-  '(j.held AND (j.claimed OR j.keeps_history OR NOT EXISTS (SELECT FROM pg_stat_get_activity(j.backend))))';
+export const LOST = '(j.held AND (j.claimed OR j.keeps_history OR NOT EXISTS (SELECT FROM pg_stat_get_activity(j.backend))))';
 /** Nobody knows when a session ended. */
 export const UNKNOWN = 'NULL::timestamptz';
 

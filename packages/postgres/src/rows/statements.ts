@@ -1,14 +1,6 @@
 import { forgetSql } from '../server/forget-statement.ts';
 import { isPausedSql, pauseOfSql, pauseSql, pausesSql, resumeSql } from '../server/pause-statements.ts';
-import {
-  countRunSql,
-  endedRunSql,
-  keepRunsSql,
-  LOST_RUN,
-  lostRunSql,
-  reopenSql,
-  runsSql,
-} from '../server/run-statements.ts';
+import { countRunSql, endedRunSql, keepRunsSql, LOST_RUN, lostRunSql, reopenSql, runsSql } from '../server/run-statements.ts';
 import { placeOf, type Place } from '../server/schema.ts';
 import { FLUSH, FLUSH_UNLESS_2, ms } from '../server/sql.ts';
 import {
@@ -69,7 +61,7 @@ function acquireSql(place: Place, record: string): string {
   // The second: exactly this lease has been seen unchanged for longer than it lasts, so the server's clock was set back.
   const free = `(${freeSql('j')} OR (j.owner = m.over_owner AND ${ms('j.expires_at')} = m.over_at))`;
   const expiry = `clock_timestamp() + m.lease * interval '1 millisecond'`;
-  // Whoever does not see a row that was forgotten, sees in the same snapshot how far its fences went.
+  // A snapshot without the row of a forgotten name has the fence that was noted when it went.
   const fence = `greatest(m.floor, (SELECT k.fence FROM ${forgotten} k WHERE k.kind = 'lease'), 0) + 1`;
   return `WITH asked AS MATERIALIZED (
     ${askedSql(place)}

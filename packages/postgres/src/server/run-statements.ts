@@ -3,8 +3,8 @@ import type { Place } from './schema.ts';
 import { FLUSH, ms } from './sql.ts';
 
 /**
- * What becomes of a run that is over: the columns `last_…` of its row, and, for a run that is to be kept, a row of the ring `run`. Both
- * are written by the statement that ends the run, or by the one that takes over from a run that was lost.
+ * A run that is over stands in the columns `last_…` of its row, and, if it is one that is kept, in a row of the ring `run`. Both are
+ * written by the statement that ends the run, or by the one that takes over from a run that was lost.
  *
  * A version before this one writes neither. So `last_…` may be behind `last_success_at` and `last_error`, which it does write: see
  * `lastRunOf` in records.ts.
@@ -18,7 +18,7 @@ const RUN = `j.fence AS run_fence, CASE WHEN j.claimed THEN j.occurrence_at END 
       CASE WHEN j.claimed THEN coalesce(j.attempt, 1) ELSE 1 END AS run_attempt,
       j.host AS run_host, j.pid AS run_pid, j.label AS run_label, j.acquired_at AS run_since`;
 
-/** What the row `j` tells of its last run, once that is over. */
+/** The columns of the row `j` about its last run, once that is over. */
 function lastRun(result: string, over: string): readonly (readonly [column: string, value: string])[] {
   return [
     ['last_finished_at', over],

@@ -36,7 +36,7 @@ export interface Statements {
   readonly forget: string;
 }
 
-/** What a try asks for beside the lease, as `askedSql` takes it. What is undefined costs no bytes. */
+/** The parts of a try beside the lease, as `askedSql` takes them. Undefined parts cost no bytes. */
 export interface Wishes {
   readonly at_ms?: number | undefined;
   readonly attempts?: number | undefined;
