@@ -3,7 +3,6 @@ import { schemaRemedy } from '../server/prepare.ts';
 import { questions, type Statements } from '../server/statements.ts';
 import { Ledger } from './ledger.ts';
 import type { Opening } from './opening.ts';
-import type { LockSession } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
 export interface JobRecordsTerms {

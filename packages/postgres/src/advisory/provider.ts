@@ -110,10 +110,7 @@ class AdvisoryProvider implements LockProvider {
     });
     this.#records = new JobRecords({
       ...{ kind: KIND, statements, recordLocks: recordLocksSql(schema), channel, sessions: this.#sessions, opening: this.#opening },
-      onTrouble: (message) =>
-        this.#warn(
-          `${KIND}: the record of who holds what, and of how runs went, cannot be written: ${message}. The locks are not touched.`,
-        ),
+      onTrouble: (message) => this.#warn(unwritten(message)),
     });
     const rowLocked = createRowLocked(
       'advisory',
@@ -266,4 +263,8 @@ class AdvisoryProvider implements LockProvider {
     const on = await this.#sessions.any();
     await on.query({ text: `SELECT pg_terminate_backend($1${this.#opening.isOld ? '' : ', 1000'})::text`, values: [pid] });
   }
+}
+
+function unwritten(message: string): string {
+  return `${KIND}: the record of who holds what, and of how runs went, cannot be written: ${message}. The locks are not touched.`;
 }

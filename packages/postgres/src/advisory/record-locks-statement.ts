@@ -31,14 +31,15 @@ const ERROR = `CASE a.result WHEN 'done' THEN NULL WHEN 'failed' THEN a.error EL
  * Writes down who holds session locks, and how runs ended, some time after it happened; what is newer stands. A row for each that is
  * still to be written: another session makes or has locked the row at this moment, and this one has better to do than to wait.
  *
- * A run of the row that was lost is over when somebody else has the lock, whether it was one that is kept or not.
+ * If the run that the row tells of was lost, that is written, too: another session has the lock by now.
  */
 export function recordLocksSql(schema: string): string {
   const place = placeOf('advisory', schema);
   const { job } = place;
   const lost = `(j.fence < a.fence AND j.fence IS DISTINCT FROM a.run_fence AND ${LOST})`;
   const lastRun = LAST_RUN.map(
-    ([column, value]) => `${column} = CASE WHEN a.result IS NOT NULL THEN ${value} WHEN o.lost THEN ${OF_LOST[column]} ELSE j.${column} END`,
+    ([column, value]) =>
+      `${column} = CASE WHEN a.result IS NOT NULL THEN ${value} WHEN o.lost THEN ${OF_LOST[column]} ELSE j.${column} END`,
   );
   // Of a run before the one that the row tells of, nothing but its success is worth a word.
   const isLast = `coalesce(j.last_run_fence <= a.run_fence, true)

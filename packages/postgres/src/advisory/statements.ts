@@ -1,15 +1,7 @@
 import { forgetSql } from '../server/forget-statement.ts';
 import type { Locks } from '../server/locks.ts';
-import { pauseSql, pausesSql, resumeSql } from '../server/pause-statements.ts';
-import {
-  countRunSql,
-  endedRunSql,
-  keepRunsSql,
-  LOST_RUN,
-  lostRunSql,
-  reopenSql,
-  runsSql,
-} from '../server/run-statements.ts';
+import { pauseOfSql, pauseSql, pausesSql, resumeSql } from '../server/pause-statements.ts';
+import { countRunSql, endedRunSql, keepRunsSql, LOST_RUN, lostRunSql, reopenSql, runsSql } from '../server/run-statements.ts';
 import { placeOf, type Place } from '../server/schema.ts';
 import { FLUSH_UNLESS_2, ms } from '../server/sql.ts';
 import {
@@ -23,7 +15,9 @@ import {
   GRANTED,
   inspectSql,
   listSql,
+  NOT_PAUSED,
   notifySql,
+  PAUSED_BY,
   PREVIOUS,
   PREVIOUS_AS_TEXT,
   recordSql,
@@ -37,10 +31,11 @@ export function statementsFor(schema: string, locks: Locks): Statements {
   const held = heldSql(locks);
   // The holder keeps the session alive: from the last word of the holder on the lease counts anew.
   const expires = `${ms('clock_timestamp()')} + j.lease_ms`;
-  const record = recordSql(place, { held, expires, lost: LOST, over: UNKNOWN });
+  const parts = { held, expires, lost: LOST, over: UNKNOWN };
+  const record = recordSql({ ...parts, pause: pauseOfSql(place, 'j.name') });
   const lost = `(${LOST} AND NOT ${locks.held('j.key')})`;
   return {
-    acquire: acquireSql(place, locks, record),
+    acquire: acquireSql(place, locks, recordSql({ ...parts, pause: 't.pause' })),
     renew: confirmSql(place.job),
     release: releaseSql(place, locks),
     inspect: inspectSql(place, record),
@@ -61,11 +56,10 @@ function heldSql(locks: Locks): string {
 }
 
 /**
- * Whether the run of a row was lost whose lock is free. What is kept of runs is written before the lock is let go; of other runs the
- * ledger tells a moment later, unless their session is gone.
+ * Whether the run of a row was lost whose lock is free. The end of a run that is kept is written before its lock is given back. The ledger
+ * writes the end of any other run a moment later, so that one was lost only if its session is gone.
  */
-export const LOST =
-  '(j.held AND (j.claimed OR j.keeps_history OR NOT EXISTS (SELECT FROM pg_stat_get_activity(j.backend))))';
+export const LOST = '(j.held AND (j.claimed OR j.keeps_history OR NOT EXISTS (SELECT FROM pg_stat_get_activity(j.backend))))';
 /** Nobody knows when a session ended. */
 export const UNKNOWN = 'NULL::timestamptz';
 
@@ -87,10 +81,10 @@ function acquireSql(place: Place, locks: Locks, record: string): string {
   return `WITH asked AS MATERIALIZED (
     ${askedSql(place)}
   ), locked AS MATERIALIZED (
-    SELECT a.*, CASE WHEN a.mode = 2 THEN true WHEN a.mode = 1 AND a.pause IS NULL THEN ${locks.call('pg_try_advisory_lock', 'a.key')}
+    SELECT a.*, CASE WHEN a.mode = 2 THEN true WHEN a.mode = 1 AND ${NOT_PAUSED} THEN ${locks.call('pg_try_advisory_lock', 'a.key')}
       ELSE false END AS locked FROM asked a
   ), tried AS MATERIALIZED (
-    SELECT a.*, CASE WHEN a.locked AND a.pause IS NULL THEN pg_try_advisory_xact_lock(a.guard) ELSE false END AS got,
+    SELECT a.*, CASE WHEN a.locked AND ${NOT_PAUSED} THEN pg_try_advisory_xact_lock(a.guard) ELSE false END AS got,
       ${FLUSH_UNLESS_2} AS flush
     FROM locked a
   ), minted AS MATERIALIZED (
@@ -124,10 +118,10 @@ function acquireSql(place: Place, locks: Locks, record: string): string {
     UNION ALL
     SELECT m.ord, b.fence, NULL, NULL, NULL, NULL, NULL FROM born b JOIN minted m ON m.owner = b.owner
   )
-  SELECT t.ord::text, t.got::text, g.fence, ${PREVIOUS_AS_TEXT}, t.pause,
+  SELECT t.ord::text, t.got::text, g.fence, ${PREVIOUS_AS_TEXT}, ${PAUSED_BY},
     CASE WHEN g.ord IS NULL THEN ${ms('clock_timestamp()')}::text END AS now,
     t.locked::text, (CASE WHEN t.locked AND g.ord IS NULL THEN ${locks.call('pg_advisory_unlock', 't.key')} END)::text AS freed,
-    CASE WHEN NOT t.locked AND t.pause IS NULL AND NOT coalesce(${heldSql(locks)}, false) THEN ${sessionSql(locks, 't.key')} END AS session,
+    CASE WHEN NOT t.locked AND NOT coalesce(${heldSql(locks)}, false) THEN ${sessionSql(locks, 't.key')} END AS session,
     CASE WHEN j.name IS NOT NULL THEN ${record} END AS record
   FROM tried t LEFT JOIN granted g ON g.ord = t.ord
     LEFT JOIN ${job} j ON j.kind = 'advisory' AND j.name = t.name AND g.ord IS NULL`;

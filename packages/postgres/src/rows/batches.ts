@@ -115,7 +115,8 @@ export class Batches {
     if (endings.length === 1 && only !== undefined) {
       const values = [only.name, only.owner, only.result, only.error, this.#channel];
       const { end, endKept } = this.#alone;
-      const statement = only.kept ? { name: 'solorun_end_kept', text: endKept } : { name: 'solorun_end', text: end };
+      const isPlain = !only.kept && only.result !== 'abandoned';
+      const statement = isPlain ? { name: 'solorun_end', text: end } : { name: 'solorun_end_kept', text: endKept };
       const ended = await this.#tables.ask({ ...statement, values });
       if (ended.length > 0) return [true];
     }

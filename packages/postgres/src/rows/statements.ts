@@ -1,15 +1,6 @@
 import { forgetSql } from '../server/forget-statement.ts';
-import { isPausedSql, pauseSql, pausesSql, resumeSql } from '../server/pause-statements.ts';
-import {
-  countRunSql,
-  endedRunSql,
-  keepRunsSql,
-  LOST_RUN,
-  lostAloneSql,
-  lostRunSql,
-  reopenSql,
-  runsSql,
-} from '../server/run-statements.ts';
+import { isPausedSql, pauseOfSql, pauseSql, pausesSql, resumeSql } from '../server/pause-statements.ts';
+import { countRunSql, endedRunSql, keepRunsSql, LOST_RUN, lostRunSql, reopenSql, runsSql } from '../server/run-statements.ts';
 import { placeOf, type Place } from '../server/schema.ts';
 import { FLUSH, FLUSH_UNLESS_2, ms } from '../server/sql.ts';
 import {
@@ -19,11 +10,14 @@ import {
   CLAIMED,
   CLAIMED_COLUMNS,
   dueSql,
+  endPlainSql,
   endSql,
   GRANTED,
   inspectSql,
   listSql,
+  NOT_PAUSED,
   notifySql,
+  PAUSED_BY,
   PREVIOUS,
   PREVIOUS_AS_TEXT,
   recordSql,
@@ -34,9 +28,10 @@ import {
 /** The statements of lease rows: see server/statements.ts for the rules that they keep. */
 export function statementsFor(schema: string): Statements {
   const place = placeOf('lease', schema);
-  const record = recordSql(place, { held: HELD, expires: ms('j.expires_at'), lost: 'j.held', over: OVER });
+  const parts = { held: HELD, expires: ms('j.expires_at'), lost: 'j.held', over: OVER };
+  const record = recordSql({ ...parts, pause: pauseOfSql(place, 'j.name') });
   return {
-    acquire: acquireSql(place, record),
+    acquire: acquireSql(place, recordSql({ ...parts, pause: 't.pause' })),
     renew: renewSql(place.job),
     release: releaseSql(place),
     inspect: inspectSql(place, record),
@@ -66,14 +61,15 @@ function acquireSql(place: Place, record: string): string {
   // The second: exactly this lease has been seen unchanged for longer than it lasts, so the server's clock was set back.
   const free = `(${freeSql('j')} OR (j.owner = m.over_owner AND ${ms('j.expires_at')} = m.over_at))`;
   const expiry = `clock_timestamp() + m.lease * interval '1 millisecond'`;
-  // Whoever does not see a row that was forgotten, sees in the same snapshot how far its fences went.
+  // A snapshot without the row of a forgotten name has the fence that was noted when it went.
   const fence = `greatest(m.floor, (SELECT k.fence FROM ${forgotten} k WHERE k.kind = 'lease'), 0) + 1`;
   return `WITH asked AS MATERIALIZED (
     ${askedSql(place)}
   ), tried AS MATERIALIZED (
-    SELECT a.*, ${FLUSH_UNLESS_2} AS flush FROM asked a
+    -- A column of its own: the planner takes IS NULL for rare, and would join for one row.
+    SELECT a.*, ${NOT_PAUSED} AS got, ${FLUSH_UNLESS_2} AS flush FROM asked a
   ), minted AS MATERIALIZED (
-    SELECT t.* FROM tried t WHERE t.pause IS NULL AND ${dueSql(place)}
+    SELECT t.* FROM tried t WHERE t.got AND ${dueSql(place)}
   ), open AS MATERIALIZED (
     -- The newest version of each row, which is locked from here on: what the update replaces is read off it.
     SELECT j.name, j.schedule_hash, ${lostRunSql('j.held', OVER)}
@@ -102,7 +98,7 @@ function acquireSql(place: Place, record: string): string {
     UNION ALL
     SELECT m.ord, b.fence, NULL, NULL, NULL, NULL, NULL FROM born b JOIN minted m ON m.owner = b.owner
   )
-  SELECT t.ord::text, g.fence, ${PREVIOUS_AS_TEXT}, t.pause,
+  SELECT t.ord::text, g.fence, ${PREVIOUS_AS_TEXT}, ${PAUSED_BY},
     CASE WHEN g.ord IS NULL THEN ${ms('clock_timestamp()')}::text END AS now,
     CASE WHEN j.name IS NOT NULL THEN ${record} END AS record
   FROM tried t LEFT JOIN granted g ON g.ord = t.ord
@@ -146,11 +142,11 @@ function releaseSql(place: Place): string {
 }
 
 export interface AloneStatements {
-  /** Of a plain name; not where a run that is kept was lost. */
+  /** Of a plain name that was released: one whose run was lost needs more words. */
   readonly take: string;
-  /** Of a run that is not kept. */
+  /** Of a plain run that was done or failed. */
   readonly end: string;
-  /** Of a run that may be kept. */
+  /** Of any other run. */
   readonly endKept: string;
 }
 
@@ -162,11 +158,11 @@ export function aloneStatements(schema: string): AloneStatements {
   return {
     take: `UPDATE ${job} j SET fence = j.fence + 1, owner = $2, host = $3, pid = $4::bigint, label = $5, lease_ms = $6::float8,
         acquired_at = clock_timestamp(), expires_at = clock_timestamp() + $6::float8 * interval '1 millisecond', held = true, claimed = false,
-        keeps_history = $8::boolean, ${lostAloneSql('j.held', 'j.expires_at')}
-      WHERE j.ctid = (SELECT k.ctid FROM ${job} k WHERE k.kind = 'lease' AND k.name = $1 AND ${freeSql('k')}
-        AND NOT (k.held AND (k.claimed OR k.keeps_history)) AND NOT ${isPausedSql(place, '$7')} FOR UPDATE SKIP LOCKED)
+        keeps_history = $8::boolean
+      WHERE j.ctid = (SELECT k.ctid FROM ${job} k WHERE k.kind = 'lease' AND k.name = $1 AND NOT k.held
+        AND NOT ${isPausedSql(place, '$7')} FOR UPDATE SKIP LOCKED)
       RETURNING j.fence::text AS fence, ${FLUSH} AS flush`,
-    end: `UPDATE ${job} j SET ${endSql('$3', '$4')} WHERE ${ofOwner} AND NOT j.claimed AND NOT j.keeps_history
+    end: `UPDATE ${job} j SET ${endPlainSql('$3', '$4')} WHERE ${ofOwner} AND NOT j.claimed AND NOT j.keeps_history
       RETURNING ${notifySql('$5')}::text AS told, ${FLUSH} AS flush`,
     endKept: `WITH ended AS (
         UPDATE ${job} j SET ${endSql('$3', '$4')}, ${countRunSql('$3')} WHERE ${ofOwner}

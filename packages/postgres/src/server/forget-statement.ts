@@ -9,8 +9,8 @@ import { NEXT_DUE } from './statements.ts';
  * behind unseen. An acquisition that meets this statement finds the row locked, or gone and yet in its snapshot: it is granted
  * nothing and asks again.
  *
- * Fences never go back for it: rows that are made later begin above the fence in `forgotten`, which is written by the same
- * transaction. Who does not see the row any more, sees that.
+ * Fences never go back for it: rows that are made later begin above the fence in `forgotten`. The same transaction writes that, so a
+ * snapshot without the row has the fence.
  *
  * @param free whether nobody holds the name of the row `j`, and its fence is one that is not handed out again
  */

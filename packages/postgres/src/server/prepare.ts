@@ -108,12 +108,12 @@ async function lookAt(ask: Ask, schema: string, kind: Kind): Promise<Found> {
   });
   if (there?.['there'] !== 'true') return NOTHING;
   const [right] = await ask({
-    // Lease rows keep their fences themselves. What is not there gives NULL.
-    text: `SELECT (${TABLES.map((table) => rights(table, 'SELECT', 'INSERT', 'UPDATE')).join(' AND ')}
+    // Lease rows keep their fences themselves. An object that is missing gives NULL.
+    text: `SELECT (${TABLES.map((table) => mayDo(table, 'SELECT', 'INSERT', 'UPDATE')).join(' AND ')}
              AND ($2 OR has_sequence_privilege(${found('fence')}, 'USAGE') AND has_sequence_privilege(${found('fence')}, 'UPDATE')
-               AND ${rights('uptime', 'SELECT', 'INSERT')}))::text AS rights,
+               AND ${mayDo('uptime', 'SELECT', 'INSERT')}))::text AS rights,
              (${[...TABLES, 'fence', 'uptime'].map((object) => `${found(object)} IS NOT NULL`).join(' AND ')})::text AS whole,
-             (${rights('schema_version', 'SELECT')})::text AS readable`,
+             (${mayDo('schema_version', 'SELECT')})::text AS readable`,
     values: [ident(schema), kind === 'lease'],
   });
   if (right?.['readable'] !== 'true') return NOTHING;
@@ -130,7 +130,7 @@ function found(object: string): string {
   return `to_regclass($1 || '.${object}')`;
 }
 
-function rights(table: string, ...names: readonly string[]): string {
+function mayDo(table: string, ...names: readonly string[]): string {
   return names.map((right) => `has_table_privilege(${found(table)}, '${right}')`).join(' AND ');
 }
 

@@ -16,7 +16,7 @@ import type { Row } from './client.ts';
 
 /** A row, as `recordSql` writes it. */
 interface Stored {
-  readonly readAt: number;
+  readonly readAt: string;
   readonly name: string;
   readonly held: boolean;
   readonly owner: string;
@@ -24,28 +24,28 @@ interface Stored {
   readonly pid: number;
   readonly label: string | null;
   readonly fence: string;
-  readonly acquiredAt: number;
+  readonly acquiredAt: string;
   readonly leaseMs: number | null;
   readonly expiresAt: number | null;
   readonly at: number | null;
   readonly state: OccurrenceState['state'] | null;
   readonly attempt: number | null;
-  readonly lastSuccessAt: number | null;
+  readonly lastSuccessAt: string | null;
   readonly lastDurationMs: number | null;
   readonly lastError: string | null;
   readonly scheduleHash: string | null;
   readonly schedule: string | null;
   readonly nextDueAt: number | null;
-  readonly knownSince: number;
+  readonly knownSince: string;
   /** If it is not held: its run was lost. */
   readonly lost: boolean;
-  readonly lostAt: number | null;
-  readonly lastFinishedAt: number | null;
+  readonly lostAt: string | null;
+  readonly lastFinishedAt: string | null;
   readonly lastOutcome: RunOutcome | null;
   readonly lastHost: string | null;
   readonly lastPid: number | null;
   readonly lastLabel: string | null;
-  readonly lastSince: number | null;
+  readonly lastSince: string | null;
   /** As `pauseOfSql` writes it. */
   readonly paused: string | null;
 }
@@ -88,17 +88,19 @@ const SKEW_MS = 1_000;
  * more than the rest does, the rest is of an earlier run.
  */
 function lastRunOf(row: Stored): LastRun {
-  const { held, acquiredAt, lastSuccessAt, lastOutcome } = row;
-  const current = holderOf(row.host, row.pid, row.label, new Date(acquiredAt));
+  const { held, lastOutcome } = row;
+  const acquiredAt = new Date(row.acquiredAt);
+  const current = holderOf(row.host, row.pid, row.label, acquiredAt);
   if (row.lost && !held) return { lastFinishedAt: dateOf(row.lostAt), lastOutcome: 'lost', lastRunBy: current };
-  const told = row.lastFinishedAt ?? row.lastSince ?? Number.NEGATIVE_INFINITY;
-  const isBehind = lastSuccessAt !== null && lastSuccessAt > told + SKEW_MS;
+  const succeeded = dateOf(row.lastSuccessAt);
+  const told = dateOf(row.lastFinishedAt ?? row.lastSince)?.getTime() ?? Number.NEGATIVE_INFINITY;
+  const isBehind = succeeded !== undefined && succeeded.getTime() > told + SKEW_MS;
   if (row.lastError !== null && (isBehind || lastOutcome === null || lastOutcome === 'done')) {
     return { lastFinishedAt: undefined, lastOutcome: 'failed', lastRunBy: undefined };
   }
   if (isBehind) {
-    const isItsOwn = !held && lastSuccessAt >= acquiredAt;
-    return { lastFinishedAt: new Date(lastSuccessAt), lastOutcome: 'done', lastRunBy: isItsOwn ? current : undefined };
+    const isItsOwn = !held && succeeded >= acquiredAt;
+    return { lastFinishedAt: succeeded, lastOutcome: 'done', lastRunBy: isItsOwn ? current : undefined };
   }
   const { lastHost, lastPid, lastSince } = row;
   const isKnown = lastHost !== null && lastPid !== null && lastSince !== null;
@@ -113,8 +115,9 @@ function holderOf(host: string, pid: number, label: string | null, since: Date):
   return { host, pid, ...(label === null ? {} : { label }), since };
 }
 
-function dateOf(ms: number | null): Date | undefined {
-  return ms === null ? undefined : new Date(ms);
+/** @param moment as Postgres writes it in JSON */
+function dateOf(moment: string | null): Date | undefined {
+  return moment === null ? undefined : new Date(moment);
 }
 
 /** Scheduled instants are whole milliseconds, and floating point seconds are not quite. */
@@ -137,8 +140,8 @@ interface StoredRun {
   readonly host: string;
   readonly pid: number;
   readonly label: string | null;
-  readonly startedAt: number;
-  readonly finishedAt: number | null;
+  readonly startedAt: string;
+  readonly finishedAt: string | null;
   readonly outcome: RunOutcome;
   readonly error: string | null;
 }

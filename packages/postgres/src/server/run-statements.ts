@@ -3,8 +3,8 @@ import type { Place } from './schema.ts';
 import { FLUSH, ms } from './sql.ts';
 
 /**
- * What becomes of a run that is over: the columns `last_…` of its row, and, for a run that is to be kept, a row of the ring `run`. Both
- * are written by the statement that ends the run, or by the one that takes over from a run that was lost.
+ * A run that is over stands in the columns `last_…` of its row, and, if it is one that is kept, in a row of the ring `run`. Both are
+ * written by the statement that ends the run, or by the one that takes over from a run that was lost.
  *
  * A version before this one writes neither. So `last_…` may be behind `last_success_at` and `last_error`, which it does write: see
  * `lastRunOf` in records.ts.
@@ -18,13 +18,35 @@ const RUN = `j.fence AS run_fence, CASE WHEN j.claimed THEN j.occurrence_at END 
       CASE WHEN j.claimed THEN coalesce(j.attempt, 1) ELSE 1 END AS run_attempt,
       j.host AS run_host, j.pid AS run_pid, j.label AS run_label, j.acquired_at AS run_since`;
 
-/** The changes to the row `j` when its run ends as `result`, or is taken back. */
+/** The columns of the row `j` about its last run, once that is over. */
+function lastRun(result: string, over: string): readonly (readonly [column: string, value: string])[] {
+  return [
+    ['last_finished_at', over],
+    ['last_outcome', result],
+    ['last_run_fence', 'j.fence'],
+    ['last_run_host', 'j.host'],
+    ['last_run_pid', 'j.pid'],
+    ['last_run_label', 'j.label'],
+    ['last_run_since', 'j.acquired_at'],
+  ];
+}
+
+function lastRunIf(condition: string, result: string, over: string): string {
+  return lastRun(result, over)
+    .map(([column, value]) => `${column} = CASE WHEN ${condition} THEN ${value} ELSE j.${column} END`)
+    .join(',\n      ');
+}
+
+/** The changes to the row `j` when its run ends as `result`, and was not taken back. */
 export function lastRunSql(result: string): string {
-  const or = (ended: string, column: string): string =>
-    `${column} = CASE WHEN ${result} = 'abandoned' THEN j.${column} ELSE ${ended} END`;
-  return `${or('clock_timestamp()', 'last_finished_at')}, ${or(result, 'last_outcome')}, ${or('j.fence', 'last_run_fence')},
-      ${or('j.host', 'last_run_host')}, ${or('j.pid', 'last_run_pid')}, ${or('j.label', 'last_run_label')},
-      ${or('j.acquired_at', 'last_run_since')}`;
+  return lastRun(result, 'clock_timestamp()')
+    .map(([column, value]) => `${column} = ${value}`)
+    .join(', ');
+}
+
+/** The same, unless it is taken back. */
+export function lastRunUnlessUndoneSql(result: string): string {
+  return lastRunIf(`${result} <> 'abandoned'`, result, 'clock_timestamp()');
 }
 
 /** Counts the run of the row `j`, if it is one that is kept. */
@@ -48,20 +70,9 @@ export function lostRunSql(lost: string, over: string): string {
       ${over} AS run_over, 'lost' AS run_outcome, NULL::text AS run_error`;
 }
 
-function lostSql(lost: string, over: string): string[] {
-  return Object.entries({
-    ...{ last_finished_at: over, last_outcome: "'lost'", last_run_fence: 'j.fence', last_run_host: 'j.host', last_run_pid: 'j.pid' },
-    ...{ last_run_label: 'j.label', last_run_since: 'j.acquired_at' },
-  }).map(([column, value]) => `${column} = CASE WHEN ${lost} THEN ${value} ELSE j.${column} END`);
-}
-
 /** The changes to the row `j` by the one that follows, if its run was lost; `o` is the row as it was, with `lostRunSql`. */
-export const LOST_RUN: string = [...lostSql('o.lost', 'o.run_over'), 'run_count = j.run_count + o.kept::int'].join(',\n      ');
-
-/** The same where the run was none that is kept. */
-export function lostAloneSql(lost: string, over: string): string {
-  return lostSql(lost, over).join(',\n      ');
-}
+export const LOST_RUN: string = `${lastRunIf('o.lost', "'lost'", 'o.run_over')},
+      run_count = j.run_count + o.kept::int`;
 
 /** Writes the runs of `from` that are `kept` into the ring. */
 export function keepRunsSql({ kind, run }: Place, from: string): string {
@@ -81,7 +92,7 @@ export function keepRunsSql({ kind, run }: Place, from: string): string {
  */
 export function runsSql({ kind, job, run }: Place, lost: string, over: string): string {
   return `SELECT json_build_object('fence', f.fence::text, 'at', ${ms('f.occurrence_at')}, 'attempt', f.attempt, 'host', f.host,
-      'pid', f.pid, 'label', f.label, 'startedAt', ${ms('f.started_at')}, 'finishedAt', ${ms('f.finished_at')},
+      'pid', f.pid, 'label', f.label, 'startedAt', f.started_at, 'finishedAt', f.finished_at,
       'outcome', f.outcome, 'error', f.error)::text AS run
     FROM (
       SELECT r.fence, r.occurrence_at, r.attempt, r.host, r.pid, r.label, r.started_at, r.finished_at, r.outcome, r.error

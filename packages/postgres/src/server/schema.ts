@@ -110,7 +110,21 @@ CREATE TABLE IF NOT EXISTS ${s}.job (
 -- What version 2 adds to it.
 DO ${literal(addColumns(`${s}.job`))};
 
--- The last runs of each name: a ring, so that it is bounded by its key.
+${version2Tables(s)}
+
+-- Fencing tokens of session locks.
+CREATE SEQUENCE IF NOT EXISTS ${s}.fence;
+
+-- Emptied by a crash of the server and by a promotion, which may take back the newest fences: whoever misses its mark leaps ahead.
+CREATE UNLOGGED TABLE IF NOT EXISTS ${s}.uptime (mark text PRIMARY KEY);
+
+CREATE TABLE IF NOT EXISTS ${s}.schema_version (version integer PRIMARY KEY);
+INSERT INTO ${s}.schema_version VALUES (${SCHEMA_VERSION}) ON CONFLICT DO NOTHING;
+`;
+}
+
+function version2Tables(s: string): string {
+  return `-- The last runs of each name: a ring, so that it is bounded by its key.
 CREATE TABLE IF NOT EXISTS ${s}.run (
   kind text NOT NULL,
   name text COLLATE "C" NOT NULL,
@@ -139,17 +153,7 @@ CREATE TABLE IF NOT EXISTS ${s}.pause (
 );
 
 -- The greatest fence of all rows that are gone: those that are made anew begin above it.
-CREATE TABLE IF NOT EXISTS ${s}.forgotten (kind text PRIMARY KEY, fence bigint NOT NULL);
-
--- Fencing tokens of session locks.
-CREATE SEQUENCE IF NOT EXISTS ${s}.fence;
-
--- Emptied by a crash of the server and by a promotion, which may take back the newest fences: whoever misses its mark leaps ahead.
-CREATE UNLOGGED TABLE IF NOT EXISTS ${s}.uptime (mark text PRIMARY KEY);
-
-CREATE TABLE IF NOT EXISTS ${s}.schema_version (version integer PRIMARY KEY);
-INSERT INTO ${s}.schema_version VALUES (${SCHEMA_VERSION}) ON CONFLICT DO NOTHING;
-`;
+CREATE TABLE IF NOT EXISTS ${s}.forgotten (kind text PRIMARY KEY, fence bigint NOT NULL);`;
 }
 
 /** A statement that waits for the table lets all others wait behind it, renewals too: it gives up after this, in ms. */

@@ -1,7 +1,7 @@
 import type { AcquireRequest } from '@solorun/core';
 import type { Row } from './client.ts';
 import { pauseOfSql } from './pause-statements.ts';
-import { lastRunSql } from './run-statements.ts';
+import { lastRunSql, lastRunUnlessUndoneSql } from './run-statements.ts';
 import type { Place } from './schema.ts';
 import { ms } from './sql.ts';
 
@@ -36,7 +36,7 @@ export interface Statements {
   readonly forget: string;
 }
 
-/** What a try asks for beside the lease, as `askedSql` takes it. What is undefined costs no bytes. */
+/** The parts of a try beside the lease, as `askedSql` takes them. Undefined parts cost no bytes. */
 export interface Wishes {
   readonly at_ms?: number | undefined;
   readonly attempts?: number | undefined;
@@ -90,18 +90,23 @@ export interface RecordParts {
   readonly lost: string;
   /** When it was lost, as far as that is known. */
   readonly over: string;
+  /** Its pause in force, as text. */
+  readonly pause: string;
 }
 
-/** A row as text that no type parser of the user's touches. Fences do not fit into JSON's numbers. */
-export function recordSql(place: Place, { held, expires, lost, over }: RecordParts): string {
-  return `json_build_object('readAt', ${ms('clock_timestamp()')}, 'name', j.name, 'held', ${held}, 'owner', j.owner,
-    'host', j.host, 'pid', j.pid, 'label', j.label, 'fence', j.fence::text, 'acquiredAt', ${ms('j.acquired_at')},
+/**
+ * A row as text that no type parser of the user's touches. Fences do not fit into JSON's numbers. Moments as Postgres writes them in JSON
+ * cost no function call each; those that are counted with are exact numbers of ms.
+ */
+export function recordSql({ held, expires, lost, over, pause }: RecordParts): string {
+  return `json_build_object('readAt', clock_timestamp(), 'name', j.name, 'held', ${held}, 'owner', j.owner,
+    'host', j.host, 'pid', j.pid, 'label', j.label, 'fence', j.fence::text, 'acquiredAt', j.acquired_at,
     'leaseMs', j.lease_ms, 'expiresAt', ${expires}, 'at', ${ms('j.occurrence_at')}, 'state', j.occurrence_state,
-    'attempt', j.attempt, 'lastSuccessAt', ${ms('j.last_success_at')}, 'lastDurationMs', j.last_duration_ms::numeric,
+    'attempt', j.attempt, 'lastSuccessAt', j.last_success_at, 'lastDurationMs', j.last_duration_ms::numeric,
     'lastError', j.last_error, 'scheduleHash', j.schedule_hash, 'schedule', j.schedule, 'nextDueAt', ${ms(`(${NEXT_DUE})`)},
-    'knownSince', ${ms('j.known_since')}, 'lost', ${lost}, 'lostAt', ${ms(over)}, 'lastFinishedAt', ${ms('j.last_finished_at')},
+    'knownSince', j.known_since, 'lost', ${lost}, 'lostAt', ${over}, 'lastFinishedAt', j.last_finished_at,
     'lastOutcome', j.last_outcome, 'lastHost', j.last_run_host, 'lastPid', j.last_run_pid, 'lastLabel', j.last_run_label,
-    'lastSince', ${ms('j.last_run_since')}, 'paused', ${pauseOfSql(place, 'j.name')})::text`;
+    'lastSince', j.last_run_since, 'paused', ${pause})::text`;
 }
 
 /** Whether the try `m` may claim its occurrence of the row `j`. Without an occurrence it may. */
@@ -124,9 +129,9 @@ export const CLAIMED_COLUMNS = `claimed, attempt, occurrence_at, occurrence_stat
 export const CLAIMED = `m.at IS NOT NULL, CASE WHEN m.at IS NOT NULL THEN 1 END, m.at, CASE WHEN m.at IS NOT NULL THEN 'claimed' END,
       m.hash, m.schedule, to_timestamp(m.next_ms / 1000), coalesce(m.history, false)`;
 
-/** The questions of an acquisition, with the pause that is in the way of each. */
+/** The questions of an acquisition, with the pause in force of each. */
 export function askedSql(place: Place): string {
-  return `SELECT a.*, to_timestamp(a.at_ms / 1000) AS at, CASE WHEN a.unpaused THEN NULL ELSE ${pauseOfSql(place, 'a.name')} END AS pause
+  return `SELECT a.*, to_timestamp(a.at_ms / 1000) AS at, ${pauseOfSql(place, 'a.name')} AS pause
     FROM json_to_recordset($1::json) AS a(ord int, name text, key bigint, guard bigint, mode int, owner text, host text, pid bigint,
       label text, lease float8, at_ms float8, attempts int, hash text, schedule text, next_ms float8, history boolean, unpaused boolean,
       floor bigint, over_owner text, over_at numeric)`;
@@ -151,6 +156,11 @@ export function dueSql({ kind, job }: Place): string {
       OR EXISTS (SELECT FROM ${job} k WHERE k.kind = '${kind}' AND k.name = t.name AND k.occurrence_at = t.at))`;
 }
 
+/** Whether no pause is in the way of the question `a`, as `askedSql` gives it. */
+export const NOT_PAUSED = '(a.pause IS NULL OR a.unpaused)';
+/** The pause in the way of the try `t`, in the columns of an answer. */
+export const PAUSED_BY = 'CASE WHEN t.unpaused THEN NULL ELSE t.pause END AS pause';
+
 /** The changes that the end of a run makes to the row `j`. */
 export function endSql(result: string, error: string): string {
   const undone = `${result} = 'abandoned'`;
@@ -161,6 +171,13 @@ export function endSql(result: string, error: string): string {
       last_duration_ms = CASE WHEN ${undone} THEN j.last_duration_ms ELSE date_part('epoch', clock_timestamp() - j.acquired_at) * 1000 END,
       last_success_at = CASE WHEN ${result} = 'done' THEN clock_timestamp() ELSE j.last_success_at END,
       last_error = CASE WHEN ${undone} THEN j.last_error ELSE ${error} END,
+      ${lastRunUnlessUndoneSql(result)}`;
+}
+
+/** The same of a run that has no occurrence and was not taken back. */
+export function endPlainSql(result: string, error: string): string {
+  return `held = false, expires_at = NULL, last_duration_ms = date_part('epoch', clock_timestamp() - j.acquired_at) * 1000,
+      last_success_at = CASE WHEN ${result} = 'done' THEN clock_timestamp() ELSE j.last_success_at END, last_error = ${error},
       ${lastRunSql(result)}`;
 }
 

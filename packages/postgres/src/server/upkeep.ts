@@ -24,7 +24,7 @@ const TRIES = 10;
 /** so far apart, in ms. */
 const BUSY_MS = 20;
 
-/** What people ask of the records of jobs, and change in them, beside the runs. The same for both kinds of locks. */
+/** Reads and changes the records of jobs for people, beside the runs: the same for both kinds of locks. */
 export class Upkeep {
   readonly #kind: string;
   readonly #statements: Statements;
@@ -75,7 +75,8 @@ export class Upkeep {
   async reopen(name: string, signal: AbortSignal): Promise<OccurrenceState | undefined> {
     for (let tries = 1; ; tries += 1) {
       const [row] = await this.#answer('reopen', [name], signal);
-      if (row?.['locked'] !== 'true') return row?.['at'] == null ? undefined : occurrenceOf(+row['at'], 'reopened', +row['attempt']!);
+      if (row?.['locked'] !== 'true')
+        return row?.['at'] == null ? undefined : occurrenceOf(+row['at'], 'reopened', +row['attempt']!);
       if (tries === TRIES) throw await this.#lockedError(name);
       await delay(BUSY_MS, signal);
     }
