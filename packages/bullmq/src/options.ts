@@ -1,4 +1,5 @@
 import { OptionError, type BusyPolicy, type Holder, type LeaseOptions, type Solo, type WatchOptions } from '@solorun/core';
+import { checkKnown, type KnownOptions } from '@solorun/core/server';
 import type { Job } from 'bullmq';
 import { settlePutOff, type PutOff, type PutOffOptions } from './backoff.ts';
 
@@ -78,6 +79,28 @@ export interface Settings<Data, Name extends string> {
 const AS_OFTEN_AS_HANDED_OUT = 2 ** 31 - 1;
 const actions: readonly unknown[] = ['skip', 'retry', 'wait', 'fail'] satisfies BusyAction[];
 
+/** Of every member of a union. */
+type NameOf<Options> = Options extends unknown ? keyof Options : never;
+
+const ofProcessor: KnownOptions = {
+  of: 'singletonProcessor()',
+  names: new Set(
+    Object.keys({
+      name: true,
+      backoff: true,
+      onOutage: true,
+      occurrence: true,
+      attempts: true,
+      onBusy: true,
+      waitMs: true,
+      leaseMs: true,
+      maxRunMs: true,
+      graceMs: true,
+      onStuck: true,
+    } satisfies Record<NameOf<SingletonOptions<unknown, string>>, true>),
+  ),
+};
+
 function isAction(value: unknown): value is BusyAction {
   return actions.includes(value);
 }
@@ -92,6 +115,7 @@ export function settle<Data, Name extends string>(
       `singletonProcessor() wraps a function, not ${typeof processor}. For a processor in a file of its own, call it in that file.`,
     );
   }
+  checkKnown(ofProcessor, options);
   const { name, onBusy, backoff, onOutage, occurrence, attempts, leaseMs, maxRunMs, graceMs, onStuck } = options;
   if (typeof name !== 'function' && (typeof name !== 'string' || name === '')) {
     throw new OptionError('singletonProcessor() needs a name for the lock: { name: "orders" }, or a function of the job.');

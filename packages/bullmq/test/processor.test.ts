@@ -696,6 +696,7 @@ describe('options', () => {
     [{ name: 'x', leaseMs: -1 }, /leaseMs/],
     [{ name: 'x', maxRunMs: 0 }, /maxRunMs/],
     [{ name: 'x', backoff: { minMs: 0 } }, /minMs/],
+    [{ name: 'x', onbusy: 'skip' }, /no option "onbusy" of singletonProcessor\(\); did you mean onBusy\?/],
   ])('%o are refused when the processor is made', (options, message) => {
     expect(() => singletonProcessor(solo, options as never, () => {})).toThrow(message);
   });

@@ -23,6 +23,7 @@ export { type Explanation, type GuaranteeInUse } from './explain.ts';
 export { type Finding } from './finding.ts';
 export { type Term } from './leadership.ts';
 export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
+export { type Missed, type MissedOccurrence } from './missed.ts';
 export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';
 export { createSolo } from './open-solo.ts';
 export {

@@ -9,6 +9,20 @@ import { elect, type ElectOptions, type Election } from './elect.ts';
 import { ClosedError, LockPausedError, ProviderError, quote } from './errors.ts';
 import type { SoloEventName, SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
+import {
+  checkKnown,
+  ofAcquire,
+  ofClaim,
+  ofClose,
+  ofExplain,
+  ofForceRelease,
+  ofList,
+  ofPause,
+  ofPauses,
+  ofPrune,
+  ofRun,
+  ofTryAcquire,
+} from './known-options.ts';
 import type { Lease } from './lease.ts';
 import { LeaseHandle } from './lease-handle.ts';
 import type { LeaseOptions, RunOptions, SoloOptions } from './options.ts';
@@ -70,20 +84,20 @@ class OpenSolo implements Solo {
   }
 
   checkOptions(name: string, options: RunOptions = {}): void {
-    settleTerms(this.#settings, name, options);
+    settleTerms(this.#settings, name, options, ofRun);
     settlePolicy(name, options);
     settleWatch(options);
   }
 
   async tryAcquire(name: string, options: LeaseOptions = {}): Promise<Lease | undefined> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofTryAcquire);
     this.#core.throwIfClosed();
     const attempt = await this.#unlessClosed(tryOnce(this.#core, terms));
     return attempt.acquired ? new LeaseHandle(attempt.lease) : undefined;
   }
 
   async acquire(name: string, options: AcquireOptions): Promise<Lease> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofAcquire);
     const waitMs = checkWait(options.waitMs, name);
     const outageMs = settleOutage(name, options, 'retry', waitMs);
     this.#core.throwIfClosed();
@@ -95,7 +109,7 @@ class OpenSolo implements Solo {
   }
 
   async claim(name: string, options: ClaimOptions = {}): Promise<Claim> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofClaim);
     this.#core.throwIfClosed();
     const attempt = await this.#unlessClosed(tryOnce(this.#core, terms));
     if (!attempt.acquired) {
@@ -117,15 +131,18 @@ class OpenSolo implements Solo {
     return this.#core.records.inspect(name);
   }
 
-  forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
+  async forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
+    checkKnown(ofForceRelease, options);
     return this.#core.records.forceRelease(name, options);
   }
 
   list(options?: ListOptions): AsyncGenerator<JobRecord, void, undefined> {
+    checkKnown(ofList, options);
     return this.#core.records.list(options);
   }
 
-  pause(name: string, options?: PauseOptions): Promise<Pause> {
+  async pause(name: string, options?: PauseOptions): Promise<Pause> {
+    checkKnown(ofPause, options);
     return this.#core.records.pause(name, options);
   }
 
@@ -134,6 +151,7 @@ class OpenSolo implements Solo {
   }
 
   pauses(options?: ListOptions): AsyncGenerator<NamedPause, void, undefined> {
+    checkKnown(ofPauses, options);
     return this.#core.records.pauses(options);
   }
 
@@ -145,12 +163,15 @@ class OpenSolo implements Solo {
     return this.#core.records.rerun(name);
   }
 
-  prune(options: PruneOptions): Promise<number> {
+  async prune(options: PruneOptions): Promise<number> {
     checkObject('prune', options);
+    checkKnown(ofPrune, options);
     return this.#core.records.prune(options, this.signal);
   }
 
-  explain({ leaseMs = this.#settings.leaseMs }: Pick<LeaseOptions, 'leaseMs'> = {}): Explanation {
+  explain(options: Pick<LeaseOptions, 'leaseMs'> = {}): Explanation {
+    checkKnown(ofExplain, options);
+    const { leaseMs = this.#settings.leaseMs } = options;
     checkLease(this.#settings.provider, leaseMs);
     return explain(this.#settings, leaseMs);
   }
@@ -160,6 +181,7 @@ class OpenSolo implements Solo {
   }
 
   async close(options: CloseOptions = {}): Promise<void> {
+    checkKnown(ofClose, options);
     if (options.graceMs !== undefined) checkMs('graceMs', options.graceMs, 0);
     this.#closed ??= this.#close(options);
     return this.#closed;

@@ -5,6 +5,7 @@ import type { Core } from './core.ts';
 import { ClosedError, messageOf, RunTimeoutError, quote, LeaseLostError } from './errors.ts';
 import { callQuietly, type SkipReason } from './events.ts';
 import type { HeldLease } from './held-lease.ts';
+import { ofRun } from './known-options.ts';
 import type { Occurrence } from './lease.ts';
 import type { RunOptions } from './options.ts';
 import { settlePolicy, settleTerms, settleWatch, type SettledWatch, type Terms } from './settle.ts';
@@ -72,7 +73,7 @@ export interface Skipped {
 
 /** Runs the handler while its lock is held, or says why not. */
 export async function run<T>(core: Core, name: string, handler: Handler<T>, options: RunOptions = {}): Promise<RunResult<T>> {
-  const terms = settleTerms(core.settings, name, options);
+  const terms = settleTerms(core.settings, name, options, ofRun);
   checkHandler(name, handler);
   const policy = settlePolicy(name, options);
   const watch = settleWatch(options);

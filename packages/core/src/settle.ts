@@ -3,6 +3,7 @@ import { settleBackoff, type Backoff } from './backoff.ts';
 import { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
 import { checkFlag, checkLease, checkMargin, checkMs, checkName, checkObject, checkSchedule, checkWait } from './checks.ts';
 import { OptionError, quote, UnsupportedError } from './errors.ts';
+import { checkKnown, ofRetry, ofSolo, type KnownOptions } from './known-options.ts';
 import type { BusyPolicy, LeaseOptions, OccurrenceOptions, OutageOptions, SoloOptions, WatchOptions } from './options.ts';
 import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
 
@@ -56,6 +57,7 @@ export interface SettledWatch {
 
 export function settleSolo(options: SoloOptions): SoloSettings {
   checkObject('createSolo', options);
+  checkKnown(ofSolo, options);
   const { provider, namespace = '', leaseMs = 30_000, label, marginMs, callTimeoutMs, retainMs = RETAIN_MS } = options;
   if (typeof provider?.tryAcquire !== 'function') {
     throw new OptionError('createSolo needs a provider, for example { provider: lockfile({ directory }) }.');
@@ -90,9 +92,16 @@ export function settleSolo(options: SoloOptions): SoloSettings {
   });
 }
 
-export function settleTerms(solo: SoloSettings, name: string, options: LeaseOptions & OccurrenceOptions): Terms {
+/** @param known the options of the verb that was called */
+export function settleTerms(
+  solo: SoloSettings,
+  name: string,
+  options: LeaseOptions & OccurrenceOptions,
+  known: KnownOptions,
+): Terms {
   checkName(name);
   checkObject(quote(name), options);
+  checkKnown(known, options);
   const { leaseMs = solo.leaseMs, occurrence, attempts = 1, maxEarlyMs = Number.POSITIVE_INFINITY, signal } = options;
   const { history = false, ignorePause = false } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
@@ -164,7 +173,9 @@ export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptio
       }
       return { onBusy, outageMs: settleOutage(name, options, 'retry') };
     case 'retry': {
-      const retry = settleBackoff('retry' in options ? options.retry : undefined);
+      const given = 'retry' in options ? options.retry : undefined;
+      checkKnown(ofRetry, given);
+      const retry = settleBackoff(given);
       return { onBusy, retry, outageMs: settleOutage(name, options, 'fail') };
     }
     case 'wait': {

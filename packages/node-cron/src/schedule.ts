@@ -12,7 +12,7 @@ import {
   type Solo,
   type WatchOptions,
 } from '@solorun/core';
-import { onceAborted } from '@solorun/core/server';
+import { checkKnown, ofRun, onceAborted, type KnownOptions } from '@solorun/core/server';
 import { schedule as cronSchedule, type ScheduledTask, type TaskContext, type TaskOptions } from 'node-cron';
 
 /** node-cron's options without those of a coordinator, and those of `solo.run` without the occurrence: that is the tick. */
@@ -67,7 +67,11 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   checkHandler(handler);
   checkOptions(options);
   const { name, signal, timezone } = options;
-  const terms = { ...withPatience(options), scheduleHash: scheduleHash(expression, timezone) };
+  const terms = {
+    ...withPatience(runOptionsIn(options)),
+    scheduleHash: scheduleHash(expression, timezone),
+    schedule: { expression, ...(timezone === undefined ? {} : { timezone }) },
+  };
   // A name or an option that cannot work is reported here, and not at the first tick.
   solo.checkOptions(name, { ...terms, occurrence: new Date() });
   signal?.throwIfAborted();
@@ -104,8 +108,37 @@ function namesOf(solo: Solo): Set<string> {
   return names;
 }
 
+/** Those of node-cron 4.6, and of a solo's run. */
+const ofSchedule: KnownOptions = {
+  of: 'schedule()',
+  names: new Set([
+    ...ofRun.names,
+    ...Object.keys({
+      timezone: true,
+      name: true,
+      noOverlap: true,
+      distributed: true,
+      runCoordinator: true,
+      distributedLease: true,
+      maxExecutions: true,
+      maxRandomDelay: true,
+      logger: true,
+      suppressMissedWarning: true,
+      missedExecutionTolerance: true,
+      executeTimeout: true,
+      startTimeout: true,
+      unref: true,
+    } satisfies Record<keyof TaskOptions, true>),
+  ]),
+  open: true,
+};
+
+function runOptionsIn(options: ScheduleOptions): RunOptions {
+  return Object.fromEntries(Object.entries(options).filter(([option]) => ofRun.names.has(option)));
+}
+
 /** A tick that comes in an outage is worth waiting for, whatever `onBusy` says. */
-function withPatience(options: ScheduleOptions): ScheduleOptions {
+function withPatience(options: RunOptions): RunOptions {
   return options.onOutage === undefined ? { ...options, onOutage: 'retry' } : options;
 }
 
@@ -131,6 +164,7 @@ function checkOptions(options: ScheduleOptions | undefined): void {
   if (typeof options?.name !== 'string' || options.name === '') {
     throw new OptionError('schedule() needs a name, the same on every replica: { name: "nightly-backup" }.');
   }
+  checkKnown(ofSchedule, options);
   const given: Readonly<Record<string, unknown>> = { ...options };
   for (const option of ['distributed', 'runCoordinator', 'distributedLease']) {
     if (given[option] !== undefined && given[option] !== false) {
@@ -140,7 +174,7 @@ function checkOptions(options: ScheduleOptions | undefined): void {
       );
     }
   }
-  for (const option of ['occurrence', 'scheduleHash']) {
+  for (const option of ['occurrence', 'scheduleHash', 'schedule']) {
     if (given[option] !== undefined) {
       throw new OptionError(`schedule() sets ${option} itself: the occurrence of ${quote(options.name)} is the tick.`);
     }
