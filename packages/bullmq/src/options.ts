@@ -97,6 +97,7 @@ const ofProcessor: KnownOptions = {
       maxRunMs: true,
       graceMs: true,
       onStuck: true,
+      onRun: true,
     } satisfies Record<NameOf<SingletonOptions<unknown, string>>, true>),
   ),
 };
@@ -116,7 +117,7 @@ export function settle<Data, Name extends string>(
     );
   }
   checkKnown(ofProcessor, options);
-  const { name, onBusy, backoff, onOutage, occurrence, attempts, leaseMs, maxRunMs, graceMs, onStuck } = options;
+  const { name, onBusy, backoff, onOutage, occurrence, attempts, leaseMs, maxRunMs, graceMs, onStuck, onRun } = options;
   if (typeof name !== 'function' && (typeof name !== 'string' || name === '')) {
     throw new OptionError('singletonProcessor() needs a name for the lock: { name: "orders" }, or a function of the job.');
   }
@@ -135,7 +136,7 @@ export function settle<Data, Name extends string>(
     );
   }
   const waitMs = 'waitMs' in options ? options.waitMs : undefined;
-  const run = { leaseMs, maxRunMs, graceMs, onStuck };
+  const run = { leaseMs, maxRunMs, graceMs, onStuck, onRun };
   // The core refuses wrong options here, and not at the first job.
   const claim = occurrence === undefined ? {} : { occurrence: new Date(), attempts: attempts ?? 1 };
   const wait: BusyPolicy = onBusy === 'wait' || waitMs !== undefined ? { onBusy: 'wait', waitMs: waitMs as number } : {};

@@ -35,6 +35,7 @@ export {
   type SoloOptions,
   type WatchOptions,
 } from './options.ts';
+export { pingUrl, type PingOptions } from './ping-url.ts';
 export {
   type AcquireRequest,
   type AcquireResult,
@@ -56,7 +57,9 @@ export {
   type RunRecord,
   type Schedule,
 } from './provider.ts';
+export { type EndedRun, type RunEndHook, type RunHook, type StartedRun } from './run-hooks.ts';
 export { type Handler, type Ran, type RunContext, type RunResult, type Skipped } from './run.ts';
+export { sentryMonitor, type SentryCheckIns, type SentryMonitorOptions } from './sentry-monitor.ts';
 export {
   type AcquireOptions,
   type Claim,

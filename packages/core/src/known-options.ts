@@ -2,7 +2,9 @@ import type { BackoffOptions } from './backoff.ts';
 import type { ElectOptions } from './elect.ts';
 import { OptionError, quote } from './errors.ts';
 import type { LeaseOptions, OccurrenceOptions, OutageOptions, RunOptions, SoloOptions, WatchOptions } from './options.ts';
+import type { PingOptions } from './ping-url.ts';
 import type { Schedule } from './provider.ts';
+import type { SentryMonitorOptions } from './sentry-monitor.ts';
 import type {
   AcquireOptions,
   ClaimOptions,
@@ -36,7 +38,7 @@ function known<Options>(of: string, table: Table<Options>): KnownOptions {
 
 const lease = { leaseMs: true, ignorePause: true, history: true, signal: true } satisfies Table<LeaseOptions>;
 const outage = { onOutage: true, outageMs: true } satisfies Table<OutageOptions>;
-const watch = { maxRunMs: true, graceMs: true, onStuck: true } satisfies Table<WatchOptions>;
+const watch = { maxRunMs: true, graceMs: true, onStuck: true, onRun: true } satisfies Table<WatchOptions>;
 const occurrence = {
   occurrence: true,
   attempts: true,
@@ -56,6 +58,7 @@ export const ofSolo: KnownOptions = known<SoloOptions>('createSolo()', {
   callTimeoutMs: true,
   retainMs: true,
   clock: true,
+  onRun: true,
 });
 export const ofRun: KnownOptions = known<RunOptions>('run()', {
   ...lease,
@@ -85,6 +88,8 @@ export const ofPrune: KnownOptions = known<PruneOptions>('prune()', { ...list, o
 export const ofForceRelease: KnownOptions = known<ForceReleaseOptions>('forceRelease()', { fence: true });
 export const ofExplain: KnownOptions = known<Pick<LeaseOptions, 'leaseMs'>>('explain()', { leaseMs: true });
 export const ofClose: KnownOptions = known<CloseOptions>('close()', { graceMs: true, keepProvider: true });
+export const ofPing: KnownOptions = known<PingOptions>('pingUrl()', { method: true, start: true, fail: true });
+export const ofSentry: KnownOptions = known<SentryMonitorOptions<unknown>>('sentryMonitor()', { slug: true, config: true });
 
 /**
  * Refuses an option that does not exist: `waitMS` would else be a wait that never was. One that is `undefined` is not given.

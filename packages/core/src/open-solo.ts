@@ -202,6 +202,7 @@ class OpenSolo implements Solo {
       throw error;
     }
     await releaseAll(this.#core, this.#activity);
+    await this.#core.hooks.close();
     if (leave(provider) && !keepProvider) await this.#core.records.ask('close', () => provider.close());
     checkReleased(this.#core);
   }

@@ -6,6 +6,7 @@ import { OptionError, quote, UnsupportedError } from './errors.ts';
 import { checkKnown, ofRetry, ofSolo, type KnownOptions } from './known-options.ts';
 import type { BusyPolicy, LeaseOptions, OccurrenceOptions, OutageOptions, SoloOptions, WatchOptions } from './options.ts';
 import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
+import { settleHooks, type RunHook } from './run-hooks.ts';
 
 const MAX_NAMESPACE_LENGTH = 100;
 const MAX_LABEL_LENGTH = 200;
@@ -20,6 +21,7 @@ export interface SoloSettings {
   readonly callTimeoutMs: number | undefined;
   readonly retainMs: number;
   readonly identity: Identity;
+  readonly hooks: readonly RunHook[];
   readonly clock: Clock;
 }
 
@@ -53,6 +55,7 @@ export interface SettledWatch {
   readonly maxRunMs: number | undefined;
   readonly graceMs: number;
   readonly onStuck: WatchOptions['onStuck'];
+  readonly hooks: readonly RunHook[];
 }
 
 export function settleSolo(options: SoloOptions): SoloSettings {
@@ -88,6 +91,7 @@ export function settleSolo(options: SoloOptions): SoloSettings {
     callTimeoutMs,
     retainMs,
     identity: Object.freeze({ host: hostname(), pid: process.pid, ...(label === undefined ? {} : { label }) }),
+    hooks: settleHooks(options.onRun),
     clock,
   });
 }
@@ -214,7 +218,7 @@ export function settleWatch(options: WatchOptions): SettledWatch {
   const { maxRunMs, graceMs = 10_000, onStuck } = options;
   if (maxRunMs !== undefined) checkMs('maxRunMs', maxRunMs, 1);
   checkMs('graceMs', graceMs, 0);
-  return { maxRunMs, graceMs, onStuck };
+  return { maxRunMs, graceMs, onStuck, hooks: settleHooks(options.onRun) };
 }
 
 /** How long one call of the provider may take: an answer that comes after half the lease is not worth much. */
