@@ -1,4 +1,12 @@
-import { OptionError, type BusyPolicy, type Holder, type LeaseOptions, type Solo, type WatchOptions } from '@solorun/core';
+import {
+  OptionError,
+  warnUnlessReady,
+  type BusyPolicy,
+  type Holder,
+  type LeaseOptions,
+  type Solo,
+  type WatchOptions,
+} from '@solorun/core';
 import { checkKnown, type KnownOptions } from '@solorun/core/server';
 import type { Job } from 'bullmq';
 import { settlePutOff, type PutOff, type PutOffOptions } from './backoff.ts';
@@ -141,6 +149,7 @@ export function settle<Data, Name extends string>(
   const claim = occurrence === undefined ? {} : { occurrence: new Date(), attempts: attempts ?? 1 };
   const wait: BusyPolicy = onBusy === 'wait' || waitMs !== undefined ? { onBusy: 'wait', waitMs: waitMs as number } : {};
   solo.checkOptions(typeof name === 'string' ? name : 'name', { ...run, ...claim, ...wait });
+  warnUnlessReady(solo);
   return {
     nameOf: typeof name === 'string' ? () => name : name,
     onBusy,

@@ -10,6 +10,7 @@ export {
   LockPausedError,
   LockTimeoutError,
   messageOf,
+  NotReadyError,
   OptionError,
   ProviderError,
   quote,
@@ -57,6 +58,7 @@ export {
   type RunRecord,
   type Schedule,
 } from './provider.ts';
+export { warnUnlessReady } from './ready.ts';
 export { type EndedRun, type RunEndHook, type RunHook, type StartedRun } from './run-hooks.ts';
 export { type Handler, type Ran, type RunContext, type RunResult, type Skipped } from './run.ts';
 export { sentryMonitor, type SentryCheckIns, type SentryMonitorOptions } from './sentry-monitor.ts';
@@ -69,5 +71,6 @@ export {
   type ListOptions,
   type PauseOptions,
   type PruneOptions,
+  type ReadyOptions,
   type Solo,
 } from './solo.ts';

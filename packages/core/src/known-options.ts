@@ -13,6 +13,7 @@ import type {
   ListOptions,
   PauseOptions,
   PruneOptions,
+  ReadyOptions,
 } from './solo.ts';
 
 /** Longer names are nobody's slip of a finger, in characters. */
@@ -86,6 +87,7 @@ export const ofPauses: KnownOptions = known<ListOptions>('pauses()', list);
 export const ofPause: KnownOptions = known<PauseOptions>('pause()', { untilMs: true, until: true, note: true, by: true });
 export const ofPrune: KnownOptions = known<PruneOptions>('prune()', { ...list, olderThanMs: true, dryRun: true, onName: true });
 export const ofForceRelease: KnownOptions = known<ForceReleaseOptions>('forceRelease()', { fence: true });
+export const ofReady: KnownOptions = known<ReadyOptions>('ready()', { timeoutMs: true });
 export const ofExplain: KnownOptions = known<Pick<LeaseOptions, 'leaseMs'>>('explain()', { leaseMs: true });
 export const ofClose: KnownOptions = known<CloseOptions>('close()', { graceMs: true, keepProvider: true });
 export const ofPing: KnownOptions = known<PingOptions>('pingUrl()', { method: true, start: true, fail: true });

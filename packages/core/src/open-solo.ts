@@ -9,6 +9,7 @@ import { elect, type ElectOptions, type Election } from './elect.ts';
 import { ClosedError, LockPausedError, ProviderError, quote } from './errors.ts';
 import type { SoloEventName, SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
+import type { Finding } from './finding.ts';
 import {
   checkKnown,
   ofAcquire,
@@ -20,6 +21,7 @@ import {
   ofPause,
   ofPauses,
   ofPrune,
+  ofReady,
   ofRun,
   ofTryAcquire,
 } from './known-options.ts';
@@ -27,6 +29,7 @@ import type { Lease } from './lease.ts';
 import { LeaseHandle } from './lease-handle.ts';
 import type { LeaseOptions, RunOptions, SoloOptions } from './options.ts';
 import type { JobRecord, NamedPause, OccurrenceState, Pause, RunRecord } from './provider.ts';
+import { ready } from './ready.ts';
 import { tellSkipped } from './reports.ts';
 import { run, type Handler, type RunContext, type RunResult } from './run.ts';
 import { settleOutage, settlePolicy, settleSolo, settleTerms, settleWatch, type SoloSettings } from './settle.ts';
@@ -39,6 +42,7 @@ import type {
   ListOptions,
   PauseOptions,
   PruneOptions,
+  ReadyOptions,
   Solo,
 } from './solo.ts';
 
@@ -66,6 +70,11 @@ class OpenSolo implements Solo {
     this.#core = new Core(settings);
     this.signal = this.#core.closing.signal;
     share(settings.provider);
+  }
+
+  async ready(options: ReadyOptions = {}): Promise<readonly Finding[]> {
+    checkKnown(ofReady, options);
+    return ready(this.#core, options);
   }
 
   run<T>(name: string, handler: Handler<T>, options?: RunOptions): Promise<RunResult<T>> {

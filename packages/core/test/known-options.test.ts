@@ -31,6 +31,7 @@ describe('an option that does not exist', () => {
     ['prune()', 'olderThanMS', (solo) => solo.prune(given({ olderThanMS: 0 }))],
     ['forceRelease()', 'fences', (solo) => solo.forceRelease('job', given({ fences: 1n }))],
     ['explain()', 'lease', async (solo) => solo.explain(given({ leaseM: 1 }))],
+    ['ready()', 'timeout', (solo) => solo.ready(given({ timeoutM: 5 }))],
     ['close()', 'gracems', (solo) => solo.close(given({ gracems: 5 }))],
   ];
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   OptionError,
   quote,
+  warnUnlessReady,
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,
@@ -91,6 +92,7 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   };
   const task = cronSchedule(expression, onTick, options);
   names.add(name);
+  warnUnlessReady(solo);
   const unlink = [solo.signal, signal].map((end) => onceAborted(end, () => void task.destroy()));
   task.once('task:destroyed', () => {
     names.delete(name);

@@ -429,6 +429,19 @@ describe('schedule: options that cannot work', () => {
       .destroy();
   });
 
+  it('reports once, at once, a provider that is not there', async ({ fleet }) => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const away = like(memory(), {
+      examine: async () => [{ check: 'server', state: 'unreachable', says: 'cannot be reached: ECONNREFUSED' }],
+    });
+    const replica = fleet.replica(away);
+    for (const name of [uniqueName('a'), uniqueName('b')]) schedule(fleet, replica, handler, { name }, '0 0 1 1 *');
+    await vi.waitFor(() => expect(warned).toHaveBeenCalled());
+    const told = warned.mock.calls.filter(([message]) => String(message).includes('is not ready'));
+    expect(told).toEqual([[expect.stringContaining('cannot be reached: ECONNREFUSED; start it'), { code: 'SOLORUN_NOT_READY' }]]);
+    warned.mockRestore();
+  });
+
   it('keeps the schedule in the record, for people to read', async ({ fleet }) => {
     const name = uniqueName('text');
     const replica = fleet.replica(memory());
