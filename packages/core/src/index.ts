@@ -19,11 +19,13 @@ export {
   UnsupportedError,
   type LossReason,
 } from './errors.ts';
+export { type LogLevel } from './event-lines.ts';
 export { type SkipReason, type SoloEventName, type SoloEvents } from './events.ts';
 export { type Explanation, type GuaranteeInUse } from './explain.ts';
 export { type Finding } from './finding.ts';
 export { type Term } from './leadership.ts';
 export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
+export { logEvents, type EventLogger, type LogEventsOptions } from './log-events.ts';
 export { type Missed, type MissedOccurrence } from './missed.ts';
 export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';
 export { createSolo } from './open-solo.ts';

@@ -1,6 +1,7 @@
 import type { BackoffOptions } from './backoff.ts';
 import type { ElectOptions } from './elect.ts';
 import { OptionError, quote } from './errors.ts';
+import type { LogEventsOptions } from './log-events.ts';
 import type { LeaseOptions, OccurrenceOptions, OutageOptions, RunOptions, SoloOptions, WatchOptions } from './options.ts';
 import type { PingOptions } from './ping-url.ts';
 import type { Schedule } from './provider.ts';
@@ -92,6 +93,7 @@ export const ofExplain: KnownOptions = known<Pick<LeaseOptions, 'leaseMs'>>('exp
 export const ofClose: KnownOptions = known<CloseOptions>('close()', { graceMs: true, keepProvider: true });
 export const ofPing: KnownOptions = known<PingOptions>('pingUrl()', { method: true, start: true, fail: true });
 export const ofSentry: KnownOptions = known<SentryMonitorOptions<unknown>>('sentryMonitor()', { slug: true, config: true });
+export const ofLogEvents: KnownOptions = known<LogEventsOptions>('logEvents()', { level: true });
 
 /**
  * Refuses an option that does not exist: `waitMS` would else be a wait that never was. One that is `undefined` is not given.

@@ -27,6 +27,7 @@ import {
 } from './known-options.ts';
 import type { Lease } from './lease.ts';
 import { LeaseHandle } from './lease-handle.ts';
+import { logByEnvironment } from './log-environment.ts';
 import type { LeaseOptions, RunOptions, SoloOptions } from './options.ts';
 import type { JobRecord, NamedPause, OccurrenceState, Pause, RunRecord } from './provider.ts';
 import { ready } from './ready.ts';
@@ -55,7 +56,9 @@ import type {
  * await solo.run('nightly-backup', async ({ signal }) => backup(signal));
  */
 export function createSolo(options: SoloOptions): Solo {
-  return bindVerbs(new OpenSolo(settleSolo(options)));
+  const solo = bindVerbs(new OpenSolo(settleSolo(options)));
+  logByEnvironment(solo);
+  return solo;
 }
 
 class OpenSolo implements Solo {
