@@ -1,5 +1,6 @@
 export { type BackoffOptions } from './backoff.ts';
 export { MAX_NAME_LENGTH } from './checks.ts';
+export { closeOnSignals, type CloseOnSignalsOptions } from './close-on-signals.ts';
 export { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
 export { type Election, type ElectOptions } from './elect.ts';
 export {

@@ -1,4 +1,5 @@
 import type { BackoffOptions } from './backoff.ts';
+import type { CloseOnSignalsOptions } from './close-on-signals.ts';
 import type { ElectOptions } from './elect.ts';
 import { OptionError, quote } from './errors.ts';
 import type { LogEventsOptions } from './log-events.ts';
@@ -94,6 +95,11 @@ export const ofClose: KnownOptions = known<CloseOptions>('close()', { graceMs: t
 export const ofPing: KnownOptions = known<PingOptions>('pingUrl()', { method: true, start: true, fail: true });
 export const ofSentry: KnownOptions = known<SentryMonitorOptions<unknown>>('sentryMonitor()', { slug: true, config: true });
 export const ofLogEvents: KnownOptions = known<LogEventsOptions>('logEvents()', { level: true });
+export const ofCloseOnSignals: KnownOptions = known<CloseOnSignalsOptions>('closeOnSignals()', {
+  graceMs: true,
+  signals: true,
+  endProcess: true,
+});
 
 /**
  * Refuses an option that does not exist: `waitMS` would else be a wait that never was. One that is `undefined` is not given.
