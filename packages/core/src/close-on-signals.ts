@@ -113,7 +113,7 @@ function onSignal(signal: NodeJS.Signals): void {
   } else if (shared) {
     // The program's own listeners know what a second signal means to them.
   } else if (closing.shared) {
-    // Those that were at work have removed themselves and sent it once more: they are done, and leave the end to us.
+    // The other listeners have removed themselves and sent it once more: they are done, and leave the end to us.
     closing.shared = false;
   } else endBy(signal);
 }

@@ -151,7 +151,7 @@ export class ProviderError extends SolorunError {
   }
 }
 
-/** What locks need is not there, or is not safe to be used for them: the `check` of a finding that `ready()` rejects with. */
+/** The provider cannot be reached, or is not safe to keep locks. The message has the first finding that says so. */
 export class NotReadyError extends SolorunError {
   readonly provider: string;
   /** All that was found, also what is in order. */

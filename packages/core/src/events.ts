@@ -53,10 +53,10 @@ export interface SoloEvents {
    */
   scheduleConflict: About & {
     readonly scheduleHash: string;
-    /** What is asked for here, if that was told. */
+    /** The one that is asked for here, if the caller gave it. */
     readonly schedule: Schedule | undefined;
     readonly otherScheduleHash: string;
-    /** What the name is claimed for, if the record tells. */
+    /** The one that the name is claimed for, if the record has it. */
     readonly otherSchedule: Schedule | undefined;
     /** Of the other schedule: the holder in the record, if it is known. */
     readonly holder: Holder | undefined;

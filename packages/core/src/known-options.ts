@@ -18,7 +18,7 @@ import type {
   ReadyOptions,
 } from './solo.ts';
 
-/** Longer names are nobody's slip of a finger, in characters. */
+/** A longer name is no slip of a finger, in characters. */
 const LONGEST_TYPO = 40;
 
 /** The names of the options of one function. */
@@ -110,7 +110,7 @@ export function checkKnown(table: KnownOptions, options: unknown): void {
   if (typeof options !== 'object' || options === null) return;
   for (const name in options) {
     if (table.names.has(name)) continue;
-    // What an old library has added to every object is nobody's option.
+    // A property that an old library has added to every object is no option.
     if (Object.hasOwn(options, name) && (options as Record<string, unknown>)[name] !== undefined) refuse(table, name);
   }
 }

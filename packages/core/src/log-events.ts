@@ -7,8 +7,8 @@ import { plain } from './plain.ts';
 import type { Solo } from './solo.ts';
 
 /**
- * What is used of a logger: `console`, pino's (which gets the lock, the fence and the like as an object before the text), Nest's
- * `Logger` (whose `info` is called `log`), and others with these methods.
+ * The part of a logger that is used. Loggers that have it are `console`, pino's (which gets the lock, the fence and the like as an
+ * object before the text), Nest's `Logger` (whose `info` is called `log`), and others with these methods.
  */
 export interface EventLogger {
   readonly debug?: ((...line: never[]) => unknown) | undefined;
@@ -26,7 +26,7 @@ export interface LogEventsOptions {
   readonly level?: LogLevel | undefined;
 }
 
-/** Nobody reads further, in characters. */
+/** A longer line is cut, in characters. */
 const LONGEST_LINE = 1_000;
 
 /**

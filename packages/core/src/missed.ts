@@ -15,7 +15,7 @@ export interface Missed {
 
 const nothing: readonly Missed[] = [];
 
-/** What was missed before the occurrence that was claimed now, as far as the record before that shows. */
+/** Lists the scheduled times that were missed before the one that was claimed now, as far as the record before that shows. */
 export function missedBefore(claimed: OccurrenceRequest, grant: Grant): readonly Missed[] {
   const { previous } = grant;
   if (previous === undefined || previous.at >= claimed.at) return nothing;

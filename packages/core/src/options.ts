@@ -117,8 +117,8 @@ export interface WatchOptions {
   /** Called for a stuck handler, whose lease is kept; the place to end the process. */
   readonly onStuck?: ((stuck: { readonly name: string; readonly runningMs: number }) => void) | undefined;
   /**
-   * Hears when the handler runs here, and how that ended; several, in order. A monitor that is told around `run()`, outside of the lock,
-   * takes each replica that skipped for a success; one that is told here hears of the replica that ran. @default none
+   * Hears when the handler runs here, and how that ended; several, in order. A monitor that is called around `run()`, outside of the
+   * lock, takes each replica that skipped for a success; this one hears of the replica that ran. @default none
    */
   readonly onRun?: RunHook | readonly RunHook[] | undefined;
 }

@@ -276,8 +276,8 @@ export interface Grant {
   /** The schedule itself, likewise, if it was told. */
   readonly previousSchedule?: Schedule | undefined;
   /**
-   * `nextDueAt` of the record before this acquisition, likewise: the scheduled time that was to follow `previous`. Without it nobody is
-   * told of one that no replica asked for. @default unknown
+   * `nextDueAt` of the record before this acquisition, likewise: the scheduled time that was to follow `previous`. Without it, one
+   * that no replica asked for is not reported. @default unknown
    */
   readonly previousNextDueAt?: Date | undefined;
   /** Aborts when the provider itself learns that the lease is gone (its session ended). */

@@ -39,7 +39,7 @@ async function examine({ settings }: Core, signal: AbortSignal): Promise<readonl
   return [{ check: provider.kind, state: 'ok', says: 'it answers' }];
 }
 
-/** Those that have been asked. */
+/** Solos that `warnUnlessReady` has asked. */
 const asked = new WeakSet<Solo>();
 
 /**

@@ -24,7 +24,7 @@ export interface StartedRun {
 export interface EndedRun {
   /** `lost`: the lease was lost under the handler, whatever that returned; another replica may have run it, too. */
   readonly outcome: RunOutcome;
-  /** What the run rejects with, unless it is `done`. */
+  /** The error that the run rejects with, unless it is `done`. */
   readonly error: unknown;
   readonly durationMs: number;
 }
@@ -44,7 +44,7 @@ export type RunEndHook = (end: EndedRun) => unknown;
  */
 export type RunHook = (run: StartedRun) => RunEndHook | void | PromiseLike<RunEndHook | void>;
 
-/** Nothing is kept of a hook for longer than this once the solo closes, in ms. */
+/** How long `close()` waits for hooks, in ms. */
 const CLOSE_MS = 5_000;
 
 /** @throws OptionError */
@@ -59,7 +59,7 @@ export function settleHooks(onRun: unknown): readonly RunHook[] {
 
 const none: readonly RunHook[] = [];
 
-/** What the hooks of one solo are about. */
+/** Calls the hooks of one solo, and knows which of them are still at work. */
 export class Hooks {
   readonly #closed = new AbortController();
   readonly #busy = new Set<Promise<void>>();

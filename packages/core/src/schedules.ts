@@ -3,7 +3,7 @@ import type { Events } from './events.ts';
 import type { Terms } from './settle.ts';
 import type { Holder, Identity, Schedule } from './provider.ts';
 
-/** What a record showed of the schedule that its name was claimed for. */
+/** The schedule that a name was claimed for, as its record shows it. */
 interface Found {
   readonly scheduleHash?: string | undefined;
   readonly schedule?: Schedule | undefined;

@@ -4,7 +4,7 @@ import { checkKnown, ofSentry } from './known-options.ts';
 import type { RunHook, StartedRun } from './run-hooks.ts';
 
 /**
- * What is used of Sentry's SDK (`@sentry/node` and its relatives, 7.51 or later):
+ * The part of Sentry's SDK that is used (`@sentry/node` and its relatives, 7.51 or later):
  * https://docs.sentry.io/platforms/javascript/guides/node/crons/. `Config` is its `MonitorConfig`.
  */
 export interface SentryCheckIns<Config> {
