@@ -741,6 +741,8 @@ describe('options', () => {
     [{ name: 'x', leaseMs: -1 }, /leaseMs/],
     [{ name: 'x', maxRunMs: 0 }, /maxRunMs/],
     [{ name: 'x', backoff: { minMs: 0 } }, /minMs/],
+    [{ name: 'x', onbusy: 'skip' }, /no option "onbusy" of singletonProcessor\(\); did you mean onBusy\?/],
+    [{ name: 'x', onRun: 'http://monitor' }, /onRun is/],
   ])('%o are refused when the processor is made', (options, message) => {
     expect(() => singletonProcessor(solo, options as never, () => {})).toThrow(message);
   });

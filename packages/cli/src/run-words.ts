@@ -14,7 +14,10 @@ export function reportEvents(solo: Solo, voice: Voice): void {
   solo.on('released', ({ outcome, heldMs }) => voice.detail(`released after ${duration(heldMs)}, ${outcome}`));
   solo.on('drift', ({ earlyMs }) => voice.note(`this machine's clock is ${duration(earlyMs)} ahead of the store's; waiting`));
   solo.on('missed', ({ occurrence }) =>
-    voice.note(`the occurrence of ${occurrence.at.toISOString()} was started and never completed (${occurrence.state})`),
+    voice.note(
+      `the occurrence of ${occurrence.at.toISOString()} was ` +
+        (occurrence.state === 'unclaimed' ? 'never asked for' : `started and never completed (${occurrence.state})`),
+    ),
   );
   let asksAgain = false;
   solo.on('unconfirmed', ({ operation, error }) => {

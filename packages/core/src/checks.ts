@@ -1,4 +1,5 @@
 import { OptionError, quote, UnsupportedError } from './errors.ts';
+import { checkKnown, ofSchedule } from './known-options.ts';
 import type { LockProvider, Schedule } from './provider.ts';
 
 /** Longest lock name, in code points (so 500 emoji are 500). */
@@ -52,6 +53,7 @@ export function checkFlag(option: string, value: unknown, name: string): boolean
 
 export function checkSchedule(name: string, schedule: Schedule): void {
   checkObject(`the schedule of ${quote(name)}`, schedule);
+  checkKnown(ofSchedule, schedule);
   if ('everyMs' in schedule) {
     if (Number.isSafeInteger(schedule.everyMs) && schedule.everyMs > 0) return;
     throw new OptionError(`The schedule of ${quote(name)}: everyMs is a positive whole number, not ${String(schedule.everyMs)}.`);

@@ -10,6 +10,7 @@ import type { SoloSettings } from './settle.ts';
 import type { Outages, Riders } from './outage.ts';
 import { queueOf, type Queue } from './queue.ts';
 import { Records } from './records.ts';
+import { Hooks } from './run-hooks.ts';
 import { Standbys } from './standbys.ts';
 import { Sweeper } from './sweeper.ts';
 
@@ -23,6 +24,7 @@ export class Core {
   readonly attempts: Attempts;
   readonly records: Records;
   readonly standbys: Standbys = new Standbys();
+  readonly hooks: Hooks = new Hooks();
   readonly riders: Riders = new Map();
   readonly outages: Outages = { names: new Map(), warnedAt: Number.NEGATIVE_INFINITY };
   /** Full names for which a warning has said that they were asked for much too early. */

@@ -1,5 +1,7 @@
 import { inspect } from 'node:util';
-import type { Holder, LockProvider, Pause } from './provider.ts';
+import type { Finding } from './finding.ts';
+import { plain } from './plain.ts';
+import type { Holder, Identity, LockProvider, Pause } from './provider.ts';
 
 /**
  * Every error of ours: a stable `code`, the nouns as fields, the cause kept.
@@ -149,6 +151,21 @@ export class ProviderError extends SolorunError {
   }
 }
 
+/** The provider cannot be reached, or is not safe to keep locks. The message has the first finding that says so. */
+export class NotReadyError extends SolorunError {
+  readonly provider: string;
+  /** All that was found, also what is in order. */
+  readonly findings: readonly Finding[];
+
+  constructor(provider: string, { check, state, says }: Finding, findings: readonly Finding[], options?: ErrorOptions) {
+    const what = check === provider ? '' : `${check}: `;
+    const remedy = state === 'unreachable' ? '; start it, or correct its address: nothing runs until it answers' : '';
+    super('SOLORUN_NOT_READY', plain(redact(`${provider} is not ready: ${what}${says}${remedy}.`)), options);
+    this.provider = provider;
+    this.findings = findings;
+  }
+}
+
 /** An error that a provider threw, as one of ours. */
 export function asProviderError(provider: LockProvider, error: unknown, operation: string): Error {
   if (error instanceof SolorunError) return error;
@@ -201,11 +218,13 @@ export function quote(name: string): string {
   return JSON.stringify(points.length > 80 ? `${points.slice(0, 80).join('')}…` : name);
 }
 
-function describeHolder(holder: Holder | undefined, heldForMs: number | undefined): string {
-  const who = holder
-    ? `${holder.label === undefined ? '' : `${holder.label}@`}${holder.host} (pid ${holder.pid})`
-    : 'an unknown holder';
+export function describeHolder(holder: Holder | undefined, heldForMs: number | undefined): string {
+  const who = holder === undefined ? 'an unknown holder' : describeProcess(holder);
   return heldForMs === undefined ? who : `${who} for ${describeMs(heldForMs)}`;
+}
+
+export function describeProcess({ host, pid, label }: Identity): string {
+  return `${label === undefined ? '' : `${label}@`}${host} (pid ${pid})`;
 }
 
 export function describeMs(ms: number): string {

@@ -146,7 +146,19 @@ class MemoryProvider implements LockProvider {
       history: history || occurrence !== undefined,
       runs: before?.runs ?? [],
     });
-    return { acquired: true, grant: { name, owner, fence, attempt, previous, previousScheduleHash: before?.scheduleHash } };
+    return {
+      acquired: true,
+      grant: {
+        name,
+        owner,
+        fence,
+        attempt,
+        previous,
+        previousScheduleHash: before?.scheduleHash,
+        previousSchedule: before?.schedule,
+        previousNextDueAt: before?.nextDueAt,
+      },
+    };
   }
 
   renew(grant: Grant): boolean {

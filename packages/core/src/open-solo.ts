@@ -9,10 +9,28 @@ import { elect, type ElectOptions, type Election } from './elect.ts';
 import { ClosedError, LockPausedError, ProviderError, quote } from './errors.ts';
 import type { SoloEventName, SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
+import type { Finding } from './finding.ts';
+import {
+  checkKnown,
+  ofAcquire,
+  ofClaim,
+  ofClose,
+  ofExplain,
+  ofForceRelease,
+  ofList,
+  ofPause,
+  ofPauses,
+  ofPrune,
+  ofReady,
+  ofRun,
+  ofTryAcquire,
+} from './known-options.ts';
 import type { Lease } from './lease.ts';
 import { LeaseHandle } from './lease-handle.ts';
+import { logByEnvironment } from './log-environment.ts';
 import type { LeaseOptions, RunOptions, SoloOptions } from './options.ts';
 import type { JobRecord, NamedPause, OccurrenceState, Pause, RunRecord } from './provider.ts';
+import { ready } from './ready.ts';
 import { tellSkipped } from './reports.ts';
 import { run, type Handler, type RunContext, type RunResult } from './run.ts';
 import { settleOutage, settlePolicy, settleSolo, settleTerms, settleWatch, type SoloSettings } from './settle.ts';
@@ -25,6 +43,7 @@ import type {
   ListOptions,
   PauseOptions,
   PruneOptions,
+  ReadyOptions,
   Solo,
 } from './solo.ts';
 
@@ -37,7 +56,9 @@ import type {
  * await solo.run('nightly-backup', async ({ signal }) => backup(signal));
  */
 export function createSolo(options: SoloOptions): Solo {
-  return bindVerbs(new OpenSolo(settleSolo(options)));
+  const solo = bindVerbs(new OpenSolo(settleSolo(options)));
+  logByEnvironment(solo);
+  return solo;
 }
 
 class OpenSolo implements Solo {
@@ -52,6 +73,11 @@ class OpenSolo implements Solo {
     this.#core = new Core(settings);
     this.signal = this.#core.closing.signal;
     share(settings.provider);
+  }
+
+  async ready(options: ReadyOptions = {}): Promise<readonly Finding[]> {
+    checkKnown(ofReady, options);
+    return ready(this.#core, options);
   }
 
   run<T>(name: string, handler: Handler<T>, options?: RunOptions): Promise<RunResult<T>> {
@@ -70,20 +96,20 @@ class OpenSolo implements Solo {
   }
 
   checkOptions(name: string, options: RunOptions = {}): void {
-    settleTerms(this.#settings, name, options);
+    settleTerms(this.#settings, name, options, ofRun);
     settlePolicy(name, options);
     settleWatch(options);
   }
 
   async tryAcquire(name: string, options: LeaseOptions = {}): Promise<Lease | undefined> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofTryAcquire);
     this.#core.throwIfClosed();
     const attempt = await this.#unlessClosed(tryOnce(this.#core, terms));
     return attempt.acquired ? new LeaseHandle(attempt.lease) : undefined;
   }
 
   async acquire(name: string, options: AcquireOptions): Promise<Lease> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofAcquire);
     const waitMs = checkWait(options.waitMs, name);
     const outageMs = settleOutage(name, options, 'retry', waitMs);
     this.#core.throwIfClosed();
@@ -95,7 +121,7 @@ class OpenSolo implements Solo {
   }
 
   async claim(name: string, options: ClaimOptions = {}): Promise<Claim> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofClaim);
     this.#core.throwIfClosed();
     const attempt = await this.#unlessClosed(tryOnce(this.#core, terms));
     if (!attempt.acquired) {
@@ -117,15 +143,18 @@ class OpenSolo implements Solo {
     return this.#core.records.inspect(name);
   }
 
-  forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
+  async forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
+    checkKnown(ofForceRelease, options);
     return this.#core.records.forceRelease(name, options);
   }
 
   list(options?: ListOptions): AsyncGenerator<JobRecord, void, undefined> {
+    checkKnown(ofList, options);
     return this.#core.records.list(options);
   }
 
-  pause(name: string, options?: PauseOptions): Promise<Pause> {
+  async pause(name: string, options?: PauseOptions): Promise<Pause> {
+    checkKnown(ofPause, options);
     return this.#core.records.pause(name, options);
   }
 
@@ -134,6 +163,7 @@ class OpenSolo implements Solo {
   }
 
   pauses(options?: ListOptions): AsyncGenerator<NamedPause, void, undefined> {
+    checkKnown(ofPauses, options);
     return this.#core.records.pauses(options);
   }
 
@@ -145,12 +175,15 @@ class OpenSolo implements Solo {
     return this.#core.records.rerun(name);
   }
 
-  prune(options: PruneOptions): Promise<number> {
+  async prune(options: PruneOptions): Promise<number> {
     checkObject('prune', options);
+    checkKnown(ofPrune, options);
     return this.#core.records.prune(options, this.signal);
   }
 
-  explain({ leaseMs = this.#settings.leaseMs }: Pick<LeaseOptions, 'leaseMs'> = {}): Explanation {
+  explain(options: Pick<LeaseOptions, 'leaseMs'> = {}): Explanation {
+    checkKnown(ofExplain, options);
+    const { leaseMs = this.#settings.leaseMs } = options;
     checkLease(this.#settings.provider, leaseMs);
     return explain(this.#settings, leaseMs);
   }
@@ -160,6 +193,7 @@ class OpenSolo implements Solo {
   }
 
   async close(options: CloseOptions = {}): Promise<void> {
+    checkKnown(ofClose, options);
     if (options.graceMs !== undefined) checkMs('graceMs', options.graceMs, 0);
     this.#closed ??= this.#close(options);
     return this.#closed;
@@ -180,6 +214,7 @@ class OpenSolo implements Solo {
       throw error;
     }
     await releaseAll(this.#core, this.#activity);
+    await this.#core.hooks.close();
     if (leave(provider) && !keepProvider) await this.#core.records.ask('close', () => provider.close());
     checkReleased(this.#core);
   }

@@ -1,6 +1,7 @@
 import type { BackoffOptions } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import type { LockProvider, Schedule } from './provider.ts';
+import type { RunHook } from './run-hooks.ts';
 
 export interface SoloOptions {
   /** Where locks are kept. Several solos may share one; the last of them to close closes it. */
@@ -34,6 +35,8 @@ export interface SoloOptions {
    * forgotten could run again. A solo without a namespace looks after all records of its store. @default 90 days
    */
   readonly retainMs?: number;
+  /** Hears of every run of this solo, before those that a run names itself: see `onRun` of a run. @default none */
+  readonly onRun?: RunHook | readonly RunHook[] | undefined;
   /** Where holders read the passing of time. For tests. @default the process's monotonic clock, with time spent in suspend added */
   readonly clock?: Clock;
 }
@@ -113,6 +116,11 @@ export interface WatchOptions {
   readonly graceMs?: number | undefined;
   /** Called for a stuck handler, whose lease is kept; the place to end the process. */
   readonly onStuck?: ((stuck: { readonly name: string; readonly runningMs: number }) => void) | undefined;
+  /**
+   * Hears when the handler runs here, and how that ended; several, in order. A monitor that is called around `run()`, outside of the
+   * lock, takes each replica that skipped for a success; this one hears of the replica that ran. @default none
+   */
+  readonly onRun?: RunHook | readonly RunHook[] | undefined;
 }
 
 export type RunOptions = LeaseOptions & OccurrenceOptions & BusyPolicy & OutageOptions & WatchOptions;

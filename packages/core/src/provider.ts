@@ -274,6 +274,13 @@ export interface Grant {
   readonly previous?: OccurrenceState | undefined;
   /** The digest of the schedule that the record knew before this acquisition. Told of requests that have an occurrence. */
   readonly previousScheduleHash?: string | undefined;
+  /** The schedule itself, likewise, if it was told. */
+  readonly previousSchedule?: Schedule | undefined;
+  /**
+   * `nextDueAt` of the record before this acquisition, likewise: the scheduled time that was to follow `previous`. Without it, one
+   * that no replica asked for is not reported. @default unknown
+   */
+  readonly previousNextDueAt?: Date | undefined;
   /** Aborts when the provider itself learns that the lease is gone (its session ended). */
   readonly lost?: AbortSignal | undefined;
 }

@@ -20,12 +20,12 @@ export function tellBusy(core: Core, terms: Terms, held: Held): void {
 
 export function tellSkipped(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): void {
   const at = terms.occurrence?.at;
-  const { holder, detail } = refusal.reason === 'held' ? refusal : {};
+  const { holder, heldForMs, expiresInMs, detail } = refusal.reason === 'held' ? refusal : {};
   const { reason } = refusal;
   const paused = pauseIn(refusal);
   const about = { name: terms.name, provider: core.settings.provider.kind };
   if (paused !== undefined) tellPaused(core, terms, paused);
-  core.events.emit('skipped', { ...about, reason, at, holder, detail, paused });
+  core.events.emit('skipped', { ...about, reason, at, holder, heldForMs, expiresInMs, detail, paused });
 }
 
 /** The pause that is in the way. */

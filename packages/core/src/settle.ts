@@ -3,8 +3,10 @@ import { settleBackoff, type Backoff } from './backoff.ts';
 import { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
 import { checkFlag, checkLease, checkMargin, checkMs, checkName, checkObject, checkSchedule, checkWait } from './checks.ts';
 import { OptionError, quote, UnsupportedError } from './errors.ts';
+import { checkKnown, ofRetry, ofSolo, type KnownOptions } from './known-options.ts';
 import type { BusyPolicy, LeaseOptions, OccurrenceOptions, OutageOptions, SoloOptions, WatchOptions } from './options.ts';
 import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
+import { settleHooks, type RunHook } from './run-hooks.ts';
 
 const MAX_NAMESPACE_LENGTH = 100;
 const MAX_LABEL_LENGTH = 200;
@@ -19,6 +21,7 @@ export interface SoloSettings {
   readonly callTimeoutMs: number | undefined;
   readonly retainMs: number;
   readonly identity: Identity;
+  readonly hooks: readonly RunHook[];
   readonly clock: Clock;
 }
 
@@ -52,10 +55,12 @@ export interface SettledWatch {
   readonly maxRunMs: number | undefined;
   readonly graceMs: number;
   readonly onStuck: WatchOptions['onStuck'];
+  readonly hooks: readonly RunHook[];
 }
 
 export function settleSolo(options: SoloOptions): SoloSettings {
   checkObject('createSolo', options);
+  checkKnown(ofSolo, options);
   const { provider, namespace = '', leaseMs = 30_000, label, marginMs, callTimeoutMs, retainMs = RETAIN_MS } = options;
   if (typeof provider?.tryAcquire !== 'function') {
     throw new OptionError('createSolo needs a provider, for example { provider: lockfile({ directory }) }.');
@@ -86,13 +91,21 @@ export function settleSolo(options: SoloOptions): SoloSettings {
     callTimeoutMs,
     retainMs,
     identity: Object.freeze({ host: hostname(), pid: process.pid, ...(label === undefined ? {} : { label }) }),
+    hooks: settleHooks(options.onRun),
     clock,
   });
 }
 
-export function settleTerms(solo: SoloSettings, name: string, options: LeaseOptions & OccurrenceOptions): Terms {
+/** @param known the options of the verb that was called */
+export function settleTerms(
+  solo: SoloSettings,
+  name: string,
+  options: LeaseOptions & OccurrenceOptions,
+  known: KnownOptions,
+): Terms {
   checkName(name);
   checkObject(quote(name), options);
+  checkKnown(known, options);
   const { leaseMs = solo.leaseMs, occurrence, attempts = 1, maxEarlyMs = Number.POSITIVE_INFINITY, signal } = options;
   const { history = false, ignorePause = false } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
@@ -164,7 +177,9 @@ export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptio
       }
       return { onBusy, outageMs: settleOutage(name, options, 'retry') };
     case 'retry': {
-      const retry = settleBackoff('retry' in options ? options.retry : undefined);
+      const given = 'retry' in options ? options.retry : undefined;
+      checkKnown(ofRetry, given);
+      const retry = settleBackoff(given);
       return { onBusy, retry, outageMs: settleOutage(name, options, 'fail') };
     }
     case 'wait': {
@@ -203,7 +218,7 @@ export function settleWatch(options: WatchOptions): SettledWatch {
   const { maxRunMs, graceMs = 10_000, onStuck } = options;
   if (maxRunMs !== undefined) checkMs('maxRunMs', maxRunMs, 1);
   checkMs('graceMs', graceMs, 0);
-  return { maxRunMs, graceMs, onStuck };
+  return { maxRunMs, graceMs, onStuck, hooks: settleHooks(options.onRun) };
 }
 
 /** How long one call of the provider may take: an answer that comes after half the lease is not worth much. */

@@ -1,6 +1,7 @@
 import type { Election, ElectOptions } from './elect.ts';
 import type { SoloEventName, SoloEvents } from './events.ts';
 import type { Explanation } from './explain.ts';
+import type { Finding } from './finding.ts';
 import type { Lease } from './lease.ts';
 import type { LeaseOptions, OccurrenceOptions, OutageOptions, RunOptions } from './options.ts';
 import type { JobRecord, NamedPause, OccurrenceState, Pause, Refusal, RunRecord } from './provider.ts';
@@ -23,6 +24,11 @@ export interface CloseOptions {
   readonly graceMs?: number;
   /** Leaves the provider open even if no other solo uses it. @default false: the last solo to close closes it */
   readonly keepProvider?: boolean;
+}
+
+export interface ReadyOptions {
+  /** How long the checks may take, in ms. @default 4_000 */
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface ForceReleaseOptions {
@@ -56,6 +62,13 @@ export interface PruneOptions extends ListOptions {
 }
 
 export interface Solo extends AsyncDisposable {
+  /**
+   * Asks the provider whether locks can be kept there: the checks of `solorun doctor` that lock nothing. A program need not wait for it;
+   * one that does tells at its start, in a sentence with the remedy, and not at 03:00.
+   *
+   * @throws NotReadyError if the provider cannot be reached in time, or is not safe to be used for locks; ClosedError, OptionError
+   */
+  ready(options?: ReadyOptions): Promise<readonly Finding[]>;
   /**
    * Runs the handler while the lock is held. Resolves to `{ status: 'ran', value, … }` or `{ status: 'skipped', reason, … }`.
    *

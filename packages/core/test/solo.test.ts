@@ -56,6 +56,7 @@ describe('a solo', () => {
       'pause',
       'pauses',
       'prune',
+      'ready',
       'rerun',
       'resume',
       'run',

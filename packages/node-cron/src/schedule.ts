@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import {
   OptionError,
   quote,
+  warnUnlessReady,
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,
@@ -13,7 +14,7 @@ import {
   type Solo,
   type WatchOptions,
 } from '@solorun/core';
-import { onceAborted } from '@solorun/core/server';
+import { checkKnown, ofRun, onceAborted, type KnownOptions } from '@solorun/core/server';
 import { schedule as cronSchedule, type ScheduledTask, type TaskContext, type TaskOptions } from 'node-cron';
 import { CatchUp, type CatchUpPolicy } from './catch-up.ts';
 import { Instants } from './instants.ts';
@@ -82,7 +83,7 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   const { name, signal } = options;
   const timezone = options.timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
   const terms = {
-    ...withPatience(termsOf(options)),
+    ...withPatience(runOptionsIn(options)),
     scheduleHash: scheduleHash(expression, timezone),
     schedule: { expression, timezone },
   };
@@ -117,6 +118,7 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
   const ended = new AbortController();
   const catchUp = catchUpOf(solo, task, expression, options, ended.signal);
   names.add(name);
+  warnUnlessReady(solo);
   const unlink = [solo.signal, signal].map((end) => onceAborted(end, () => void task.destroy()));
   task.once('task:destroyed', () => {
     names.delete(name);
@@ -160,14 +162,35 @@ function namesOf(solo: Solo): Set<string> {
   return names;
 }
 
-/** The options of `solo.run` among those of a schedule: the others are node-cron's, and the catching up's. */
-function termsOf(options: ScheduleOptions): RunOptions {
-  const { leaseMs, ignorePause, history, signal, attempts, onOutage, outageMs, maxRunMs, graceMs, onStuck } = options;
-  const { onBusy, waitMs, retry } = options as { onBusy?: 'wait'; waitMs: number; retry?: undefined };
-  const policy: BusyPolicy = Object.fromEntries(
-    Object.entries({ onBusy, waitMs, retry }).filter(([, value]) => value !== undefined),
-  );
-  return { leaseMs, ignorePause, history, signal, attempts, onOutage, outageMs, maxRunMs, graceMs, onStuck, ...policy };
+/** Those of node-cron 4.6, of a solo's run, and of the catching up. */
+const ofSchedule: KnownOptions = {
+  of: 'schedule()',
+  names: new Set([
+    ...ofRun.names,
+    'catchUp',
+    'catchUpWithinMs',
+    ...Object.keys({
+      timezone: true,
+      name: true,
+      noOverlap: true,
+      distributed: true,
+      runCoordinator: true,
+      distributedLease: true,
+      maxExecutions: true,
+      maxRandomDelay: true,
+      logger: true,
+      suppressMissedWarning: true,
+      missedExecutionTolerance: true,
+      executeTimeout: true,
+      startTimeout: true,
+      unref: true,
+    } satisfies Record<keyof TaskOptions, true>),
+  ]),
+  open: true,
+};
+
+function runOptionsIn(options: ScheduleOptions): RunOptions {
+  return Object.fromEntries(Object.entries(options).filter(([option]) => ofRun.names.has(option)));
 }
 
 /** A tick that comes in an outage is worth waiting for, whatever `onBusy` says. */
@@ -197,6 +220,7 @@ function checkOptions(options: ScheduleOptions | undefined): void {
   if (typeof options?.name !== 'string' || options.name === '') {
     throw new OptionError('schedule() needs a name, the same on every replica: { name: "nightly-backup" }.');
   }
+  checkKnown(ofSchedule, options);
   const given: Readonly<Record<string, unknown>> = { ...options };
   for (const option of ['distributed', 'runCoordinator', 'distributedLease']) {
     if (given[option] !== undefined && given[option] !== false) {

@@ -8,6 +8,7 @@ export { delay, onceAborted, unlessAborted } from '../abort.ts';
 export { bindVerbs } from '../bind-verbs.ts';
 export { createAlarm, type Alarm } from '../alarm.ts';
 export { Deadlines, type DeadlinesTerms } from '../deadlines.ts';
+export { checkKnown, ofRun, type KnownOptions } from '../known-options.ts';
 export { pauseInForce, pauseOf } from '../pause.ts';
 export { isUntouched } from '../retention.ts';
 export { MOST_RUNS, withRun } from '../history.ts';
