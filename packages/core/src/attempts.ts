@@ -90,8 +90,9 @@ export class Attempts {
     if (occurrence !== undefined) {
       this.#schedules.found(terms, { scheduleHash: grant.previousScheduleHash, schedule: grant.previousSchedule });
       this.#schedules.claimed(terms);
-      for (const missed of missedBefore(occurrence, grant))
-        this.#events.emit('missed', { name, provider: provider.kind, ...missed });
+      for (const missed of missedBefore(occurrence, grant, terms.timesBetween)) {
+        this.#events.emit('missed', { name, provider: provider.kind, occurrence: missed });
+      }
     }
     return { acquired: true, lease };
   }

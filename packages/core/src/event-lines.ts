@@ -77,9 +77,9 @@ function pauseWords({ until, by, note }: Pause): string {
   return `by ${quote(by)} until ${until.toISOString()}${note === undefined ? '' : ` (${quote(note)})`}`;
 }
 
-function missedWords({ occurrence: { at, state }, count }: SoloEvents['missed']): string {
+function missedWords({ occurrence: { at, state } }: SoloEvents['missed']): string {
   if (state !== 'unclaimed') return `${forInstant(at)}: it was started and never completed (${state})`;
-  return `${forInstant(at)}: no replica asked for it${count === 1 ? '' : `, nor for ${count - 1} more after it`}`;
+  return `${forInstant(at)}: no replica asked for it`;
 }
 
 function conflictWords({

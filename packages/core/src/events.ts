@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { messageOf, OptionError, quote, type LeaseLostError } from './errors.ts';
 import type { Occurrence } from './lease.ts';
-import type { Missed } from './missed.ts';
+import type { MissedOccurrence } from './missed.ts';
 import type { Holder, Identity, Outcome, Pause, Schedule } from './provider.ts';
 
 interface About {
@@ -43,10 +43,10 @@ export interface SoloEvents {
   /**
    * A scheduled time was never completed, and no longer will be: a later one has been claimed. Either its run was started and did not
    * end well, or no replica asked for it (`unclaimed`: the fleet was down, say, or the name was paused), which shows only of schedules
-   * that told their `nextDueAt`. Emitted by the replica that claimed the later one, so once in the fleet (again only if that claim is
+   * that told their `schedule` or `nextDueAt`, the latest 100. Emitted by the replica that claimed the later one, so once in the fleet (again only if that claim is
    * undone).
    */
-  missed: About & Missed;
+  missed: About & { readonly occurrence: MissedOccurrence };
   /**
    * The name is claimed for another schedule than the one that is asked for here, after it was claimed for this one: two schedules
    * share a name, or replicas do not agree on their schedule. The hashes are digests, as `scheduleHash` of the record.

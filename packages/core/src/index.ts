@@ -27,7 +27,7 @@ export { type Finding } from './finding.ts';
 export { type Term } from './leadership.ts';
 export { trustedUntil, type Lease, type Occurrence } from './lease.ts';
 export { logEvents, type EventLogger, type LogEventsOptions } from './log-events.ts';
-export { type Missed, type MissedOccurrence } from './missed.ts';
+export { type MissedOccurrence, type TimesBetween } from './missed.ts';
 export { intervalOccurrence, judgeOccurrence, type OccurrenceVerdict } from './occurrence.ts';
 export { createSolo } from './open-solo.ts';
 export {

@@ -49,6 +49,7 @@ const occurrence = {
   scheduleHash: true,
   schedule: true,
   nextDueAt: true,
+  timesBetween: true,
 } satisfies Table<OccurrenceOptions>;
 const list = { prefix: true } satisfies Table<ListOptions>;
 

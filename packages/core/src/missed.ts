@@ -6,31 +6,48 @@ export interface MissedOccurrence extends Omit<OccurrenceState, 'state'> {
   readonly state: OccurrenceState['state'] | 'unclaimed';
 }
 
-export interface Missed {
-  /** The first one, if there are several. */
-  readonly occurrence: MissedOccurrence;
-  /** How many scheduled times were missed, this one included: exact for a schedule of `everyMs`; of others at least so many. */
-  readonly count: number;
-}
+/** The scheduled times after one and before another, the latest first. */
+export type TimesBetween = (after: Date, before: Date) => Iterable<Date>;
 
-const nothing: readonly Missed[] = [];
+/** A fleet that was down for a year tells of so many, the latest. */
+const MOST_TOLD = 100;
 
-/** Lists the scheduled times that were missed before the one that was claimed now, as far as the record before that shows. */
-export function missedBefore(claimed: OccurrenceRequest, grant: Grant): readonly Missed[] {
+const nothing: readonly MissedOccurrence[] = [];
+
+/** Lists the scheduled times that were missed before the one that was claimed now, as far as the record before that shows, the oldest first. */
+export function missedBefore(
+  claimed: OccurrenceRequest,
+  grant: Grant,
+  between: TimesBetween | undefined,
+): readonly MissedOccurrence[] {
   const { previous } = grant;
   if (previous === undefined || previous.at >= claimed.at) return nothing;
-  const unclaimed = unclaimedBefore(claimed, grant);
-  if (previous.state === 'done') return unclaimed;
-  return [{ occurrence: previous, count: 1 }, ...unclaimed];
+  const unclaimed = unclaimedBefore(claimed, grant, between).map((at) => ({ at, state: 'unclaimed' as const, attempt: 0 }));
+  return previous.state === 'done' ? unclaimed : [previous, ...unclaimed];
 }
 
-function unclaimedBefore({ at, schedule, scheduleHash }: OccurrenceRequest, grant: Grant): readonly Missed[] {
-  const { previous, previousNextDueAt: due, previousScheduleHash } = grant;
-  // The instants of a schedule that was replaced meanwhile were never to come.
-  if (due === undefined || due >= at || previousScheduleHash !== scheduleHash) return nothing;
-  // A replica of an older version claimed the previous one, and left what was due before that.
-  if (previous !== undefined && due <= previous.at) return nothing;
+function unclaimedBefore(
+  { at, schedule, scheduleHash }: OccurrenceRequest,
+  { previous, previousNextDueAt: due, previousScheduleHash }: Grant,
+  between: TimesBetween | undefined,
+): readonly Date[] {
+  // The instants of a schedule that was replaced meanwhile were never to come; and of a job without one nobody knows when it was due.
+  if (previous === undefined || scheduleHash === undefined || previousScheduleHash !== scheduleHash) return [];
+  // The usual case, and to list the times of a long schedule takes a while.
+  if (due !== undefined && due >= at) return [];
   const everyMs = schedule !== undefined && 'everyMs' in schedule ? schedule.everyMs : undefined;
-  const count = everyMs === undefined ? 1 : Math.ceil((at.getTime() - due.getTime()) / everyMs);
-  return [{ occurrence: { at: due, state: 'unclaimed', attempt: 0 }, count }];
+  const times = between?.(previous.at, at) ?? (everyMs === undefined ? undefined : steps(previous.at, at, everyMs));
+  if (times !== undefined) return latest(times).toReversed();
+  // A replica of an older version claimed the previous one, and left what was due before that.
+  return due === undefined || due <= previous.at ? [] : [due];
+}
+
+function* steps(after: Date, before: Date, everyMs: number): Generator<Date> {
+  for (let ms = before.getTime() - everyMs; ms > after.getTime(); ms -= everyMs) yield new Date(ms);
+}
+
+function latest(times: Iterable<Date>): readonly Date[] {
+  const found: Date[] = [];
+  for (const at of times) if (found.push(at) >= MOST_TOLD) break;
+  return found;
 }

@@ -1,5 +1,6 @@
 import type { BackoffOptions } from './backoff.ts';
 import type { Clock } from './clock.ts';
+import type { TimesBetween } from './missed.ts';
 import type { LockProvider, Schedule } from './provider.ts';
 import type { RunHook } from './run-hooks.ts';
 
@@ -78,6 +79,11 @@ export interface OccurrenceOptions {
    * its schedule. Adapters set it. @default with a `schedule` of `everyMs`, one interval later; else none
    */
   readonly nextDueAt?: Date | (() => Date | undefined) | undefined;
+  /**
+   * The scheduled times after one and before another, the latest first: those that nobody claimed are told as `missed`. Adapters set
+   * it. @default with a `schedule` of `everyMs`, its steps; else at most `nextDueAt` of the claim before
+   */
+  readonly timesBetween?: TimesBetween | undefined;
 }
 
 /** How a run goes on when another holder has the lock. @default `{ onBusy: 'skip' }` */

@@ -3,6 +3,7 @@ import { settleBackoff, type Backoff } from './backoff.ts';
 import { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
 import { checkFlag, checkLease, checkMargin, checkMs, checkName, checkObject, checkSchedule, checkWait } from './checks.ts';
 import { OptionError, quote, UnsupportedError } from './errors.ts';
+import type { TimesBetween } from './missed.ts';
 import { checkKnown, ofRetry, ofSolo, type KnownOptions } from './known-options.ts';
 import type { BusyPolicy, LeaseOptions, OccurrenceOptions, OutageOptions, SoloOptions, WatchOptions } from './options.ts';
 import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
@@ -44,6 +45,7 @@ export interface Terms {
   readonly marginMs: number;
   readonly callTimeoutMs: number;
   readonly occurrence: OccurrenceRequest | undefined;
+  readonly timesBetween: TimesBetween | undefined;
   readonly history: boolean;
   readonly ignorePause: boolean;
   /** How long an occurrence that is not yet due is waited for, in ms. */
@@ -144,11 +146,17 @@ export function settleTerms(
     marginMs,
     callTimeoutMs: tryTimeout(solo, leaseMs, marginMs),
     occurrence: at === undefined ? undefined : settleOccurrence(name, at, attempts, options),
+    timesBetween: checkTimesBetween(name, options),
     history: checkFlag('history', history, name),
     ignorePause: checkFlag('ignorePause', ignorePause, name),
     maxEarlyMs,
     signal,
   };
+}
+
+function checkTimesBetween(name: string, { timesBetween }: OccurrenceOptions): TimesBetween | undefined {
+  if (timesBetween === undefined || typeof timesBetween === 'function') return timesBetween;
+  throw new OptionError(`timesBetween of ${quote(name)} is a function, not ${typeof timesBetween}.`);
 }
 
 function settleOccurrence(name: string, at: Date, attempts: number, options: OccurrenceOptions): OccurrenceRequest {

@@ -12,6 +12,7 @@ import {
   type RunOptions,
   type RunResult,
   type Solo,
+  type TimesBetween,
   type WatchOptions,
 } from '@solorun/core';
 import { checkKnown, ofRun, onceAborted, type KnownOptions } from '@solorun/core/server';
@@ -101,7 +102,8 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
 
   const runTick = (context: TaskContext, date: Date): Promise<RunResult<T>> => {
     const handle = (run: RunContext): T | Promise<T> => handler({ ...context, date, ...run });
-    return solo.run(name, handle, { ...terms, occurrence: date, nextDueAt: task.getNextRun() ?? undefined });
+    const nextDueAt = task.getNextRun() ?? undefined;
+    return solo.run(name, handle, { ...terms, occurrence: date, nextDueAt, timesBetween });
   };
   const onTick = async (context: TaskContext): Promise<RunResult<T>> => {
     const missed = caughtUp.getStore();
@@ -115,8 +117,10 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
       : catchUp.tick(context.date, () => runTick(context, context.date));
   };
   const task = cronSchedule(expression, onTick, options);
+  const instants = new Instants(task, expression);
+  const timesBetween: TimesBetween = (after, before) => instants.between(after, new Date(before.getTime() - 1));
   const ended = new AbortController();
-  const catchUp = catchUpOf(solo, task, expression, options, ended.signal);
+  const catchUp = catchUpOf(solo, task, instants, options, ended.signal);
   names.add(name);
   warnUnlessReady(solo);
   const unlink = [solo.signal, signal].map((end) => onceAborted(end, () => void task.destroy()));
@@ -138,14 +142,13 @@ const LONGEST_CATCH_UP_MS = 366 * DAY_MS;
 function catchUpOf(
   solo: Solo,
   task: ScheduledTask,
-  expression: string,
+  instants: Instants,
   options: ScheduleOptions,
   signal: AbortSignal,
 ): CatchUp | undefined {
   const { name, catchUp: policy = 'skip', catchUpWithinMs: withinMs = DAY_MS, attempts = 1 } = options;
   if (policy === 'skip') return undefined;
   const run = (at: Date): Promise<RunResult<unknown>> => caughtUp.run(at, () => task.execute()) as Promise<RunResult<unknown>>;
-  const instants = new Instants(task, expression);
   const catchUp = new CatchUp({ solo, name, instants, policy, withinMs, attempts, run, signal });
   // The clock stood still: the process was suspended, or its event loop was blocked.
   task.on('execution:missed', () => void catchUp.look());
@@ -231,7 +234,7 @@ function checkOptions(options: ScheduleOptions | undefined): void {
     }
   }
   checkCatchUp(options);
-  for (const option of ['occurrence', 'scheduleHash', 'schedule', 'nextDueAt']) {
+  for (const option of ['occurrence', 'scheduleHash', 'schedule', 'nextDueAt', 'timesBetween']) {
     if (given[option] !== undefined) {
       throw new OptionError(`schedule() sets ${option} itself: the occurrence of ${quote(options.name)} is the tick.`);
     }
