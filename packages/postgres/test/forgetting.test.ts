@@ -3,7 +3,10 @@ import { startProxy } from '@solorun/servers/network';
 import pg from 'pg';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { guard, postgresAdvisory, postgresLease, schemaSql } from '../src/index.ts';
-import { acquired, asked, failureOf, never, onPostgres } from './server.ts';
+import { statementsFor } from '../src/rows/statements.ts';
+import { forgetSql } from '../src/server/forget-statement.ts';
+import { placeOf, type Kind } from '../src/server/schema.ts';
+import { acquired, asked, failureOf, never, onPostgres, until } from './server.ts';
 
 const stage = onPostgres();
 
@@ -15,6 +18,14 @@ const providers: Record<string, Open> = {
 };
 const now = { untouchedForMs: 0 };
 const done = { result: 'done' } as const;
+
+async function connected(): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: stage.server.url });
+  client.on('error', () => {});
+  await client.connect();
+  onTestFinished(() => client.end());
+  return client;
+}
 
 async function ran(provider: LockProvider, name: string, at?: Date): Promise<bigint> {
   const grant = await acquired(provider, name, at === undefined ? { history: true } : { occurrence: { at, attempts: 1 } });
@@ -115,13 +126,31 @@ describe.each(Object.keys(providers))('forgetting names of %s', (kind) => {
     expect(await stage.sql(`SELECT name FROM over_${kind}.pause`)).toEqual([{ name: 'in force' }]);
   });
 
+  it('leaves a name alone that was used after the statement had begun', async () => {
+    const schema = `ended_${kind}`;
+    const provider = open(schema);
+    const place = placeOf(kind as Kind, schema);
+    await ran(provider, 'x');
+    const [gate, forgetter] = await Promise.all([connected(), connected()]);
+    await gate.query('SELECT pg_advisory_lock(42)');
+    // Its snapshot is older than the gate, and it locks the row behind it.
+    const text = forgetSql(place, 'NOT j.held').replace('SELECT a.* FROM', 'SELECT a.*, pg_advisory_lock(42)::text AS gate FROM');
+    const forgetting = forgetter.query(text, [JSON.stringify([{ ord: 0, name: 'x', ms: 0 }])]);
+    await until(
+      'it has begun',
+      async () => (await stage.sql('SELECT 1 FROM pg_locks WHERE NOT granted AND objid = 42')).length > 0,
+    );
+    await ran(provider, 'x');
+    await gate.query('SELECT pg_advisory_unlock(42)');
+    expect((await forgetting).rows).toMatchObject([{ gone: 'false' }]);
+    expect(await provider.runs('x', 9)).toHaveLength(2);
+  });
+
   it('leaves a row alone that another transaction has locked', async () => {
     const schema = `locked_${kind}`;
     const provider = open(schema);
     await ran(provider, 'x', new Date(0));
-    const client = new pg.Client({ connectionString: stage.server.url });
-    await client.connect();
-    onTestFinished(() => client.end());
+    const client = await connected();
     await client.query(`BEGIN; SELECT 1 FROM ${schema}.job FOR UPDATE`);
     expect(await provider.forget('x', now, never)).toBe(false);
     const error = await failureOf(provider.reopen('x', never));
@@ -132,12 +161,33 @@ describe.each(Object.keys(providers))('forgetting names of %s', (kind) => {
 });
 
 describe('the fences of what was forgotten', () => {
+  it('of a lease row that came and went behind a snapshot are not handed out again', async () => {
+    const schema = 'behind';
+    const provider = stage.open(providers['lease']!(schema));
+    await ran(provider, 'other');
+    const [gate, late] = await Promise.all([connected(), connected()]);
+    await gate.query('SELECT pg_advisory_lock(43)');
+    const text = statementsFor(schema).acquire.replace(
+      'FROM json_to_recordset',
+      ', pg_advisory_lock(43)::text AS gate FROM json_to_recordset',
+    );
+    const one = { ord: 0, name: 'x', key: '1', owner: 'late', host: 'h', pid: 1, lease: 60_000 };
+    const making = late.query<{ fence: string }>(text, [JSON.stringify([one]), false]);
+    await until(
+      'it has begun',
+      async () => (await stage.sql('SELECT 1 FROM pg_locks WHERE NOT granted AND objid = 43')).length > 0,
+    );
+    let highest = 0n;
+    for (let n = 0; n < 5; n += 1) highest = await ran(provider, 'x');
+    expect(await provider.forget('x', now, never)).toBe(true);
+    await gate.query('SELECT pg_advisory_unlock(43)');
+    expect(BigInt((await making).rows[0]!.fence)).toBeGreaterThan(highest);
+  });
+
   it('of a lease row with a guarded transaction under way are not forgotten', async () => {
     const provider = stage.open(providers['lease']!('guarded'));
     const grant = await acquired(provider, 'x');
-    const client = new pg.Client({ connectionString: stage.server.url });
-    await client.connect();
-    onTestFinished(() => client.end());
+    const client = await connected();
     await client.query('BEGIN');
     await guard({ grant }, client);
     await provider.release(grant, done, never);

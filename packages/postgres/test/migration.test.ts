@@ -27,8 +27,8 @@ interface Old {
   release(kind: 'lease' | 'advisory', name: string, owner: string, result: 'done' | 'failed' | 'abandoned'): Promise<void>;
 }
 
-async function oldOn(schema: string): Promise<Old> {
-  const client = new pg.Client({ connectionString: stage.server.url });
+async function oldOn(schema: string, settings = ''): Promise<Old> {
+  const client = new pg.Client({ connectionString: stage.server.url, options: settings });
   client.on('error', () => {});
   await client.connect();
   onTestFinished(() => client.end());
@@ -147,7 +147,8 @@ describe.each(kinds)('a schema of version 1, with rows of %s', (kind) => {
     const old = await oldOn(schema);
     await old.ask('schema');
     const provider = stage.open(providers[kind](schema));
-    const at = (n: number): Date => new Date(Math.floor(Date.now() / 1_000) * 1_000 - 100_000 + n * 1_000);
+    const start = Math.floor(Date.now() / 1_000) * 1_000 - 100_000;
+    const at = (n: number): Date => new Date(start + n * 1_000);
     const claim = (n: number): object => ({ occurrence: { at: at(n), attempts: 1, nextDueAt: at(n + 1) } });
     const one = await acquired(provider, 'x', claim(1));
     await provider.release(one, { result: 'failed', error: 'new trouble' }, never);
@@ -207,8 +208,8 @@ describe('the update', () => {
       return rows.length > 0;
     });
     const renewal = JSON.stringify([{ ord: 0, name: 'long', owner: lease!.owner }]);
-    // A renewal that had to wait until the end of that transaction would never be answered.
-    const renewing = await oldOn('busy');
+    // Far more than the update may keep others waiting, and less than it would wait by itself.
+    const renewing = await oldOn('busy', '-c lock_timeout=3000');
     for (let n = 0; n < 20; n += 1) expect(await renewing.ask('leaseRenew', renewal)).toMatchObject([{ ours: 'yes' }]);
     await client.query('COMMIT');
     await acquiring;

@@ -1,5 +1,6 @@
 import type { LockProvider } from '@solorun/core';
-import { describe, expect, it } from 'vitest';
+import pg from 'pg';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { postgresAdvisory, postgresLease } from '../src/index.ts';
 import { acquired, asked, never, onPostgres, until } from './server.ts';
 
@@ -32,6 +33,25 @@ describe('a session lock whose session has ended', () => {
     expect(await other.runs('plain', 9)).toEqual([]);
     await other.release(next, done, never);
     expect(await other.inspect('plain')).toMatchObject({ lastOutcome: 'done', knownSince: before?.knownSince });
+  });
+
+  it('is not taken for lost while its session only has yet to write its end', async () => {
+    const [holder, other] = [openAdvisory(), openAdvisory()];
+    const grant = await acquired(holder, 'unwritten');
+    await until('it is written', async () => (await other.inspect('unwritten'))?.held === true);
+    const client = new pg.Client({ connectionString: stage.server.url });
+    await client.connect();
+    onTestFinished(() => client.end());
+    await client.query("BEGIN; SELECT 1 FROM solorun.job WHERE name = 'unwritten' FOR UPDATE");
+    await holder.release(grant, done, never);
+    expect(await other.inspect('unwritten')).toMatchObject({ held: false, lastOutcome: undefined });
+    await acquired(other, 'unwritten');
+    await client.query('COMMIT');
+    await until('both are written', async () => {
+      const record = await other.inspect('unwritten');
+      expect(record?.lastOutcome).not.toBe('lost');
+      return record?.held === true && record.lastOutcome === 'done';
+    });
   });
 
   it.each([

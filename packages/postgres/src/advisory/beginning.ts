@@ -68,7 +68,7 @@ export async function leapIfNeeded(ask: Ask, schema: string): Promise<Beginning>
   const mark = `${cluster?.['id'] ?? ''}.${here?.['mark']}`;
   // Rows may be ahead of the sequence without a crash: replicated or restored without it.
   const counted = `SELECT pg_sequence_last_value(${fenceOf(schema)}) AS last, greatest(
-    (SELECT max(fence) FROM ${s}.job WHERE kind = 'advisory'), (SELECT fence FROM ${s}.forgotten WHERE kind = 'advisory')) AS top`;
+    (SELECT max(fence) FROM ${s}.job WHERE kind = 'advisory'), (SELECT nullif(fence, 0) FROM ${s}.forgotten WHERE kind = 'advisory')) AS top`;
   const isKnown = `EXISTS (SELECT FROM ${s}.uptime WHERE mark = '${mark}')`;
   const isBehind = 'c.top IS NOT NULL AND c.top > coalesce(c.last, 0)';
   // The earliest: there is another one if the server's clock was set back behind it.

@@ -88,7 +88,9 @@ export function recordLocksSql(schema: string): string {
     ON CONFLICT DO NOTHING
     RETURNING j.name
   )
-  SELECT a.ord::text FROM asked a WHERE NOT EXISTS (SELECT FROM told t WHERE t.ord = a.ord)
+  SELECT a.ord::text FROM asked a WHERE NOT EXISTS (SELECT FROM open o WHERE o.name = a.name)
     AND NOT EXISTS (SELECT FROM born b WHERE b.name = a.name)
-    AND NOT EXISTS (SELECT FROM ${job} k WHERE k.kind = 'advisory' AND k.name = a.name AND k.fence >= a.fence)`;
+    -- Of a row that is locked: it tells of this acquisition already, and there is nothing else to say.
+    AND NOT (a.held AND a.result IS NULL
+      AND EXISTS (SELECT FROM ${job} k WHERE k.kind = 'advisory' AND k.name = a.name AND k.fence >= a.fence))`;
 }

@@ -61,8 +61,6 @@ function acquireSql(place: Place, record: string): string {
   // The second: exactly this lease has been seen unchanged for longer than it lasts, so the server's clock was set back.
   const free = `(${freeSql('j')} OR (j.owner = m.over_owner AND ${ms('j.expires_at')} = m.over_at))`;
   const expiry = `clock_timestamp() + m.lease * interval '1 millisecond'`;
-  // A snapshot without the row of a forgotten name has the fence that was noted when it went.
-  const fence = `greatest(m.floor, (SELECT k.fence FROM ${forgotten} k WHERE k.kind = 'lease'), 0) + 1`;
   return `WITH asked AS MATERIALIZED (
     ${askedSql(place)}
   ), tried AS MATERIALIZED (
@@ -85,10 +83,13 @@ function acquireSql(place: Place, record: string): string {
     RETURNING m.ord, j.fence::text AS fence, ${PREVIOUS}, o.*
   ), kept AS (
     ${keepRunsSql(place, 'taken')}
+  ), floor AS MATERIALIZED (
+    -- The newest version, whatever the snapshot: until the end of this statement nobody forgets a row that it does not see.
+    SELECT k.fence FROM ${forgotten} k WHERE k.kind = 'lease' FOR SHARE
   ), born AS (
     INSERT INTO ${job} AS j (kind, name, key, fence, owner, host, pid, label, backend, lease_ms, acquired_at, expires_at, held,
       ${CLAIMED_COLUMNS})
-    SELECT 'lease', m.name, m.key, ${fence}, m.owner, m.host, m.pid, m.label, NULL::integer, m.lease,
+    SELECT 'lease', m.name, m.key, greatest(m.floor, (SELECT l.fence FROM floor l), 0) + 1, m.owner, m.host, m.pid, m.label, NULL::integer, m.lease,
       clock_timestamp(), ${expiry}, true, ${CLAIMED}
     FROM minted m WHERE NOT EXISTS (SELECT FROM ${job} k WHERE k.kind = 'lease' AND k.name = m.name) ORDER BY m.name
     ON CONFLICT DO NOTHING

@@ -9,8 +9,8 @@ import { NEXT_DUE } from './statements.ts';
  * behind unseen. An acquisition that meets this statement finds the row locked, or gone and yet in its snapshot: it is granted
  * nothing and asks again.
  *
- * Fences never go back for it: rows that are made later begin above the fence in `forgotten`. The same transaction writes that, so a
- * snapshot without the row has the fence.
+ * Fences never go back for it: rows that are made later begin above the fence in `forgotten`, which is raised before a row goes. A
+ * statement that makes a row shares a lock on that fence until its end, so that no row comes and goes behind its snapshot.
  *
  * @param free whether nobody holds the name of the row `j`, and its fence is one that is not handed out again
  */
@@ -31,10 +31,11 @@ export function forgetSql(place: Place, free: string): string {
   ), noted AS (
     INSERT INTO ${forgotten} AS k (kind, fence) SELECT '${kind}', max(f.fence) FROM free f HAVING count(*) > 0
     ON CONFLICT (kind) DO UPDATE SET fence = greatest(k.fence, excluded.fence)
+    RETURNING k.kind
   ), emptied AS (
-    DELETE FROM ${run} r USING free f WHERE r.kind = '${kind}' AND r.name = f.name
+    DELETE FROM ${run} r USING free f, noted n WHERE r.kind = n.kind AND r.name = f.name
   ), gone AS (
-    DELETE FROM ${job} j USING free f WHERE j.kind = '${kind}' AND j.name = f.name RETURNING f.ord
+    DELETE FROM ${job} j USING free f, noted n WHERE j.kind = n.kind AND j.name = f.name RETURNING f.ord
   ), stale AS (
     DELETE FROM ${pause} p WHERE p.ctid = ANY (ARRAY(
       SELECT q.ctid FROM ${pause} q WHERE q.until <= clock_timestamp() LIMIT 500 FOR UPDATE SKIP LOCKED)) AND p.until <= clock_timestamp()

@@ -153,7 +153,8 @@ CREATE TABLE IF NOT EXISTS ${s}.pause (
 );
 
 -- The greatest fence of all rows that are gone: those that are made anew begin above it.
-CREATE TABLE IF NOT EXISTS ${s}.forgotten (kind text PRIMARY KEY, fence bigint NOT NULL);`;
+CREATE TABLE IF NOT EXISTS ${s}.forgotten (kind text PRIMARY KEY, fence bigint NOT NULL);
+INSERT INTO ${s}.forgotten VALUES ('advisory', 0), ('lease', 0) ON CONFLICT DO NOTHING;`;
 }
 
 /** A statement that waits for the table lets all others wait behind it, renewals too: it gives up after this, in ms. */
