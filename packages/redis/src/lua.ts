@@ -64,7 +64,7 @@ export function pauseEnds(paused: string): string {
   return `(${paused} and tonumber(string.match(${paused}, '^%d+')) or 0)`;
 }
 
-/** What is read of a run that is over, into `is`, in this order. */
+/** The fields that tell of a run, as they are read into `is`. */
 export const RUN_FIELDS: string = quoted(['owner', 'until', 'since', 'claim', 'mark', 'by', 'keep']);
 
 /** Whether that run is kept. One that claimed an occurrence always is, also if the version before this one began it. */

@@ -3,7 +3,7 @@ import { RECORD_FIELDS } from './fields.ts';
 import { lost, now, pauseEnds, quoted, script, type Script } from './lua.ts';
 
 /*
- * What people ask of the hashes, and change in them (lua.ts). Those that take words take one JSON, as the others do.
+ * Scripts for the questions of people about the hashes (lua.ts), and for the changes that they make. Words are one JSON here, too.
  */
 
 const PAUSED_AT = RECORD_FIELDS.indexOf('paused') + 1;
@@ -98,7 +98,7 @@ return { { mark } }`);
 /**
  * Words per key: for how long it was not touched, in ms. Answers 1 if it was removed.
  *
- * What a fence rests on after that is the clock alone. So the fence counts as a touch: it is an instant of that clock, and lies ahead of
+ * After that, fences rest on the clock alone. So the last one counts as a touch: it is an instant of that clock, and lies ahead of
  * it where the clock was set back. Fences go back only if the clock is set back, afterwards, by more than the time without a touch.
  *
  * The fields go by HDEL, and the hash with the last of them: a role that may use hashes need not have the right to DEL. They go in

@@ -114,7 +114,7 @@ function pauseIn({ paused }: Fields, nowUs: number): Pause | undefined {
   return paused === undefined ? undefined : pauseInForce(readPause(paused), nowUs / 1_000);
 }
 
-/** Who pauses a name, and why, as the record keeps it. */
+/** The part of a pause that people read, as the record keeps it. */
 export function writePause({ by, note }: Pick<Pause, 'by' | 'note'>): string {
   return JSON.stringify({ by, note });
 }

@@ -17,7 +17,7 @@ export interface RecordsTerms {
   readonly lockKey: (name: string) => string;
 }
 
-/** What people ask of the records, and change in them: the rest of the provider is about acquisitions. */
+/** The questions of people about records, and the changes that they make: the rest of the provider is about acquisitions. */
 export class Records {
   readonly #terms: RecordsTerms;
 
@@ -121,7 +121,7 @@ export class Records {
     return link.oneByOne ? (await Promise.all(keys.map((key) => ask([key])))).flat() : ask(keys);
   }
 
-  /** What another program has made of a hash is no reason to fail the names that were asked with it. */
+  /** A hash that another program has changed must not fail the names that were asked with it. */
   #read<T>(name: string, read: () => T): T | Failure {
     try {
       return read();
