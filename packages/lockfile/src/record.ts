@@ -83,7 +83,7 @@ export function writeRecord(record: LockRecord): string {
   put('follows', record.follows === undefined ? undefined : `"${record.follows}"`);
   for (const flag of ['history', 'editing', 'closed'] as const) if (record[flag] === true) put(flag, 'true');
   put('runs', record.runs && writeRuns(record.runs));
-  if (record.others !== undefined) for (const key of Object.keys(record.others)) put(key, JSON.stringify(record.others[key]));
+  if (record.others !== undefined) for (const key of Object.keys(record.others)) lines.push(`  ${JSON.stringify(key)}: ${JSON.stringify(record.others[key])}`);
   return `{\n${lines.join(',\n')}\n}\n`;
 }
 

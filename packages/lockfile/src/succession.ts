@@ -6,7 +6,7 @@ import { readRecord, writeRecord, type LockRecord } from './record.ts';
 import type { FileStore } from './store.ts';
 import type { Top, Tops } from './top.ts';
 import { lostRecord, releasedRecord } from './transitions.ts';
-import type { Way } from './ways.ts';
+import type { StartingWay, Way } from './ways.ts';
 
 /** A generation that is to take the place of what was seen in step 1. */
 export interface Candidate {
@@ -78,18 +78,21 @@ export class Succession {
     return true;
   }
 
-  /** Step 3: whether the new generation stands where it should, and nothing has changed. */
+  /** Step 3: whether the new generation stands where it should, nothing has changed, and no pause is in the way. */
   async #mayStand(candidate: Candidate, { generations, pauses }: Standing, isFromSpare: boolean): Promise<boolean> {
-    const { key, grant, way, top, passes } = candidate;
-    if (generations.at(-1) !== grant.fence) return false;
-    if (passes !== 'any' && pauses.at(-1) !== passes && pauses.length > 0) return false;
-    if (way.kind === 'next') {
-      if (!isNext(candidate, generations, isFromSpare)) return false;
-      return top!.expiresAt === undefined || this.#tops.isUnchanged(key, top!);
+    const { key, way, top, passes } = candidate;
+    if (passes !== 'any' && pauses.length > 0 && pauses.at(-1) !== passes) return false;
+    if (way.kind === 'next' ? !isNext(candidate, generations, isFromSpare) : !(await this.#isStart(candidate, way, generations))) {
+      return false;
     }
-    if (generations.some((each) => each !== grant.fence && !way.seen.includes(each))) return false;
-    if ((await this.#floor.now()) !== way.floor) return false;
-    return top === undefined || this.#tops.isUnchanged(key, top);
+    if (top === undefined || (way.kind === 'next' && top.expiresAt === undefined)) return true;
+    return this.#tops.isUnchanged(key, top);
+  }
+
+  /** Whether the new generation is the highest, beside nothing but what was seen, and the floor is as it was. */
+  async #isStart({ grant, top }: Candidate, { floor, seen }: StartingWay, after: readonly bigint[]): Promise<boolean> {
+    if (after.at(-1) !== grant.fence || (top !== undefined && !after.includes(top.generation))) return false;
+    return after.every((each) => each === grant.fence || seen.includes(each)) && (await this.#floor.now()) === floor;
   }
 
   /** Step 3 for a generation of ours that came too late. @param after what stands, if that is known */
@@ -100,8 +103,10 @@ export class Succession {
     if (after === undefined && (await this.#store.read(own))?.body !== grant.body) return;
     const standing = after ?? (await this.#tops.standing(key)).generations;
     if (standing.at(-1) !== grant.fence) return this.#store.remove(own);
-    if (way.kind === 'next' && isNext(candidate, standing, isFromSpare)) return this.#leaveReleased(candidate);
-    // Its number may have been given before, or others may stand that were not seen: it must not be followed, nor be given again.
+    if (way.kind === 'next' ? isNext(candidate, standing, isFromSpare) : await this.#isStart(candidate, way, standing)) {
+      return this.#leaveReleased(candidate);
+    }
+    // It stands where it should not: nothing may follow it, and its number must not be given again.
     await this.#floor.atLeast(grant.fence);
     await this.#store.remove(own);
   }
@@ -109,15 +114,15 @@ export class Succession {
   /** With what the top says by now: its holder may have come back, and have recorded how its run ended. */
   async #leaveReleased({ key, grant, top }: Candidate): Promise<void> {
     const { fence, record } = grant;
-    const file = await this.#store.read(generationKey(key, top!.generation));
+    const file = top && (await this.#store.read(generationKey(key, top.generation)));
     const below = file && readRecord(file.body);
     const left: LockRecord =
       below === undefined
         ? releasedRecord(record, fence, { result: 'abandoned' }, 0)
-        : lostRecord({ ...below, follows: undefined }, top!.generation, undefined);
+        : { ...lostRecord(below, top!.generation, undefined), follows: record.follows };
     const occurrence = (record.occurrence ?? left.occurrence) !== undefined;
     // Without news, all that a crash of the machine can bring back is a claim whose run it has kept from starting.
-    const news = file?.body !== top!.file.body;
+    const news = file?.body !== top?.file.body;
     const care = news && this.#durable(occurrence) ? 'durable' : 'whole';
     await this.#store.write(generationKey(key, fence), writeRecord(left), care);
   }

@@ -11,7 +11,8 @@ import type { Top, Tops } from './top.ts';
  */
 export type Way = { readonly kind: 'next' } | StartingWay;
 
-interface StartingWay {
+/** By the floor. */
+export interface StartingWay {
   readonly kind: 'second' | 'anew';
   readonly floor: bigint;
   /** What stood: all of it is over, or was never granted. */
@@ -27,24 +28,25 @@ export class Ways {
     this.#floor = floor;
   }
 
-  /** Undefined: what stands has to be read once more, for the floor must be known before. */
+  /** Undefined: something else stands by now. */
   async of(key: string, { generations }: Standing, top: Top | undefined): Promise<Way | undefined> {
-    const isClosed = top?.record?.closed === true;
-    if (top !== undefined && !isClosed && generations.includes(top.base)) return { kind: 'next' };
-    const before = this.#floor.seen;
-    if (top === undefined || isClosed) {
-      const least = top?.generation ?? 0n;
-      if (before === undefined || before < least) return void (await this.#floor.atLeast(least));
-      return { kind: 'anew', floor: before, seen: generations };
-    }
-    // A list that is not atomic may show the top of a while ago, without the one below it or the one above it.
-    const floor = before !== undefined && before >= top.base ? before : await this.#floor.atLeast(top.base);
-    const again = (await this.#tops.standing(key)).generations;
-    if (again.length !== generations.length || again.some((each, n) => each !== generations[n])) return undefined;
+    const isNew = top === undefined || top.record?.closed === true;
+    if (!isNew && generations.includes(top.base)) return { kind: 'next' };
+    const known = this.#floor.seen;
+    const least = isNew ? (top?.generation ?? 0n) : top.base;
+    const floor = known !== undefined && known >= least ? known : await this.#floor.atLeast(least);
+    // The list must be younger than the floor, see step 2. And one that is not atomic may show the top of a while ago, without the one
+    // below it and the one above it.
+    if ((floor !== known || !isNew) && !(await this.#stillStand(key, generations))) return undefined;
+    if (isNew || floor >= top.generation) return { kind: 'anew', floor, seen: generations };
     if (floor === top.base) return { kind: 'second', floor, seen: generations };
-    if (floor >= top.generation) return { kind: 'anew', floor, seen: generations };
     // Between the base and the top, as after files were removed by hand.
     return void (await this.#floor.atLeast(top.generation));
+  }
+
+  async #stillStand(key: string, before: readonly bigint[]): Promise<boolean> {
+    const { generations } = await this.#tops.standing(key);
+    return generations.length === before.length && generations.every((each, n) => each === before[n]);
   }
 }
 

@@ -62,6 +62,17 @@ describe('the generations algorithm, under random interleavings, pauses and cras
     'no-allowance': coarseStore,
     'withdraws-unseen': slowDisk,
     'removes-when-unsure': slowDisk,
+    'follows-a-broken-row': operatedDisk,
+    'follows-what-is-closed': operatedDisk,
+    'forgets-without-closing': operatedDisk,
+    'forgets-without-floor': operatedDisk,
+    'no-look-at-the-base': operatedDisk,
+    'no-second-look-at-the-floor': operatedDisk,
+    'starts-beside-others': operatedDisk,
+    'withdraws-to-give-again': operatedDisk,
+    'leaves-a-stray': operatedDisk,
+    'no-second-look-at-pauses': operatedDisk,
+    'sweeps-what-is-new': operatedDisk,
     'renews-whatever-stands-above': { ...objectStore, trust: 'extends after the deadline' },
   };
   for (const [name, { says }] of Object.entries(mutants)) {
