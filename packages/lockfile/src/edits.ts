@@ -131,6 +131,6 @@ export class Edits {
 /** Nothing of what was known. */
 function closedRecord({ name, state, owner, holder, acquiredAt, leaseMs, proof, follows }: LockRecord): LockRecord {
   const nothing = { occurrence: undefined, previous: undefined, lastStartedAt: undefined, lastSuccessAt: undefined };
-  const more = { lastDurationMs: undefined, lastError: undefined, scheduleHash: undefined, claimed: false, closed: true };
+  const more = { lastDurationMs: undefined, lastError: undefined, scheduleHash: undefined, claimed: false, closed: true as const };
   return { name, state, owner, holder, acquiredAt, leaseMs, proof, follows, ...nothing, ...more };
 }

@@ -35,23 +35,40 @@ import { numberOf, Ways, type Way } from './ways.ts';
  * The algorithm, over any store that can create a file exclusively and list consistently.
  *
  * A lock is a row of files `<key>.<generation>.lock`. The highest generation is the lock's record: held, or released. To acquire
- * is to create the next generation; its number is the fence. Nothing is ever locked by deleting, and the highest file is never
- * deleted, so a process that was paused anywhere can only ever touch a generation that is dead already:
+ * is to create the next generation; its number is the fence. Nothing is ever locked by deleting, and no number is given twice, so a
+ * process that was paused anywhere can only ever touch a generation that is dead already:
  *
  *  1. Ask the store's clock, then list, then read the highest generation g. In this order: a lease that is renewed after the
  *     clock was asked cannot look expired.
  *     A process that released g itself, or has just seen it free, need not list: a list may be as old as it likes, step 3 lists
  *     again. But only to try; a refusal comes from a list.
- *  2. If g is released, expired by that clock, or its holder is known to be dead, create g+1 exclusively, with its whole content.
- *  3. List again: if a higher generation exists, if g is gone, or if an expired g has changed, another process was faster, or the
- *     holder is alive. Likewise if step 2 failed and g+1 stands all the same: it may be visible long before a disk has taken it.
- *     Withdraw, for g+1 was granted to nobody: remove it if something stands above it, else release it with what g says by now. Removed
+ *  2. If g is released, expired by that clock, or its holder is known to be dead, create the next generation exclusively, with its whole
+ *     content. Which number that is follows from what was seen, so processes that see the same create the same file:
+ *     - g+1, if the base of g stands: the generation that g has followed.
+ *     - Where nothing stands, a lock starts anew, one above the floor (floor.ts). The floor must have been known before the list was made.
+ *     - The same where g has no base left. Then it may be a stray: of a process that was paused here, with an old list, while the lock was
+ *       forgotten, and crashed. Its number may have been given before, but no number above the floor was. What g says is carried on.
+ *       Only the first of a row has no base although it is in order: it stands on the floor, if that is right below it.
+ *  3. List again: if a higher generation exists, if g or its base is gone, or if an expired g has changed, another process was faster, or the
+ *     holder is alive. One that starts by the floor also asks that nothing stands beside it but what it saw in step 1, and that
+ *     the floor is as it was. Likewise if step 2 failed and the file stands all the same: it may be visible long before a disk has taken it.
+ *     Withdraw, for it was granted to nobody. Remove it if something stands above it. Else release it with what g says by now: removed
  *     while it is the highest, its number would be given again, and a process that had seen it expired and was paused in step 2
- *     would put g+2 above a g+1 that it has never seen, whose holder may be well.
- *  4. Remove what lies below g, lowest first. g itself stays until g+2 is taken, so a process that was paused in step 2 with an
+ *     would put a file above one that it has never seen, whose holder may be well. A stray must not be followed either, so it is
+ *     removed, but only when the floor was raised to its number.
+ *  4. Remove what lies below g, lowest first. g itself stays until its follower is followed, so a process that was paused in step 2 with an
  *     older list finds its own g gone, even from a listing that is not atomic. A process that made g−1 itself, and finds nothing below
  *     it, may turn it into g+1 instead (write, link, unlink): a file that has one name more for a moment costs less than a new one and
  *     a removed one.
+ *
+ * Why two that start by different floors exclude each other: the one with the lower floor has still seen it in step 3, so the higher floor
+ * came after its file. The other one knew the higher floor before it made the list of step 1, so that list shows the file.
+ *
+ * To forget a lock is to acquire it, to write its generation as closed, to raise the floor to its number, and to remove all files, lowest
+ * first. Nothing follows a closed generation, so it does not matter when, and by how many processes, they are removed.
+ *
+ * A pause is a file beside the generations. Step 1 reads it, and step 3 withdraws if there is one that step 1 has not seen. Step 3 always
+ * lists, so no acquisition passes that was asked for when the file was there.
  *
  * A renewal writes the file again, which moves its modification time, and counts only if no higher generation exists afterwards. A
  * lease that is over by the store's clock is not renewed, see `Deadlines.isSpent`: the name was free, and step 1 has shown it as free.
@@ -133,16 +150,19 @@ export class Generations {
       signal.throwIfAborted();
       const guess = remembered;
       remembered = undefined;
-      const seen = await this.#look(key, guess);
-      if (seen === undefined) continue;
-      const { top, now, before, standing } = seen;
-      last = top;
+      const now = await this.#store.now();
+      const standing = guess === undefined ? await this.#tops.standing(key) : { generations: [guess.generation], pauses: [] };
+      const top = await this.#tops.read(key, standing.generations, now, guess);
+      if (top === 'moved') continue;
       const held = top !== undefined && !top.over;
+      const before = held ? undefined : carriedBy(top);
+      // The memory may be out of date: it is good for a try, which step 3 judges, and for no other answer.
+      if (guess !== undefined && (top?.expiresAt !== undefined || before === undefined)) continue;
+      last = top;
       const judged = request.occurrence && judgeOccurrence((held ? top.record : before)?.occurrence, request.occurrence, now, held);
       const isAsked = request.ignorePause !== true && standing.pauses.length > 0;
       const pause = isAsked ? await this.#pauses.inForce(key, standing.pauses, now) : undefined;
       const refusal = refuse(top, held, judged, now, pause);
-      // A guess is good for no answer but a grant.
       if (refusal !== undefined && guess !== undefined) continue;
       if (refusal !== undefined) return refusal;
       if (isAsked) await this.#pauses.sweep(key, standing.pauses);
@@ -153,22 +173,10 @@ export class Generations {
       this.#vetoed.delete(key);
 
       const attempt = judged?.verdict === 'claim' ? judged.attempt : 1;
-      const grant = await this.#acquire(key, request, seen, attempt, guess, signal);
+      const grant = await this.#acquire(key, request, { now, standing, top, before }, attempt, guess, signal);
       if (grant !== undefined) return { acquired: true, grant };
     }
     return heldOnTop(last);
-  }
-
-  /** Step 1. Undefined: what was seen, or remembered, is not so any more. */
-  async #look(key: string, guess: Free | undefined): Promise<Seen | undefined> {
-    const now = await this.#store.now();
-    const standing = guess === undefined ? await this.#tops.standing(key) : { generations: [guess.generation], pauses: [] };
-    const top = await this.#tops.read(key, standing.generations, now, guess);
-    if (top === 'moved') return undefined;
-    const before = top === undefined || !top.over ? undefined : carriedBy(top);
-    // The memory may be out of date: it is good for a try, which step 3 judges, and for no other answer.
-    if (guess !== undefined && (top?.expiresAt !== undefined || before === undefined)) return undefined;
-    return { now, standing, top, before };
   }
 
   /** Steps 2 to 4. Undefined: another process was faster, or the lock was paused. */

@@ -30,15 +30,15 @@ export interface LockRecord {
   /** The last run that is over. */
   readonly last?: LastRun | undefined;
   /** This run is kept, although it claimed nothing. */
-  readonly history?: boolean | undefined;
+  readonly history?: true | undefined;
   /** The newest first. */
   readonly runs?: readonly KeptRun[] | undefined;
   /** The generation that this file has followed. @default the one below it by one */
   readonly follows?: bigint | undefined;
   /** Held by a process that changes the record, and runs nothing. */
-  readonly editing?: boolean | undefined;
+  readonly editing?: true | undefined;
   /** The lock was forgotten: nothing follows this file, and the next acquisition starts anew. */
-  readonly closed?: boolean | undefined;
+  readonly closed?: true | undefined;
   /** Fields of a later version, which are handed on. */
   readonly others?: Readonly<Record<string, unknown>> | undefined;
 }
@@ -56,35 +56,43 @@ const FORMAT = 1;
 
 /** JSON on several lines with readable times: `cat` is the first tool that people reach for. */
 export function writeRecord(record: LockRecord): string {
-  const lines: string[] = [];
-  const put = (key: string, json: string | undefined): void => {
-    if (json !== undefined) lines.push(`  "${key}": ${json}`);
-  };
-  put('solorun', String(FORMAT));
-  put('name', JSON.stringify(record.name));
-  put('state', JSON.stringify(record.state));
-  put('holder', sameAsBefore(record.holder));
-  put('acquiredAt', iso(record.acquiredAt));
-  put('leaseMs', JSON.stringify(record.leaseMs));
-  put('occurrence', onOneLine(record.occurrence));
-  put('nextDueAt', iso(record.nextDueAt));
-  put('schedule', record.schedule && sameAsBefore(record.schedule));
-  put('lastStartedAt', iso(record.lastStartedAt));
-  put('lastSuccessAt', iso(record.lastSuccessAt));
-  put('lastDurationMs', JSON.stringify(record.lastDurationMs));
-  put('lastError', JSON.stringify(record.lastError));
-  put('last', writeLast(record));
-  put('knownSince', iso(record.knownSince));
-  put('owner', JSON.stringify(record.owner));
-  put('claimed', JSON.stringify(record.claimed));
-  put('previous', onOneLine(record.previous));
-  put('scheduleHash', JSON.stringify(record.scheduleHash));
-  put('proof', sameAsBefore(record.proof));
-  put('follows', record.follows === undefined ? undefined : `"${record.follows}"`);
-  for (const flag of ['history', 'editing', 'closed'] as const) if (record[flag] === true) put(flag, 'true');
-  put('runs', record.runs && writeRuns(record.runs));
-  if (record.others !== undefined) for (const key of Object.keys(record.others)) lines.push(`  ${JSON.stringify(key)}: ${JSON.stringify(record.others[key])}`);
-  return `{\n${lines.join(',\n')}\n}\n`;
+  return (
+    `{\n  "solorun": ${FORMAT},\n  "name": ${JSON.stringify(record.name)},\n  "state": "${record.state}"` +
+    field('holder', sameAsBefore(record.holder)) +
+    field('acquiredAt', iso(record.acquiredAt)) +
+    field('leaseMs', String(record.leaseMs)) +
+    field('occurrence', onOneLine(record.occurrence)) +
+    field('nextDueAt', iso(record.nextDueAt)) +
+    field('schedule', record.schedule && sameAsBefore(record.schedule)) +
+    field('lastStartedAt', iso(record.lastStartedAt)) +
+    field('lastSuccessAt', iso(record.lastSuccessAt)) +
+    field('lastDurationMs', record.lastDurationMs) +
+    field('lastError', record.lastError === undefined ? undefined : JSON.stringify(record.lastError)) +
+    field('last', record.last && writeLast(record, record.last)) +
+    field('knownSince', iso(record.knownSince)) +
+    field('owner', JSON.stringify(record.owner)) +
+    field('claimed', String(record.claimed)) +
+    field('previous', onOneLine(record.previous)) +
+    field('scheduleHash', record.scheduleHash === undefined ? undefined : JSON.stringify(record.scheduleHash)) +
+    field('proof', sameAsBefore(record.proof)) +
+    field('follows', record.follows === undefined ? undefined : `"${record.follows}"`) +
+    field('history', record.history) +
+    field('editing', record.editing) +
+    field('closed', record.closed) +
+    field('runs', record.runs && writeRuns(record.runs)) +
+    (record.others === undefined ? '' : writeOthers(record.others)) +
+    '\n}\n'
+  );
+}
+
+function field(key: string, json: string | number | true | undefined): string {
+  return json === undefined ? '' : `,\n  "${key}": ${json}`;
+}
+
+function writeOthers(others: Readonly<Record<string, unknown>>): string {
+  return Object.keys(others)
+    .map((key) => `,\n  ${JSON.stringify(key)}: ${JSON.stringify(others[key])}`)
+    .join('');
 }
 
 /** Undefined: not a whole record, as a crash of the machine can leave it. @throws if it is a record of a later form. */
@@ -102,7 +110,7 @@ export function readRecord(body: string): LockRecord | undefined {
       `the lock file was written by a newer Solorun (format ${read['solorun']}, this one reads up to ${FORMAT}): upgrade this program`,
     );
   }
-  const { name, state, owner, leaseMs, proof, schedule } = read as Partial<LockRecord>;
+  const { name, state, owner, leaseMs, proof, schedule, lastDurationMs } = read as Partial<LockRecord>;
   if (typeof name !== 'string' || typeof owner !== 'string' || (state !== 'held' && state !== 'released')) return undefined;
   const holder = read['holder'] === undefined ? { host: 'unknown', pid: 0 } : (read['holder'] as Identity);
   const acquiredAt = time(read['acquiredAt']) ?? 0;
@@ -119,7 +127,7 @@ export function readRecord(body: string): LockRecord | undefined {
     previous: readOccurrence(read['previous']),
     lastStartedAt: time(read['lastStartedAt']),
     lastSuccessAt: time(read['lastSuccessAt']),
-    lastDurationMs: read['lastDurationMs'] as number | undefined,
+    lastDurationMs: typeof lastDurationMs === 'number' ? lastDurationMs : undefined,
     lastError: read['lastError'] as string | undefined,
     scheduleHash: read['scheduleHash'] as string | undefined,
     schedule,
@@ -136,8 +144,7 @@ export function readRecord(body: string): LockRecord | undefined {
 }
 
 /** The holder of this file is not named once more. */
-function writeLast({ last, holder, acquiredAt }: LockRecord): string | undefined {
-  if (last === undefined) return undefined;
+function writeLast({ holder, acquiredAt }: LockRecord, last: LastRun): string {
   const at = last.finishedAt === undefined ? '' : ` "at": ${iso(last.finishedAt)},`;
   const own = last.by === holder && last.since === acquiredAt;
   return `{${at} "outcome": "${last.outcome}"${own ? '' : `, "since": ${iso(last.since)}, "by": ${sameAsBefore(last.by)}`} }`;
@@ -146,6 +153,7 @@ function writeLast({ last, holder, acquiredAt }: LockRecord): string | undefined
 function readLast(value: unknown, holder: Identity, acquiredAt: number): LastRun | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { at, outcome, since, by } = value as { at: unknown; outcome: RunOutcome; since: unknown; by: Identity | undefined };
+  if (outcome !== 'done' && outcome !== 'failed' && outcome !== 'lost') return undefined;
   const finishedAt = time(at);
   return by === undefined ? { finishedAt, outcome, by: holder, since: acquiredAt } : { finishedAt, outcome, by, since: time(since) ?? 0 };
 }

@@ -31,8 +31,16 @@ export function shortened(error: string | undefined): string | undefined {
   return `${error.slice(0, MOST_OF_AN_ERROR - 1).toWellFormed().replace(/\uFFFD$/, '')}…`;
 }
 
-/** One run a line. */
+const texts = new WeakMap<readonly KeptRun[], string>();
+
+/** One run a line. An acquisition writes the runs that the release before it has written. */
 export function writeRuns(runs: readonly KeptRun[]): string {
+  let text = texts.get(runs);
+  if (text === undefined) texts.set(runs, (text = linesOf(runs)));
+  return text;
+}
+
+function linesOf(runs: readonly KeptRun[]): string {
   const lines: string[] = [];
   let length = 0;
   for (const run of runs) {

@@ -54,8 +54,11 @@ export class Succession {
       after = await this.#tops.standing(key);
       isTaken = (await this.#mayStand(candidate, after, created === 'from spare')) && !signal.aborted;
     } finally {
-      // Also when creating or listing failed: a generation that was not granted must not stand.
-      if (created !== false && !isTaken) await this.#withdraw(candidate, after?.generations, created === 'from spare');
+      // Also when creating or listing failed: a generation that was not granted must not stand. Where that fails too, it counts as that of
+      // a dead holder.
+      if (created !== false && !isTaken) {
+        await this.#withdraw(candidate, after?.generations, created === 'from spare').finally(() => this.#store.letGo(own, grant.body));
+      }
     }
     signal.throwIfAborted();
     if (!isTaken) return undefined;

@@ -1,6 +1,6 @@
 import type { AcquireRequest, OccurrenceState, Outcome, RunOutcome } from '@solorun/core';
 import type { LockRecord } from './record.ts';
-import { shortened, withKeptRun } from './runs.ts';
+import { shortened, withKeptRun, type KeptRun } from './runs.ts';
 import type { Proof } from './store.ts';
 
 /**
@@ -52,11 +52,14 @@ export function releasedRecord(record: LockRecord, fence: bigint, outcome: Outco
     record.claimed && record.occurrence !== undefined ? { ...record.occurrence, state: outcome.result } : record.occurrence;
   const lastError = outcome.result === 'failed' ? outcome.error : undefined;
   return {
-    ...overRecord(record, fence, outcome.result, now, lastError),
+    ...record,
+    state: 'released',
     occurrence,
     lastSuccessAt: outcome.result === 'done' ? now : record.lastSuccessAt,
     lastDurationMs: Math.max(0, now - record.acquiredAt),
     lastError,
+    last: { finishedAt: now, outcome: outcome.result, by: record.holder, since: record.acquiredAt },
+    runs: runsAfter(record, fence, outcome.result, now, lastError),
   };
 }
 
@@ -64,24 +67,24 @@ export function releasedRecord(record: LockRecord, fence: bigint, outcome: Outco
 export function lostRecord(record: LockRecord, fence: bigint, lostAt: number | undefined): LockRecord {
   if (record.state === 'released') return record;
   if (record.editing === true) return { ...record, state: 'released', editing: undefined };
-  return overRecord(record, fence, 'lost', lostAt, undefined);
+  return {
+    ...record,
+    state: 'released',
+    last: { finishedAt: lostAt, outcome: 'lost', by: record.holder, since: record.acquiredAt },
+    runs: runsAfter(record, fence, 'lost', lostAt, undefined),
+  };
 }
 
-function overRecord(
-  record: LockRecord,
+/** The runs of a name after this one, if it is to be kept. */
+function runsAfter(
+  { claimed, history, occurrence, holder, acquiredAt, runs }: LockRecord,
   fence: bigint,
   outcome: RunOutcome,
   finishedAt: number | undefined,
   error: string | undefined,
-): LockRecord {
-  const { holder, acquiredAt, claimed, occurrence } = record;
-  const over: LockRecord = {
-    ...record,
-    state: 'released',
-    last: { finishedAt, outcome, by: holder, since: acquiredAt },
-  };
-  if (!claimed && record.history !== true) return over;
-  const run = {
+): readonly KeptRun[] | undefined {
+  if (!claimed && history !== true) return runs;
+  return withKeptRun(runs, {
     fence: String(fence),
     ...(claimed && occurrence !== undefined ? { for: occurrence.at.toISOString() } : {}),
     attempt: claimed ? (occurrence?.attempt ?? 1) : 1,
@@ -90,6 +93,5 @@ function overRecord(
     ...(finishedAt === undefined ? {} : { to: new Date(finishedAt).toISOString() }),
     outcome,
     ...(error === undefined ? {} : { error: shortened(error) }),
-  };
-  return { ...over, runs: withKeptRun(record.runs, run) };
+  });
 }

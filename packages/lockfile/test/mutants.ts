@@ -42,7 +42,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   'reads-before-now': {
     says: "asks the store's clock after reading the file, and does not look whether the file changed",
     edits: [
-      edit('generations.ts', 'const now = await this.#store.now();\n    const standing = guess', 'const standing = guess'),
+      edit('generations.ts', 'const now = await this.#store.now();\n      const standing = guess', 'const standing = guess'),
       edit(
         'generations.ts',
         'const top = await this.#tops.read(key, standing.generations, now, guess);',
@@ -112,8 +112,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     edits: [
       edit(
         'generations.ts',
-        'const before = top === undefined || !top.over ? undefined : carriedBy(top);',
-        'const before = top === undefined || !top.over || top.expiresAt !== undefined ? undefined : carriedBy(top);',
+        'const before = held ? undefined : carriedBy(top);',
+        'const before = held || top?.expiresAt !== undefined ? undefined : carriedBy(top);',
       ),
     ],
   },

@@ -103,6 +103,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
   let lastFence = 0n;
   /** Contents of files that make the lock forgotten. */
   const forgetting = new Set<string>();
+  let forgotten = 0;
   /** The pause that was confirmed, and that no process has begun to end. */
   let pause: object | undefined;
 
@@ -145,6 +146,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
     const left = new Map<string, File>();
     const put = (key: string, file: File): boolean => {
       if (forgetting.has(file.body)) {
+        forgotten += 1;
         starts.clear();
         done.clear();
       }
@@ -300,6 +302,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       const ignorePause = !occurrences || draw() < 100;
       const pausedBefore = ignorePause ? undefined : pause;
       const holder = { host: 'sim', pid: process };
+      const knownBefore = forgotten;
       const request = { name: 'job', owner: `${process}-${n}`, leaseMs, holder, occurrence, ignorePause };
       const result = await generations.tryAcquire(request, quit.signal).catch((error: unknown) => {
         if (error !== quit.signal.reason && !(error instanceof Trouble)) throw error;
@@ -331,7 +334,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       if (lastFence > 0n && released.get(lastFence) !== true) sightings.takeovers += 1;
       trusting.add(trust);
       checkTrust(result.grant);
-      if (occurrence !== undefined) {
+      if (occurrence !== undefined && knownBefore === forgotten) {
         const count = (starts.get(occurrence.at.getTime()) ?? 0) + 1;
         starts.set(occurrence.at.getTime(), count);
         if (done.has(occurrence.at.getTime())) throw new Violation(`occurrence ${n} was started again after it was done`);
@@ -362,7 +365,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       released.set(result.grant.fence, trusted);
       const outcome = trusted ? ({ result: 'done' } as const) : ({ result: 'failed', error: 'lost' } as const);
       const answer = await giveBack(outcome);
-      if (answer === true && trusted && occurrence !== undefined) done.add(occurrence.at.getTime());
+      if (answer === true && trusted && occurrence !== undefined && knownBefore === forgotten) done.add(occurrence.at.getTime());
       if (answer === false && clock() < trust.until)
         throw new Violation('a holder was told by its own release that it had lost the lock');
     }
