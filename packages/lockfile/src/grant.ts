@@ -9,6 +9,8 @@ export interface GenerationGrant extends Grant {
   readonly body: string;
   /** The last write that counted, by this process's clock: some moment before it. */
   readonly written: { at: number };
+  /** It follows nothing: see `Way`. */
+  readonly isFirst: boolean;
   /** The generation that it followed, if nothing stands below that. */
   readonly below?: bigint | undefined;
 }

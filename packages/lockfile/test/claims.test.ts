@@ -8,6 +8,7 @@ import { Generations } from '../src/generations.ts';
 import { generationKey } from '../src/key.ts';
 import type { FileStore } from '../src/store.ts';
 import { localStore } from '../src/stores/local.ts';
+import { startAtOne } from './places.ts';
 
 // What random interleavings come upon once in ten thousand, step by step: processes that are paused in the middle of a claim or of a
 // release while the lock goes through others' hands.
@@ -41,6 +42,7 @@ function gate(): Gate {
 
 function directory(): () => FileStore {
   const path = mkdtempSync(join(tmpdir(), 'solorun-claims-'));
+  startAtOne(path);
   const stores: FileStore[] = [];
   onTestFinished(async () => {
     for (const store of stores) await store.close();
@@ -54,7 +56,7 @@ function directory(): () => FileStore {
   };
 }
 
-const generationsOn = (store: FileStore): Generations => new Generations({ store, keyOf: (name) => name, durable: () => false });
+const generationsOn = (store: FileStore): Generations => new Generations({ store, keyOf: (name) => name, floorKey: '~all', durable: () => false });
 
 function attempt(
   by: Generations,

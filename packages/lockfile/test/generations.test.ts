@@ -15,6 +15,10 @@ const unlikeLeases: Place = { ...disk, leases: [200, 60, 200] };
 const slowDisk: Place = { ...disk, slow: true };
 const tornDisk: Place = { ...disk, tornListings: true };
 const objectStore: Place = { kernel: false, resurrects: true, tornListings: false, granularityMs: 10 };
+const operatedDisk: Place = { ...disk, operators: true };
+const operatedTornDisk: Place = { ...tornDisk, operators: true };
+const operatedSlowDisk: Place = { ...slowDisk, operators: true };
+const operatedStore: Place = { ...objectStore, operators: true };
 const coarseStore: Place = { ...objectStore, granularityMs: 200 };
 
 async function explore(
@@ -22,7 +26,7 @@ async function explore(
   place: Place,
   runs: number,
 ): Promise<fc.RunDetails<[fc.Scheduler, fc.Stream<number>]> & Sightings> {
-  const sightings: Sightings = { grants: 0, takeovers: 0 };
+  const sightings: Sightings = { grants: 0, takeovers: 0, forgotten: 0, pauses: 0 };
   const property = fc.asyncProperty(fc.scheduler(), fc.infiniteStream(fc.nat(999)), async (scheduler, chances) => {
     const draw = (): number => chances.next().value as number;
     await simulate({ ...place, scheduler, draw, Generations: create }, sightings);
@@ -38,6 +42,10 @@ describe('the generations algorithm, under random interleavings, pauses and cras
     ['a disk whose listings are not atomic', tornDisk],
     ['an object store', objectStore],
     ['a store whose times are coarse', coarseStore],
+    ['a disk whose locks are forgotten and paused', operatedDisk],
+    ['a disk whose listings are not atomic, and whose locks are forgotten and paused', operatedTornDisk],
+    ['a slow disk whose locks are forgotten and paused', operatedSlowDisk],
+    ['an object store whose locks are forgotten and paused', operatedStore],
   ];
   for (const [says, place] of places) {
     it(`keeps its promises on ${says}`, { timeout: 300_000 + RUNS * 100 }, async ({ annotate }) => {
@@ -54,6 +62,17 @@ describe('the generations algorithm, under random interleavings, pauses and cras
     'no-allowance': coarseStore,
     'withdraws-unseen': slowDisk,
     'removes-when-unsure': slowDisk,
+    'follows-a-broken-row': operatedDisk,
+    'follows-what-is-closed': operatedDisk,
+    'forgets-without-closing': operatedDisk,
+    'forgets-without-floor': operatedDisk,
+    'no-look-at-the-base': operatedDisk,
+    'no-second-look-at-the-floor': operatedDisk,
+    'starts-beside-others': operatedDisk,
+    'withdraws-to-give-again': operatedDisk,
+    'leaves-a-stray': operatedDisk,
+    'no-second-look-at-pauses': operatedDisk,
+    'sweeps-what-is-new': operatedDisk,
     'renews-whatever-stands-above': { ...objectStore, trust: 'extends after the deadline' },
   };
   for (const [name, { says }] of Object.entries(mutants)) {

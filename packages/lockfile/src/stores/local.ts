@@ -84,7 +84,13 @@ class LocalStore implements FileStore {
     return this.#clock.now();
   }
 
-  async createExclusive(key: string, body: string, durable: boolean, spare?: string, signal?: AbortSignal): Promise<boolean> {
+  async createExclusive(
+    key: string,
+    body: string,
+    durable: boolean,
+    spare?: string,
+    signal?: AbortSignal,
+  ): Promise<boolean | 'from spare'> {
     this.#requireOpen();
     const created = this.#create(key, body, durable ? undefined : spare);
     if (created === undefined) return false;
@@ -97,7 +103,8 @@ class LocalStore implements FileStore {
       const flush = this.#flushNew(key, created.fd, signal);
       await (signal === undefined ? flush : unlessAborted(flush, signal));
     }
-    return true;
+    // A spare was opened under its lasting name.
+    return created.quiet ? true : 'from spare';
   }
 
   async read(key: string): Promise<StoredFile | undefined> {
