@@ -116,7 +116,7 @@ export class Edits {
     const { proof } = this.#parts.store;
     const owner = randomUUID();
     const held: LockRecord = { ...record, state: 'held', owner, proof, leaseMs: LEASE_MS, editing: true };
-    return { name: record.name, owner, fence, attempt: 1, record: held, body: writeRecord(held), written: { at: 0 }, isFirst: false };
+    return { name: record.name, owner, fence, attempt: 1, record: held, body: writeRecord(held), written: { at: 0 }, isFirst: false, below: undefined };
   }
 
   /** @throws if it is not known whether the change counts */

@@ -199,8 +199,8 @@ export class Generations {
     const candidate = { key, grant, way, top: carried, isDurable, spare, passes };
     const needless = await this.#succession.take(candidate, signal);
     if (needless === undefined) return undefined;
-    const below = (await this.#succession.cleanUp(key, needless)) ? carried?.generation : undefined;
-    return { ...grant, below };
+    if (await this.#succession.cleanUp(key, needless)) grant.below = carried?.generation;
+    return grant;
   }
 
   async #mayTakeOver(top: Top): Promise<boolean> {
@@ -232,6 +232,7 @@ export class Generations {
       body: writeRecord(record),
       written,
       isFirst: way.kind === 'anew' && before === undefined,
+      below: undefined,
     };
   }
 

@@ -11,8 +11,8 @@ export interface GenerationGrant extends Grant {
   readonly written: { at: number };
   /** It follows nothing: see `Way`. */
   readonly isFirst: boolean;
-  /** The generation that it followed, if nothing stands below that. */
-  readonly below?: bigint | undefined;
+  /** The generation that it followed, if nothing stands below that. Told when that is known. */
+  below: bigint | undefined;
 }
 
 /** The record of a grant, if the grant still owns it: compared by the nonce, where the record is kept. */

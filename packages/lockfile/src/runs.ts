@@ -1,19 +1,19 @@
 import type { Identity, RunOutcome, RunRecord } from '@solorun/core';
 import { MOST_RUNS } from '@solorun/core/server';
-import { sameAsBefore, time } from './text.ts';
 
-/** A run as a lock file keeps it: an acquisition copies the runs, and makes nothing of them. */
+/** A run as a lock file keeps it: an acquisition copies the runs, and makes nothing of them. Times are in ms since the epoch. */
 export interface KeptRun {
   readonly fence: string;
   /** The scheduled time that it was for. */
-  readonly for?: string | undefined;
-  readonly attempt: number;
-  readonly by: Identity;
-  readonly from: string;
-  /** Undefined: it was lost, and nobody knows when. */
-  readonly to?: string | undefined;
+  readonly for?: number;
+  /** @default 1 */
+  readonly attempt?: number;
+  readonly from: number;
+  /** How long it took, in ms. Undefined: it was lost, and nobody knows when. */
+  readonly took?: number;
   readonly outcome: RunOutcome;
-  readonly error?: string | undefined;
+  readonly error?: string;
+  readonly by: Identity;
 }
 
 /** A file is written anew at each acquisition, so errors of old runs are kept short: in characters. */
@@ -44,12 +44,20 @@ function linesOf(runs: readonly KeptRun[]): string {
   const lines: string[] = [];
   let length = 0;
   for (const run of runs) {
-    const line = sameAsBefore(run);
+    const line = lineOf(run);
     length += line.length;
     if (length > MOST_OF_RUNS) break;
     lines.push(line);
   }
   return `[\n    ${lines.join(',\n    ')}\n  ]`;
+}
+
+const runTexts = new WeakMap<KeptRun, string>();
+
+function lineOf(run: KeptRun): string {
+  let line = runTexts.get(run);
+  if (line === undefined) runTexts.set(run, (line = JSON.stringify(run)));
+  return line;
 }
 
 /** Runs that were kept, by this version or a later one. */
@@ -67,22 +75,16 @@ export function runRecords(runs: readonly KeptRun[], limit: number): readonly Ru
   return found;
 }
 
-function runRecord({ fence, for: occurrence, attempt, by, from, to, outcome, error }: KeptRun): RunRecord | undefined {
-  const startedAt = time(from);
-  if (startedAt === undefined || !/^[0-9]{1,18}$/.test(fence)) return undefined;
+function runRecord({ fence, for: occurrence, attempt = 1, from, took, outcome, error, by }: KeptRun): RunRecord | undefined {
+  if (typeof from !== 'number' || !/^[0-9]{1,18}$/.test(fence)) return undefined;
   return {
     fence: BigInt(fence),
-    occurrence: dateOf(occurrence),
+    occurrence: occurrence === undefined ? undefined : new Date(occurrence),
     attempt,
     holder: by,
-    startedAt: new Date(startedAt),
-    finishedAt: dateOf(to),
+    startedAt: new Date(from),
+    finishedAt: took === undefined ? undefined : new Date(from + took),
     outcome,
     error,
   };
-}
-
-function dateOf(text: string | undefined): Date | undefined {
-  const ms = time(text);
-  return ms === undefined ? undefined : new Date(ms);
 }

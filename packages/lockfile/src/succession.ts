@@ -52,7 +52,8 @@ export class Succession {
       created = await this.#store.createExclusive(own, grant.body, isDurable, used, signal);
       if (created === false) return undefined;
       after = await this.#tops.standing(key);
-      isTaken = (await this.#mayStand(candidate, after, created === 'from spare')) && !signal.aborted;
+      const mayStand = this.#mayStand(candidate, after, created === 'from spare');
+      isTaken = (typeof mayStand === 'boolean' ? mayStand : await mayStand) && !signal.aborted;
     } finally {
       // Also when creating or listing failed: a generation that was not granted must not stand. Where that fails too, it counts as that of
       // a dead holder.
@@ -82,14 +83,18 @@ export class Succession {
   }
 
   /** Step 3: whether the new generation stands where it should, nothing has changed, and no pause is in the way. */
-  async #mayStand(candidate: Candidate, { generations, pauses }: Standing, isFromSpare: boolean): Promise<boolean> {
+  #mayStand(candidate: Candidate, { generations, pauses }: Standing, isFromSpare: boolean): boolean | Promise<boolean> {
     const { key, way, top, passes } = candidate;
     if (passes !== 'any' && pauses.length > 0 && pauses.at(-1) !== passes) return false;
-    if (way.kind === 'next' ? !isNext(candidate, generations, isFromSpare) : !(await this.#isStart(candidate, way, generations))) {
-      return false;
-    }
-    if (top === undefined || (way.kind === 'next' && top.expiresAt === undefined)) return true;
-    return this.#tops.isUnchanged(key, top);
+    if (way.kind !== 'next') return this.#mayStart(candidate, way, generations);
+    if (!isNext(candidate, generations, isFromSpare)) return false;
+    return top!.expiresAt === undefined || this.#tops.isUnchanged(key, top!);
+  }
+
+  async #mayStart(candidate: Candidate, way: StartingWay, generations: readonly bigint[]): Promise<boolean> {
+    const { key, top } = candidate;
+    if (!(await this.#isStart(candidate, way, generations))) return false;
+    return top === undefined || this.#tops.isUnchanged(key, top);
   }
 
   /** Whether the new generation is the highest, beside nothing but what was seen, and the floor is as it was. */

@@ -84,14 +84,17 @@ function runsAfter(
   error: string | undefined,
 ): readonly KeptRun[] | undefined {
   if (!claimed && history !== true) return runs;
+  const attempt = claimed ? (occurrence?.attempt ?? 1) : 1;
+  // As a date has it: without fractions.
+  const from = Math.floor(acquiredAt);
   return withKeptRun(runs, {
     fence: String(fence),
-    ...(claimed && occurrence !== undefined ? { for: occurrence.at.toISOString() } : {}),
-    attempt: claimed ? (occurrence?.attempt ?? 1) : 1,
-    by: holder,
-    from: new Date(acquiredAt).toISOString(),
-    ...(finishedAt === undefined ? {} : { to: new Date(finishedAt).toISOString() }),
+    ...(claimed && occurrence !== undefined ? { for: occurrence.at.getTime() } : {}),
+    ...(attempt === 1 ? {} : { attempt }),
+    from,
+    ...(finishedAt === undefined ? {} : { took: Math.max(0, Math.floor(finishedAt) - from) }),
     outcome,
-    ...(error === undefined ? {} : { error: shortened(error) }),
+    ...(error === undefined ? {} : { error: shortened(error)! }),
+    by: holder,
   });
 }
