@@ -65,7 +65,9 @@ export class Edits {
    */
   async forget(key: string, { untouchedForMs }: ForgetTerms, signal: AbortSignal): Promise<boolean> {
     const { store, floor, pauses } = this.#parts;
-    const edit = await this.#begin(key, signal, ({ top, now, standing }) => this.#isForgettable(key, top, standing, now, untouchedForMs));
+    const edit = await this.#begin(key, signal, ({ top, now, standing }) =>
+      this.#isForgettable(key, top, standing, now, untouchedForMs),
+    );
     if (edit === undefined) return false;
     await this.#end(key, edit, closedRecord(edit.record), false);
     await floor.atLeast(edit.fence);
@@ -116,7 +118,17 @@ export class Edits {
     const { proof } = this.#parts.store;
     const owner = randomUUID();
     const held: LockRecord = { ...record, state: 'held', owner, proof, leaseMs: LEASE_MS, editing: true };
-    return { name: record.name, owner, fence, attempt: 1, record: held, body: writeRecord(held), written: { at: 0 }, isFirst: false, below: undefined };
+    return {
+      name: record.name,
+      owner,
+      fence,
+      attempt: 1,
+      record: held,
+      body: writeRecord(held),
+      written: { at: 0 },
+      isFirst: false,
+      below: undefined,
+    };
   }
 
   /** @throws if it is not known whether the change counts */
@@ -124,7 +136,8 @@ export class Edits {
     const { store, tops } = this.#parts;
     const written = await store.write(generationKey(key, fence), writeRecord(record), isDurable ? 'durable' : 'whole');
     // A process that has found the lease over follows what stood there before, unless it sees the change.
-    if (!written || !(await tops.isTop(key, fence))) throw new Error('the record was changed by another process meanwhile: try again');
+    if (!written || !(await tops.isTop(key, fence)))
+      throw new Error('the record was changed by another process meanwhile: try again');
   }
 }
 

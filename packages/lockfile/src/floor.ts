@@ -2,7 +2,8 @@ import { floorKey, floorsOf } from './key.ts';
 import type { FileStore } from './store.ts';
 
 /** For people who open the file. */
-const CONTENT = 'Locks that start anew get greater fences than the number of this file. Do not delete it while programs use the locks.\n';
+const CONTENT =
+  'Locks that start anew get greater fences than the number of this file. Do not delete it while programs use the locks.\n';
 
 /** So many stand: a listing that is not atomic, and is overtaken by a new one, still shows the one before. */
 const KEPT = 2;

@@ -42,7 +42,8 @@ const HIGHEST = 10n ** 18n - 1n;
 
 /** A file with a number of more digits would be seen by no process. */
 function checked(key: string, number: bigint): bigint {
-  if (number > HIGHEST) throw new Error(`the files of the lock ${key} have no higher numbers left: remove the one that has ${HIGHEST}`);
+  if (number > HIGHEST)
+    throw new Error(`the files of the lock ${key} have no higher numbers left: remove the one that has ${HIGHEST}`);
   return number;
 }
 

@@ -129,7 +129,11 @@ function readPause(key: string, { body, modifiedAt }: StoredFile): Kept {
     const remedy = `the file ${key} cannot be read: resume the lock, and pause it again`;
     return { name: undefined, until: new Date(modifiedAt + UNREADABLE_MS), by: 'unknown', note: remedy };
   }
-  const known = { name: typeof name === 'string' ? name : undefined, until: new Date(end), by: typeof by === 'string' ? by : 'unknown' };
+  const known = {
+    name: typeof name === 'string' ? name : undefined,
+    until: new Date(end),
+    by: typeof by === 'string' ? by : 'unknown',
+  };
   return typeof note === 'string' ? { ...known, note } : known;
 }
 

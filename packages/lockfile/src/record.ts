@@ -81,7 +81,7 @@ export function writeRecord(record: LockRecord): string {
     field('editing', record.editing),
     field('closed', record.closed),
     field('runs', record.runs && writeRuns(record.runs)),
-    (record.others === undefined ? '' : writeOthers(record.others)),
+    record.others === undefined ? '' : writeOthers(record.others),
     '\n}\n',
   ].join('');
 }
@@ -156,7 +156,9 @@ function readLast(value: unknown, holder: Identity, acquiredAt: number): LastRun
   const { at, outcome, since, by } = value as { at: unknown; outcome: RunOutcome; since: unknown; by: Identity | undefined };
   if (outcome !== 'done' && outcome !== 'failed' && outcome !== 'lost') return undefined;
   const finishedAt = time(at);
-  return by === undefined ? { finishedAt, outcome, by: holder, since: acquiredAt } : { finishedAt, outcome, by, since: time(since) ?? 0 };
+  return by === undefined
+    ? { finishedAt, outcome, by: holder, since: acquiredAt }
+    : { finishedAt, outcome, by, since: time(since) ?? 0 };
 }
 
 function readOccurrence(value: unknown): OccurrenceState | undefined {

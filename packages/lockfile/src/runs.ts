@@ -28,7 +28,10 @@ export function withKeptRun(runs: readonly KeptRun[] | undefined, run: KeptRun):
 
 export function shortened(error: string | undefined): string | undefined {
   if (error === undefined || error.length <= MOST_OF_AN_ERROR) return error;
-  return `${error.slice(0, MOST_OF_AN_ERROR - 1).toWellFormed().replace(/\uFFFD$/, '')}…`;
+  return `${error
+    .slice(0, MOST_OF_AN_ERROR - 1)
+    .toWellFormed()
+    .replace(/\uFFFD$/, '')}…`;
 }
 
 const texts = new WeakMap<readonly KeptRun[], string>();

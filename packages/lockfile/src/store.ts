@@ -18,7 +18,13 @@ export interface FileStore {
    *   until the new one was visible
    * @param signal once it aborts, the caller no longer waits for the file
    */
-  createExclusive(key: string, body: string, durable: boolean, spare?: string, signal?: AbortSignal): Promise<boolean | 'from spare'>;
+  createExclusive(
+    key: string,
+    body: string,
+    durable: boolean,
+    spare?: string,
+    signal?: AbortSignal,
+  ): Promise<boolean | 'from spare'>;
   /**
    * Content and modification time, by the store's clock; the content may be the newer of the two. Undefined: there is no such key.
    */

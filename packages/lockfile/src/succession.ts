@@ -55,15 +55,12 @@ export class Succession {
       const mayStand = this.#mayStand(candidate, after, created === 'from spare');
       isTaken = (typeof mayStand === 'boolean' ? mayStand : await mayStand) && !signal.aborted;
     } finally {
-      // Also when creating or listing failed: a generation that was not granted must not stand. Where that fails too, it counts as that of
-      // a dead holder.
-      if (created !== false && !isTaken) {
-        await this.#withdraw(candidate, after?.generations, created === 'from spare').finally(() => this.#store.letGo(own, grant.body));
-      }
+      // Also when creating or listing failed: a generation that was not granted must not stand.
+      if (created !== false && !isTaken) await this.#takeBack(candidate, after?.generations, created === 'from spare');
     }
     signal.throwIfAborted();
-    if (!isTaken) return undefined;
-    return after!.generations.filter((generation) => generation !== grant.fence && generation !== top?.generation);
+    if (!isTaken || after === undefined) return undefined;
+    return after.generations.filter((generation) => generation !== grant.fence && generation !== top?.generation);
   }
 
   /**
@@ -101,6 +98,16 @@ export class Succession {
   async #isStart({ grant, top }: Candidate, { floor, seen }: StartingWay, after: readonly bigint[]): Promise<boolean> {
     if (after.at(-1) !== grant.fence || (top !== undefined && !after.includes(top.generation))) return false;
     return after.every((each) => each === grant.fence || seen.includes(each)) && (await this.#floor.now()) === floor;
+  }
+
+  /** Where a generation cannot be withdrawn, it counts as that of a dead holder. */
+  async #takeBack(candidate: Candidate, after: readonly bigint[] | undefined, isFromSpare: boolean): Promise<void> {
+    const { key, grant } = candidate;
+    try {
+      await this.#withdraw(candidate, after, isFromSpare);
+    } finally {
+      await this.#store.letGo(generationKey(key, grant.fence), grant.body);
+    }
   }
 
   /** Step 3 for a generation of ours that came too late. @param after what stands, if that is known */

@@ -35,7 +35,8 @@ function directory(): () => FileStore {
   };
 }
 
-const generationsOn = (store: FileStore): Generations => new Generations({ store, keyOf: (name) => name, floorKey: '~all', durable: () => false });
+const generationsOn = (store: FileStore): Generations =>
+  new Generations({ store, keyOf: (name) => name, floorKey: '~all', durable: () => false });
 
 function attempt(
   by: Generations,

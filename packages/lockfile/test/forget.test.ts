@@ -25,10 +25,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-function open(
-  wrap: (store: FileStore) => Partial<FileStore> = () => ({}),
-  onStale?: (record: JobRecord) => boolean,
-): LockProvider {
+function open(wrap: (store: FileStore) => Partial<FileStore> = () => ({}), onStale?: (record: JobRecord) => boolean): LockProvider {
   const store = localStore({ directory, own: true, kernelLocks: true, allowNetworkFileSystem: false });
   const provider = lockfile({ store: { ...store, ...wrap(store) }, onStale });
   opened.push(provider);
@@ -50,6 +47,12 @@ async function run(provider: LockProvider, more: Partial<AcquireRequest> = {}): 
   const grant = await acquire(provider, more);
   await provider.release(grant, { result: 'done' }, never);
   return grant;
+}
+
+async function namesOf(provider: LockProvider): Promise<readonly string[]> {
+  const names: string[] = [];
+  for await (const { name } of provider.list()) names.push(name);
+  return names;
 }
 
 const forget = (provider: LockProvider): Promise<boolean> => provider.forget('job', { untouchedForMs: 0 }, never);
@@ -105,7 +108,7 @@ describe('a fence', () => {
       const { fence } = await run(provider);
       expect(fence).toBeGreaterThan(last);
       last = fence;
-      if (n % 3 === 2) expect(await forget(other)).toBe(true);
+      if (n % 3 === 2) await forget(other);
     }
   });
 });
@@ -122,7 +125,7 @@ describe('a process that was paused with an old list while the lock was forgotte
     expect(await forget(provider)).toBe(true);
     late.paused.open();
     const result = await trying;
-    if (!result.acquired) throw new Error('it tries again');
+    if (!result.acquired) throw new Error('refused');
     expect(result.grant.fence).toBeGreaterThan(last);
     expect(lockFiles()).toEqual([`job.${result.grant.fence}.lock`]);
   });
@@ -206,7 +209,7 @@ describe('a process that is killed while it forgets a lock', () => {
     expect(lockFiles()).toHaveLength(2);
     expect(await provider.inspect('job')).toBeUndefined();
     expect(await provider.runs('job', 9)).toEqual([]);
-    for await (const record of provider.list()) expect.fail(`${record.name} is listed`);
+    expect(await namesOf(provider)).toEqual([]);
     expect(await forget(provider)).toBe(false);
     const next = await run(provider, { occurrence });
     expect(next).toMatchObject({ attempt: 1, previous: undefined });

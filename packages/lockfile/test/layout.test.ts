@@ -237,6 +237,10 @@ describe('lock files of the layout before', () => {
     const solo = createSolo({ provider: lockfile.beside(join(directory, 'data.json')) });
     solos.push(solo);
     await solo.run('it', nothing);
-    expect(readdirSync(directory).map((name) => name.replace(/[0-9]+/, 'N')).sort()).toEqual(['data.json.N.floor', 'data.json.N.lock']);
+    expect(
+      readdirSync(directory)
+        .map((name) => name.replace(/[0-9]+/, 'N'))
+        .sort(),
+    ).toEqual(['data.json.N.floor', 'data.json.N.lock']);
   });
 });

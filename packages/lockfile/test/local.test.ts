@@ -421,7 +421,7 @@ describe('lockfile.beside', () => {
     const solo = createSolo({ provider: lockfile.beside(join(base, 'data.json')) });
     solos.push(solo);
     await solo.run('it', nothing);
-    const [own, ...others] = readdirSync(base).sort().reverse();
+    const [own, ...others] = readdirSync(base).sort().toReversed();
     expect(others).toContain('.my-notes.tmp');
     expect(own).toMatch(/^data\.json\.[0-9]+\.lock$/);
     expect(others.sort()).toEqual(['.cache.tmp', '.my-notes.tmp', expect.stringMatching(/^data\.json\.[0-9]+\.floor$/)]);

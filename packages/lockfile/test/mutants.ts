@@ -137,9 +137,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   'forgets-without-closing': {
     says: 'removes the files of a lock without closing it before',
-    edits: [
-      edit('edits.ts', 'await this.#end(key, edit, closedRecord(edit.record), false);', 'closedRecord(edit.record);'),
-    ],
+    edits: [edit('edits.ts', 'await this.#end(key, edit, closedRecord(edit.record), false);', 'closedRecord(edit.record);')],
   },
   'forgets-without-floor': {
     says: 'forgets a lock without raising the floor to its highest number',
@@ -180,6 +178,12 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   'sweeps-what-is-new': {
     says: 'keeps all pauses of a lock in one file',
-    edits: [edit('key.ts', 'return `${key}.${checked(key, pause)}.paused`;', 'return `${key}.${checked(key, pause) > 0n ? 1 : 0}.paused`;')],
+    edits: [
+      edit(
+        'key.ts',
+        'return `${key}.${checked(key, pause)}.paused`;',
+        'return `${key}.${checked(key, pause) > 0n ? 1 : 0}.paused`;',
+      ),
+    ],
   },
 };

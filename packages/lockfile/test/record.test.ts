@@ -50,7 +50,13 @@ const records: fc.Arbitrary<LockRecord> = fc.record({
   editing: optional(fc.constant(true)),
   closed: optional(fc.constant(true)),
   // A later version's fields, whatever their names are.
-  others: optional(fc.dictionary(fc.string().map((key) => `x${key}`), fc.jsonValue(), { minKeys: 1, noNullPrototype: true })),
+  others: optional(
+    fc.dictionary(
+      fc.string().map((key) => `x${key}`),
+      fc.jsonValue(),
+      { minKeys: 1, noNullPrototype: true },
+    ),
+  ),
 });
 
 describe('a record', () => {

@@ -377,8 +377,8 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
     const generations = new world.Generations(options(storeFor(process)));
     for (let n = 0; n < FORGETS; n += 1) {
       for (let rest = draw() % 60; rest > 0; rest -= 1) await alive(step(process), process);
-      const forgotten = await generations.forget('job', { untouchedForMs: 0 }, never).catch(() => false);
-      if (forgotten) sightings.forgotten += 1;
+      const isGone = await generations.forget('job', { untouchedForMs: 0 }, never).catch(() => false);
+      if (isGone) sightings.forgotten += 1;
     }
   }
 
@@ -397,7 +397,12 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
     }
   }
 
-  const options = (store: FileStore): GenerationsOptions => ({ store, keyOf: (name) => name, floorKey: '~all', durable: () => world.slow === true });
+  const options = (store: FileStore): GenerationsOptions => ({
+    store,
+    keyOf: (name) => name,
+    floorKey: '~all',
+    durable: () => world.slow === true,
+  });
 
   const ends: (() => void)[] = [];
   const fleet = Array.from({ length: world.operators === true ? PROCESSES + OPERATORS : PROCESSES }, (_, process) => {

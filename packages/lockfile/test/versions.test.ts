@@ -131,7 +131,7 @@ describe('what is written', () => {
       const grant = await acquire({ history: true, holder });
       await provider.release(grant, { result: 'failed', error }, never);
     }
-    const [file] = filesBelow(directory).reverse();
+    const [file] = filesBelow(directory).toReversed();
     expect(readFileSync(lockPath(directory, file!)).length).toBeLessThan(32 * 1024);
     const runs = await provider.runs('job', 50);
     expect(runs.length).toBeGreaterThan(20);
