@@ -54,8 +54,8 @@ import { numberOf, Ways, type Way } from './ways.ts';
  *     the floor is as it was. Likewise if step 2 failed and the file stands all the same: it may be visible long before a disk has taken it.
  *     Withdraw, for it was granted to nobody. Remove it if something stands above it. Else release it with what g says by now: removed
  *     while it is the highest, its number would be given again, and a process that had seen it expired and was paused in step 2
- *     would put a file above one that it has never seen, whose holder may be well. A stray must not be followed either, so it is
- *     removed, but only when the floor was raised to its number.
+ *     would put a file above one that it has never seen, whose holder may be well. Only a stray, below which nothing stands, is removed,
+ *     and a start beside others, but not before the floor was raised to its number.
  *  4. Remove what lies below g, lowest first. g itself stays until its follower is followed, so a process that was paused in step 2 with an
  *     older list finds its own g gone, even from a listing that is not atomic. A process that made g−1 itself, and finds nothing below
  *     it, may turn it into g+1 instead (write, link, unlink): a file that has one name more for a moment costs less than a new one and
@@ -190,16 +190,16 @@ export class Generations {
   ): Promise<GenerationGrant | undefined> {
     const way: Way | undefined = guess === undefined ? await this.#ways.of(key, standing, top) : NEXT;
     if (way === undefined) return undefined;
-    const carried = before === undefined ? undefined : top;
-    const grant = this.#grantAbove(request, way, top, before, attempt, now);
+    const followed = way.kind === 'anew' && top?.record?.closed === true ? undefined : top;
+    const grant = this.#grantAbove(request, way, followed, before, attempt, now);
     const { isDurable, mayUseUp } = careOf(this.#durable, grant.record);
     // Only if what stands is what was remembered: a directory may have been emptied, and grown anew.
     const spare = mayUseUp && top?.record === guess?.record ? guess?.below : undefined;
     const passes = request.ignorePause === true ? ('any' as const) : standing.pauses.at(-1);
-    const candidate = { key, grant, way, top: carried, isDurable, spare, passes };
+    const candidate = { key, grant, way, top: followed, isDurable, spare, passes };
     const needless = await this.#succession.take(candidate, signal);
     if (needless === undefined) return undefined;
-    if (await this.#succession.cleanUp(key, needless)) grant.below = carried?.generation;
+    if (await this.#succession.cleanUp(key, needless)) grant.below = followed?.generation;
     return grant;
   }
 
@@ -217,7 +217,7 @@ export class Generations {
     now: number,
   ): GenerationGrant {
     const { name, owner } = request;
-    const follows = way.kind === 'anew' && before !== undefined ? top!.generation : undefined;
+    const follows = way.kind === 'anew' ? top?.generation : undefined;
     const record = nextRecord(request, before, attempt, now, this.#store.proof, follows);
     const written = { at: performance.now() };
     return {
@@ -231,7 +231,7 @@ export class Generations {
       record,
       body: writeRecord(record),
       written,
-      isFirst: way.kind === 'anew' && before === undefined,
+      isFirst: top === undefined,
       below: undefined,
     };
   }

@@ -56,7 +56,7 @@ export class Succession {
       isTaken = (typeof mayStand === 'boolean' ? mayStand : await mayStand) && !signal.aborted;
     } finally {
       // Also when creating or listing failed: a generation that was not granted must not stand.
-      if (created !== false && !isTaken) await this.#takeBack(candidate, after?.generations, created === 'from spare');
+      if (created !== false && !isTaken) await this.#takeBack(candidate, after?.generations);
     }
     signal.throwIfAborted();
     if (!isTaken || after === undefined) return undefined;
@@ -101,27 +101,26 @@ export class Succession {
   }
 
   /** Where a generation cannot be withdrawn, it counts as that of a dead holder. */
-  async #takeBack(candidate: Candidate, after: readonly bigint[] | undefined, isFromSpare: boolean): Promise<void> {
+  async #takeBack(candidate: Candidate, after: readonly bigint[] | undefined): Promise<void> {
     const { key, grant } = candidate;
     try {
-      await this.#withdraw(candidate, after, isFromSpare);
+      await this.#withdraw(candidate, after);
     } finally {
       await this.#store.letGo(generationKey(key, grant.fence), grant.body);
     }
   }
 
   /** Step 3 for a generation of ours that came too late. @param after what stands, if that is known */
-  async #withdraw(candidate: Candidate, after: readonly bigint[] | undefined, isFromSpare: boolean): Promise<void> {
+  async #withdraw(candidate: Candidate, after: readonly bigint[] | undefined): Promise<void> {
     const { key, grant, way } = candidate;
     const own = generationKey(key, grant.fence);
     // Whether it was created is unknown, and if it was not, another process may have created one.
     if (after === undefined && (await this.#store.read(own))?.body !== grant.body) return;
     const standing = after ?? (await this.#tops.standing(key)).generations;
     if (standing.at(-1) !== grant.fence) return this.#store.remove(own);
-    if (way.kind === 'next' ? isNext(candidate, standing, isFromSpare) : await this.#isStart(candidate, way, standing)) {
-      return this.#leaveReleased(candidate);
-    }
-    // It stands where it should not: nothing may follow it, and its number must not be given again.
+    const mayStay = way.kind === 'anew' ? await this.#isStart(candidate, way, standing) : standing.length > 1;
+    if (mayStay) return this.#leaveReleased(candidate);
+    // No row leads to its number, and with the floor above it no start does.
     await this.#floor.atLeast(grant.fence);
     await this.#store.remove(own);
   }

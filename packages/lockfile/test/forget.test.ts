@@ -62,21 +62,23 @@ const lockFiles = (): string[] => filesBelow(directory).filter((name) => name.en
 function stopped(when: 'before' | 'after', generation = /\.lock$/) {
   const paused = gate();
   let isKilled = false;
+  let created: bigint | undefined;
   const killed = async <T>(act: () => Promise<T>): Promise<T> => (isKilled ? Promise.reject(new Error('killed')) : act());
   const provider = open((store) => ({
     async createExclusive(...args) {
       if (!generation.test(args[0])) return store.createExclusive(...args);
       if (when === 'before') await paused.pass();
-      const created = await store.createExclusive(...args);
+      created ??= BigInt(args[0].split('.')[1]!);
+      const answer = await store.createExclusive(...args);
       if (when === 'after') await paused.pass();
-      return created;
+      return answer;
     },
     list: (prefix) => killed(() => store.list(prefix)),
     read: (key) => killed(() => store.read(key)),
     write: (...args) => killed(() => store.write(...args)),
     remove: (key) => killed(() => store.remove(key)),
   }));
-  return { provider, paused, kill: () => (isKilled = true) };
+  return { provider, paused, kill: () => (isKilled = true), created: () => created };
 }
 
 describe('a fence', () => {
@@ -177,6 +179,9 @@ describe('a process that was paused with an old list while the lock was forgotte
     late.paused.open();
     expect(await trying).toMatchObject({ acquired: false, reason: 'held' });
     expect(lockFiles().filter((name) => name.startsWith('job'))).toEqual(['job.1.lock']);
+    // And its number is not given again, once the other one has ended.
+    rmSync(lockPath(directory, 'job.1.lock'));
+    expect((await run(open())).fence).toBeGreaterThan(late.created()!);
   });
 });
 

@@ -158,19 +158,9 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     says: 'starts anew beside a file that it has not seen',
     edits: [edit('succession.ts', 'seen.includes(each)) &&', 'each <= grant.fence) &&')],
   },
-  'withdraws-to-give-again': {
-    says: 'removes the highest file that it has made too late without raising the floor',
-    edits: [edit('succession.ts', 'await this.#floor.atLeast(grant.fence);\n', '\n')],
-  },
-  'leaves-a-stray': {
-    says: 'leaves a file as released that it has made above one that is gone',
-    edits: [
-      edit(
-        'succession.ts',
-        "if (way.kind === 'next' ? isNext(candidate, standing, isFromSpare) : await this.#isStart(candidate, way, standing)) {",
-        'if (standing.length > 0) {',
-      ),
-    ],
+  'removes-what-was-followed': {
+    says: 'removes the highest file that it has made too late where the one below it is gone',
+    edits: [edit('succession.ts', 'standing.length > 1;', 'standing.includes(candidate.top!.generation);')],
   },
   'no-second-look-at-pauses': {
     says: 'does not look for a pause once it has created the next file',

@@ -157,4 +157,12 @@ export const lockfile = [
     to: 'others: undefined,',
     caughtBy: by('versions', 'keeps its fields through runs, changes and takeovers'),
   },
+  {
+    name: 'removes a start beside others without raising the floor to its number',
+    package: 'lockfile',
+    file: 'src/succession.ts',
+    from: 'await this.#floor.atLeast(grant.fence);',
+    to: '',
+    caughtBy: by('forget', 'takes itself back beside a lock that a process of the version before has started'),
+  },
 ];
