@@ -15,20 +15,21 @@ import type {
 } from '@solorun/core';
 import { judgeOccurrence } from '@solorun/core';
 import { refusalOf } from '@solorun/core/server';
-import { careFor, type Durable } from './care.ts';
+import type { Durable } from './care.ts';
 import { Deadlines } from './deadlines.ts';
 import { Edits } from './edits.ts';
 import { Floor } from './floor.ts';
 import { FreeLocks, type Free } from './free-locks.ts';
-import { recordIn, type GenerationGrant } from './grant.ts';
-import { generationKey, type Standing } from './key.ts';
+import type { GenerationGrant } from './grant.ts';
+import { Holdings } from './holdings.ts';
+import type { Standing } from './key.ts';
 import { Pauses } from './pauses.ts';
 import { writeRecord, type LockRecord } from './record.ts';
 import { Records } from './records.ts';
-import type { Care, FileStore, StoredFile } from './store.ts';
+import type { FileStore } from './store.ts';
 import { careOf, Succession } from './succession.ts';
 import { carriedBy, recordOf, Tops, type Top } from './top.ts';
-import { nextRecord, releasedRecord } from './transitions.ts';
+import { nextRecord } from './transitions.ts';
 import { numberOf, Ways, type Way } from './ways.ts';
 
 /*
@@ -112,18 +113,16 @@ export class Generations {
   readonly #durable: Durable;
   readonly #onStale: GenerationsOptions['onStale'];
   readonly #lost: AbortSignal | undefined;
-  readonly #deadlines: Deadlines;
   readonly #tops: Tops;
   readonly #ways: Ways;
   readonly #succession: Succession;
   readonly #records: Records;
   readonly #pauses: Pauses;
   readonly #edits: Edits;
+  readonly #holdings: Holdings;
   readonly #free = new FreeLocks();
   /** By key: until when a veto stands, by this process's clock. */
   readonly #vetoed = new Map<string, number>();
-  /** By owner: releases that are being flushed. */
-  readonly #flushing = new Map<string, { readonly own: string; readonly answer: Promise<boolean> }>();
 
   constructor({ store, keyOf, floorKey, durable, onStale, lost }: GenerationsOptions) {
     this.#store = store;
@@ -131,13 +130,14 @@ export class Generations {
     this.#durable = durable;
     this.#onStale = onStale;
     this.#lost = lost;
-    this.#deadlines = new Deadlines(store);
-    const tops = (this.#tops = new Tops(store, this.#deadlines));
+    const deadlines = new Deadlines(store);
+    const tops = (this.#tops = new Tops(store, deadlines));
     const floor = new Floor(store, floorKey, durable(false));
     const ways = (this.#ways = new Ways(tops, floor));
     const succession = (this.#succession = new Succession(store, tops, floor, durable));
     const pauses = (this.#pauses = new Pauses(store, tops, durable(true)));
     this.#records = new Records(store, tops, pauses);
+    this.#holdings = new Holdings(store, tops, deadlines, this.#free, durable);
     const mayTakeOver = (top: Top): Promise<boolean> => this.#mayTakeOver(top);
     this.#edits = new Edits({ store, durable, tops, ways, floor, pauses, succession, mayTakeOver });
   }
@@ -236,65 +236,12 @@ export class Generations {
     };
   }
 
-  /** Only the process that acquired a lease renews it, with what it wrote then. */
-  async renew(grant: Grant): Promise<boolean> {
-    const { body, written } = grant as Partial<GenerationGrant>;
-    if (body === undefined || written === undefined) return false;
-    const key = this.#keyOf(grant.name);
-    const own = generationKey(key, grant.fence);
-    const calledAt = performance.now();
-    const file = await this.#store.read(own);
-    const record = recordIn(file, grant);
-    const renewed =
-      file !== undefined &&
-      record?.state === 'held' &&
-      // Asked last, so that little time lies between the answer and the write. No other process moves the time of this file.
-      !this.#deadlines.isSpent(file, record, written.at, await this.#store.now()) &&
-      (await this.#store.write(own, body, 'whole')) &&
-      (await this.#tops.isTop(key, grant.fence));
-    if (renewed) written.at = calledAt;
-    else await this.#store.letGo(own, body);
-    return renewed;
+  renew(grant: Grant): Promise<boolean> {
+    return this.#holdings.renew(this.#keyOf(grant.name), grant);
   }
 
-  async release(grant: Grant, outcome: Outcome): Promise<boolean> {
-    const key = this.#keyOf(grant.name);
-    const own = generationKey(key, grant.fence);
-    // A caller that did not want to wait for the flush comes again, and a second one would take as long.
-    const before = this.#flushing.get(grant.owner);
-    if (before?.own === own) return before.answer;
-    const now = await this.#store.now();
-    const file = await this.#store.read(own);
-    const record = recordIn(file, grant);
-    // Listed before the write: a generation that comes after it is the next holder's, in due form.
-    if (file === undefined || record === undefined || !(await this.#tops.isTop(key, grant.fence))) {
-      const { body } = grant as Partial<GenerationGrant>;
-      if (body !== undefined) await this.#store.letGo(own, body);
-      return false;
-    }
-    const care = careFor(this.#durable, record, outcome);
-    // The first release counts, and a second one is quiet; but the first one may have failed to reach the disk.
-    if (record.state === 'released') return care !== 'durable' || this.#store.write(own, file.body, 'durable');
-    const answer = this.#writeReleased(grant, file, record, releasedRecord(record, grant.fence, outcome, now), care);
-    if (care !== 'durable') return answer;
-    this.#flushing.set(grant.owner, { own, answer });
-    return answer.finally(() => this.#flushing.delete(grant.owner));
-  }
-
-  /** @param file with `record`, as it was read before */
-  async #writeReleased(grant: Grant, file: StoredFile, record: LockRecord, after: LockRecord, care: Care): Promise<boolean> {
-    const key = this.#keyOf(grant.name);
-    const body = writeRecord(after);
-    if (!(await this.#store.write(generationKey(key, grant.fence), body, care))) return false;
-    // A process that took over before it was written goes by what stood there.
-    const mayBeOver = this.#deadlines.mayBeOver(file, record, await this.#store.now());
-    if (mayBeOver && !(await this.#tops.isTop(key, grant.fence))) {
-      throw new Error('the lease ended before the release was written, and somebody who may not have seen it has followed');
-    }
-    const { below, isFirst } = grant as Partial<GenerationGrant>;
-    // The first of a row stands on the floor, and that has to be looked at.
-    if (isFirst === false) this.#free.remember(key, { generation: grant.fence, below, body, record: after });
-    return true;
+  release(grant: Grant, outcome: Outcome): Promise<boolean> {
+    return this.#holdings.release(this.#keyOf(grant.name), grant, outcome);
   }
 
   inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined> {

@@ -43,7 +43,7 @@ export interface LockRecord {
   readonly others?: Readonly<Record<string, unknown>> | undefined;
 }
 
-export interface LastRun {
+interface LastRun {
   /** Undefined: it was lost, and nobody knows when. */
   readonly finishedAt: number | undefined;
   readonly outcome: RunOutcome;

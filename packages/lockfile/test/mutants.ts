@@ -33,7 +33,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     says: 'deletes the highest file instead of writing it as released',
     edits: [
       edit(
-        'generations.ts',
+        'holdings.ts',
         'if (!(await this.#store.write(generationKey(key, grant.fence), body, care))) return false;',
         'await this.#store.remove(generationKey(key, grant.fence));',
       ),
@@ -82,16 +82,12 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   'renews-whatever-stands-above': {
     says: 'counts a renewal without looking for a higher generation, past its own deadline',
     edits: [
-      edit(
-        'generations.ts',
-        '(await this.#tops.isTop(key, grant.fence));\n    if (renewed)',
-        'String(key) !== "";\n    if (renewed)',
-      ),
+      edit('holdings.ts', '(await this.#tops.isTop(key, grant.fence));\n    if (renewed)', 'String(key) !== "";\n    if (renewed)'),
     ],
   },
   'renews-what-is-over': {
     says: 'renews a lease whose time is over, if nobody has followed',
-    edits: [edit('generations.ts', '!this.#deadlines.isSpent(file, record, written.at, await this.#store.now()) &&', '')],
+    edits: [edit('holdings.ts', '!this.#deadlines.isSpent(file, record, written.at, await this.#store.now()) &&', '')],
   },
   'withdraws-unseen': {
     says: 'takes back what it has failed to create without looking whose it is',

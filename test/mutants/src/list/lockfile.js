@@ -64,7 +64,7 @@ export const lockfile = [
   {
     name: 'renews a lease whose time is over',
     package: 'lockfile',
-    file: 'src/generations.ts',
+    file: 'src/holdings.ts',
     from: '!this.#deadlines.isSpent(file, record, written.at, await this.#store.now()) &&',
     to: '',
     caughtBy: by('contract', 'does not renew a lease whose time is over, also if nobody has followed'),
