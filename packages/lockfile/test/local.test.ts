@@ -113,6 +113,14 @@ describe('the lock directory', () => {
     expect([...fences.values()].map(String).sort()).toEqual(['1', '4', '4']);
   });
 
+  it.runIf(process.platform === 'linux')('is opened without a file that stays open', async () => {
+    await open().close();
+    const openFiles = (): number => readdirSync('/proc/self/fd').length;
+    const before = openFiles();
+    await Promise.all(Array.from({ length: 5 }, () => open().close()));
+    expect(openFiles()).toBe(before);
+  });
+
   it('loses temporary files and directories that a crash left behind long ago', async () => {
     mkdirSync(directory, { mode: 0o700 });
     const old = join(directory, '.solorun-0b0ae5b0-0000-4000-8000-000000000000.tmp');
@@ -464,7 +472,7 @@ describe('a full disk', () => {
   if (!mounts) process.stderr.write('SKIPPED: a full disk. Remedy: run as root, where tmpfs can be mounted\n');
   it.runIf(mounts || process.env['CI'] === 'true')('is no reason not to start: a program goes on when there is room', async () => {
     mkdirSync(directory, { mode: 0o700 });
-    // The root takes one, and so does the file that is in the way.
+    // The root takes one of them.
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'nr_inodes=3,mode=700', 'tmpfs', directory]);
     try {
       const fillers = ['a', 'b', 'c'].map((name) => join(directory, name));

@@ -8,22 +8,15 @@ import { temporaryName } from './temporary.ts';
 /** The device that files in this directory lie on, if its file system takes locks. */
 export function lockingDevice(directory: string, locks: KernelLocks): string | undefined {
   const path = join(directory, temporaryName());
-  const fd = openFirst(directory, path);
+  const file = openFirst(directory, path);
   // A program that starts while the disk is full is to go on when there is space again. The directory takes shared locks as a file does.
-  if (fd === undefined) return lockable(openSync(directory, 'r'), (it) => isUnlocked(locks, it) === true);
+  const fd = file ?? openSync(directory, 'r');
   try {
-    return lockable(fd, (it) => isUnlocked(locks, it) === true && locks.tryLock(it));
-  } finally {
-    unlinkQuietly(path);
-  }
-}
-
-/** The device of an open file that can be locked. Closes it. */
-function lockable(fd: number, canBeLocked: (fd: number) => boolean): string | undefined {
-  try {
-    return canBeLocked(fd) ? String(fstatSync(fd).dev) : undefined;
+    const takesLocks = isUnlocked(locks, fd) === true && (file === undefined || locks.tryLock(fd));
+    return takesLocks ? String(fstatSync(fd).dev) : undefined;
   } finally {
     closeSync(fd);
+    unlinkQuietly(path);
   }
 }
 
