@@ -218,7 +218,7 @@ function takeOvers(runs, lines) {
 }
 
 /**
- * When each replica was up, and when it was killed.
+ * From when each replica was up, and until when.
  *
  * @param {readonly Line[]} lines
  */
@@ -226,19 +226,20 @@ function livesOf(lines) {
   return lines
     .filter(({ kind }) => kind === 'up')
     .map(({ worker, t }) => {
-      const killed = lines.find((line) => line.kind === 'killed' && line.id === worker && line.t > t);
-      return { up: t, end: killed?.t ?? Number.POSITIVE_INFINITY };
+      const end = lines.find(({ kind, id }) => (kind === 'killed' || kind === 'crashed') && id === worker);
+      return { up: t, end: end?.t ?? Number.POSITIVE_INFINITY };
     });
 }
 
 /** @param {string} name @param {readonly Run[]} runs @param {readonly Line[]} lines @param {Expectations} expected @returns {Violation[]} */
 function lateTakeOver(name, runs, lines, { takeOverMs }) {
   if (takeOverMs === undefined) return [];
+  const lives = livesOf(lines);
   // A fleet whose replicas are killed while they start follows nobody.
-  const isUpFor = (/** @type {number} */ from, /** @type {number} */ to) =>
-    livesOf(lines).some(({ up, end }) => Math.min(end, to) - Math.max(up, from) > takeOverMs);
+  const couldBeFollowed = (/** @type {{ at: number, ms: number }} */ { at, ms: took }) =>
+    lives.some(({ up, end }) => Math.min(end, at + took) - Math.max(up, at) > takeOverMs);
   return takeOvers(runs, lines)
-    .filter((one) => one.ms > takeOverMs && isUpFor(one.at, one.at + one.ms))
+    .filter(couldBeFollowed)
     .map((one) => ({
       kind: 'late take-over',
       name,

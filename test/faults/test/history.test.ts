@@ -102,6 +102,8 @@ describe('a planted violation is found:', () => {
     const killed = [...journal('c', [160, 'up']), ...journal('harness', [900, 'killed', { id: 'c' }])];
     expect(kindsOf([...late, ...killed], { takeOverMs: 1_200 })).toEqual([]);
     expect(kindsOf([...late, ...killed], { takeOverMs: 1_100 })).toEqual(['late take-over']);
+    const crashed = [...journal('c', [160, 'up']), ...journal('harness', [900, 'crashed', { id: 'c', result: 'gone' }])];
+    expect(kindsOf([...late, ...crashed], { takeOverMs: 1_200 })).toEqual(['crashed']);
   });
 
   it('a run that begins before its scheduled time', () => {
