@@ -128,7 +128,7 @@ console.log(JSON.stringify([fences, typeof schedule, typeof soloCoordinator, typ
 
   it('bring a command line that runs a command', async () => {
     const child = ['run', 'job', '--store', 'file:locks-cli', '--', process.execPath, '-p', 'process.env.SOLORUN_FENCE'];
-    expect((await node([join('node_modules/.bin/solorun'), ...child], directory)).stdout).toBe('1\n');
+    expect((await node([join('node_modules/.bin/solorun'), ...child], directory)).stdout).toMatch(/^\d+\n$/);
   });
 
   it.runIf(process.features.require_module)('run a job when required', async () => {

@@ -16,6 +16,7 @@
  * @property {number} jobRounds Of rows on workers of a queue.
  * @property {number} jobs In one such round.
  * @property {number} ticks Of a schedule, per contender.
+ * @property {number} names Ever used in a store that was used much.
  * @property {number} memoryCycles Timed as one: a cycle in memory is too short for a clock.
  */
 
@@ -33,6 +34,7 @@ export const full = {
   jobRounds: 10,
   jobs: 1_000,
   ticks: 15,
+  names: 100_000,
   memoryCycles: 500,
 };
 
@@ -50,5 +52,6 @@ export const short = {
   jobRounds: 2,
   jobs: 20,
   ticks: 1,
+  names: 200,
   memoryCycles: 20,
 };

@@ -8,6 +8,7 @@ import { handOffAdvisory, handOffLease, handOffLockfile, handOffRedis } from './
 import { lease, leaseAtOnce } from './rows/lease.js';
 import { lockfile } from './rows/lockfile.js';
 import { memory } from './rows/memory.js';
+import { namesAdvisory, namesLease, namesLockfile, namesRedis } from './rows/names.js';
 import { nodeCron } from './rows/node-cron.js';
 import { redis, redisAtOnce } from './rows/redis.js';
 import { renewAdvisory, renewLease, renewRedis } from './rows/renewal.js';
@@ -43,6 +44,10 @@ export const rows = [
   renewAdvisory,
   renewLease,
   renewRedis,
+  namesAdvisory,
+  namesLease,
+  namesRedis,
+  namesLockfile,
   bullmq,
   bullmqFiveMs,
   bullmqSkip,

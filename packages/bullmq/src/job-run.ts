@@ -2,6 +2,7 @@ import {
   ClosedError,
   LeaseLostError,
   LockBusyError,
+  LockPausedError,
   OptionError,
   ProviderError,
   type BusyPolicy,
@@ -107,7 +108,9 @@ export class JobRun<Data, Result, Name extends string> {
       return await this.#run({ onBusy: 'throw' });
     } catch (error) {
       // A rejection of the processor is the processor's own.
-      if (this.#started || !(error instanceof LockBusyError)) throw error;
+      if (this.#started) throw error;
+      if (error instanceof LockPausedError && onBusy !== 'fail') return this.#untilResumed(error);
+      if (!(error instanceof LockBusyError)) throw error;
       if (typeof onBusy !== 'function') return this.#decided(onBusy === 'skip' ? 'retry' : onBusy, error);
       return this.#decided(await onBusy(this.#job, error.holder), error);
     }
@@ -154,12 +157,19 @@ export class JobRun<Data, Result, Name extends string> {
     return putOff(this.#settings.putOff, this.#out, busy.settling ? SETTLING : heldBy(this.#name, busy.holder), busy);
   }
 
-  #notRun({ reason, holder, settling, retryAt }: Skipped): SkippedJob | Promise<never> {
+  /** A pause is nobody's fault, so the job is put off for as long as it lasts; it may be ended early. */
+  #untilResumed(paused: LockPausedError): Promise<never> {
+    const why = `${quote(this.#name)} is paused by ${quote(paused.by)} until ${paused.until.toISOString()}`;
+    return putOff({ ...this.#settings.putOff, ...withoutEnd }, this.#out, why, paused);
+  }
+
+  #notRun({ reason, holder, settling, paused, retryAt }: Skipped): SkippedJob | Promise<never> {
     const name = this.#name;
     if (reason === 'closed') {
       const backoff = { ...this.#settings.putOff, ...withoutEnd };
       return putOff(backoff, this.#out, 'The solo of its worker is closed', new ClosedError());
     }
+    if (paused !== undefined && this.#onBusy !== 'skip') return this.#untilResumed(new LockPausedError(name, paused));
     if (settling === true) return this.#later(new LockBusyError(name, holder, undefined, true));
     if (reason === 'early') return putOffUntil(this.#occurrence!, retryAt!.getTime() - Date.now(), this.#out);
     if (reason === 'exhausted') {

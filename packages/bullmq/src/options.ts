@@ -1,4 +1,13 @@
-import { OptionError, type BusyPolicy, type Holder, type LeaseOptions, type Solo, type WatchOptions } from '@solorun/core';
+import {
+  OptionError,
+  warnUnlessReady,
+  type BusyPolicy,
+  type Holder,
+  type LeaseOptions,
+  type Solo,
+  type WatchOptions,
+} from '@solorun/core';
+import { checkKnown, type KnownOptions } from '@solorun/core/server';
 import type { Job } from 'bullmq';
 import { settlePutOff, type PutOff, type PutOffOptions } from './backoff.ts';
 
@@ -78,6 +87,29 @@ export interface Settings<Data, Name extends string> {
 const AS_OFTEN_AS_HANDED_OUT = 2 ** 31 - 1;
 const actions: readonly unknown[] = ['skip', 'retry', 'wait', 'fail'] satisfies BusyAction[];
 
+/** Of every member of a union. */
+type NameOf<Options> = Options extends unknown ? keyof Options : never;
+
+const ofProcessor: KnownOptions = {
+  of: 'singletonProcessor()',
+  names: new Set(
+    Object.keys({
+      name: true,
+      backoff: true,
+      onOutage: true,
+      occurrence: true,
+      attempts: true,
+      onBusy: true,
+      waitMs: true,
+      leaseMs: true,
+      maxRunMs: true,
+      graceMs: true,
+      onStuck: true,
+      onRun: true,
+    } satisfies Record<NameOf<SingletonOptions<unknown, string>>, true>),
+  ),
+};
+
 function isAction(value: unknown): value is BusyAction {
   return actions.includes(value);
 }
@@ -92,7 +124,8 @@ export function settle<Data, Name extends string>(
       `singletonProcessor() wraps a function, not ${typeof processor}. For a processor in a file of its own, call it in that file.`,
     );
   }
-  const { name, onBusy, backoff, onOutage, occurrence, attempts, leaseMs, maxRunMs, graceMs, onStuck } = options;
+  checkKnown(ofProcessor, options);
+  const { name, onBusy, backoff, onOutage, occurrence, attempts, leaseMs, maxRunMs, graceMs, onStuck, onRun } = options;
   if (typeof name !== 'function' && (typeof name !== 'string' || name === '')) {
     throw new OptionError('singletonProcessor() needs a name for the lock: { name: "orders" }, or a function of the job.');
   }
@@ -111,11 +144,12 @@ export function settle<Data, Name extends string>(
     );
   }
   const waitMs = 'waitMs' in options ? options.waitMs : undefined;
-  const run = { leaseMs, maxRunMs, graceMs, onStuck };
+  const run = { leaseMs, maxRunMs, graceMs, onStuck, onRun };
   // The core refuses wrong options here, and not at the first job.
   const claim = occurrence === undefined ? {} : { occurrence: new Date(), attempts: attempts ?? 1 };
   const wait: BusyPolicy = onBusy === 'wait' || waitMs !== undefined ? { onBusy: 'wait', waitMs: waitMs as number } : {};
   solo.checkOptions(typeof name === 'string' ? name : 'name', { ...run, ...claim, ...wait });
+  warnUnlessReady(solo);
   return {
     nameOf: typeof name === 'string' ? () => name : name,
     onBusy,

@@ -7,7 +7,7 @@ export interface SkippedJob {
   readonly lock: string;
   /**
    * `held`: another job or process held the lock, and the policy is to skip. `done`: the occurrence has been run. `superseded`: a later
-   * one has been claimed.
+   * one has been claimed. `paused`: an operator has paused the lock, and the policy is to skip.
    */
   readonly reason: Exclude<SkipReason, 'closed' | 'early' | 'exhausted'>;
   /** The holder of the lock, for `held`; since when, as ISO 8601 by the provider's clock. */

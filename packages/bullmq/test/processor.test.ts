@@ -387,6 +387,51 @@ onEachBackend('singletonProcessor', (stage) => {
     });
   });
 
+  describe('a job whose lock is paused', () => {
+    const pause = { by: 'kim@ops', note: 'the disk is being replaced', untilMs: 7_200_000 };
+
+    it('is put off until the pause is over, however often, and says who paused it', async () => {
+      await solo.pause('etl', pause);
+      const processor = vi.fn<() => string>(() => 'ran');
+      line.worker(singletonProcessor(solo, { name: 'etl', backoff: { ...hour, maxTries: 1, maxAgeMs: 1 } }, processor));
+      const job = await queue.add('step', {});
+      for (const _ of ['once', 'twice']) await (await reaches(queue, job.id, 'delayed')).promote();
+      await reaches(queue, job.id, 'delayed');
+      expect((await log(queue, job))[0]).toMatch(/^"etl" is paused by "kim@ops" until \S+: put off by \d+ ms/);
+      expect(processor).not.toHaveBeenCalled();
+      await solo.resume('etl');
+      await (await reaches(queue, job.id, 'delayed')).promote();
+      const completed = await reaches(queue, job.id, 'completed');
+      expect([completed.returnvalue, completed.attemptsMade]).toEqual(['ran', 1]);
+    });
+
+    it.each([{ onBusy: 'wait', waitMs: 600_000 } as const, { onBusy: () => 'skip' } as const])(
+      'is put off with %o',
+      async (policy) => {
+        await solo.pause('etl', pause);
+        line.worker(singletonProcessor(solo, { name: 'etl', backoff: hour, ...policy }, () => {}));
+        const job = await queue.add('step', {});
+        await reaches(queue, job.id, 'delayed');
+        expect((await log(queue, job))[0]).toContain('is paused by "kim@ops"');
+      },
+    );
+
+    it('is skipped when it is of a job scheduler', async () => {
+      await solo.pause('nightly', pause);
+      line.worker(singletonProcessor(solo, { name: 'nightly' }, () => {}));
+      const job = await tick(queue);
+      const { returnvalue } = (await reaches(queue, job.id, 'completed')) as { returnvalue: unknown };
+      expect(returnvalue).toEqual({ skipped: true, lock: 'nightly', reason: 'paused' });
+    });
+
+    it('fails with onBusy fail', async () => {
+      await solo.pause('etl', pause);
+      line.worker(singletonProcessor(solo, { name: 'etl', onBusy: 'fail' }, () => {}));
+      const failed = await reaches(queue, (await queue.add('step', {})).id, 'failed');
+      expect(failed.failedReason).toContain('"kim@ops" has paused it until');
+    });
+  });
+
   describe('a provider that cannot be asked', () => {
     function outage(): { readonly provider: LockProvider; readonly end: () => void } {
       const provider = memory();
@@ -696,6 +741,8 @@ describe('options', () => {
     [{ name: 'x', leaseMs: -1 }, /leaseMs/],
     [{ name: 'x', maxRunMs: 0 }, /maxRunMs/],
     [{ name: 'x', backoff: { minMs: 0 } }, /minMs/],
+    [{ name: 'x', onbusy: 'skip' }, /no option "onbusy" of singletonProcessor\(\); did you mean onBusy\?/],
+    [{ name: 'x', onRun: 'http://monitor' }, /onRun is/],
   ])('%o are refused when the processor is made', (options, message) => {
     expect(() => singletonProcessor(solo, options as never, () => {})).toThrow(message);
   });

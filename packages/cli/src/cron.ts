@@ -42,6 +42,14 @@ export function cronInstant(expression: string, zone: string, now: Date): Date |
   }
 }
 
+/**
+ * The first instant after `now`. In a night in which the clock is changed it may be some hours off what `cronInstant` will say: it is
+ * shown to people, and decides nothing.
+ */
+export function nextInstant(expression: string, zone: string, now: Date): Date | undefined {
+  return new Cron(expression, { timezone: zone, paused: true, mode: '5-or-6-parts' }).nextRun(now) ?? undefined;
+}
+
 /** The latest local time of the expression up to one, that one included, in a zone whose clock is never changed. */
 function matcher(expression: string): (local: Ms) => Ms | undefined {
   const cron = new Cron(expression, { timezone: 'UTC', paused: true, mode: '5-or-6-parts' });

@@ -11,13 +11,18 @@ export type ExitName = 'unsafe' | 'usage' | 'store' | 'internal' | 'busy' | 'los
  * numbers are those of sysexits(3), timeout(1) and POSIX shells, so that they mean the same to other tools.
  */
 export const exits: Readonly<Record<ExitName, Exit>> = {
-  unsafe: { status: 1, meaning: 'status, inspect, release, doctor: what was asked for is not there, or not safe' },
+  unsafe: {
+    status: 1,
+    meaning:
+      'check, status, inspect, release, resume, rerun, doctor: a job is not well, or what was asked for is not there, or not safe',
+  },
   usage: { status: 64, meaning: 'the command line cannot work; nothing was done' },
   store: { status: 69, meaning: 'the store could not be asked; the command was not started' },
   internal: { status: 70, meaning: 'a mistake in solorun itself; please report it' },
   busy: {
     status: 75,
-    meaning: 'not run: the lock is held elsewhere, or this occurrence has had its runs (--busy-exit-code)',
+    meaning:
+      'not run: the lock is held elsewhere or paused, or this occurrence has had its runs or is too old (--within) (--busy-exit-code)',
   },
   lost: { status: 76, meaning: 'the lock was lost while the command ran' },
   overtime: { status: 124, meaning: 'the command took longer than --max-run and was stopped' },

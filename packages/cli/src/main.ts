@@ -3,6 +3,7 @@ import { CommanderError } from 'commander';
 import { Ending } from './exit.ts';
 import type { Told } from './trouble.ts';
 import { createVoice, print, takeWarnings, type Voice } from './output.ts';
+import { verbs } from './pages/page.ts';
 import { createProgram, type Asked } from './program.ts';
 import { named } from './show.ts';
 
@@ -65,8 +66,7 @@ function parse(own: readonly string[], rest: readonly string[] | undefined): Ask
 }
 
 function usage(mistakes: string, verb: string | undefined, hint: string): Ending {
-  const known = ['run', 'status', 'list', 'inspect', 'release', 'doctor', 'explain'];
-  const of = verb !== undefined && known.includes(verb) ? ` ${verb}` : '';
+  const of = verbs.some((known) => known === verb) ? ` ${verb}` : '';
   const [first = ''] = mistakes.replace(/^error: /, '').split('\nUsage:');
   const what = mistakes.startsWith('error:') ? first.trim() : 'say what to do';
   return new Ending('usage', `${what}${hint}\nTry: solorun${of} --help`);
@@ -90,6 +90,27 @@ async function perform(
     case 'release': {
       const records = await import('./records.ts');
       return records[asked.verb](asked, voice);
+    }
+    case 'history': {
+      const { history } = await import('./history.ts');
+      return history(asked, voice);
+    }
+    case 'pause':
+    case 'resume': {
+      const pauses = await import('./pauses.ts');
+      return pauses[asked.verb](asked, voice);
+    }
+    case 'rerun': {
+      const { rerun } = await import('./rerun.ts');
+      return rerun(asked, voice);
+    }
+    case 'prune': {
+      const { prune } = await import('./prune.ts');
+      return prune(asked, voice);
+    }
+    case 'check': {
+      const { check } = await import('./check.ts');
+      return check(asked, voice);
     }
     case 'doctor': {
       const { doctor } = await import('./doctor.ts');

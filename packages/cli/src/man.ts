@@ -22,6 +22,7 @@ export function solorunManual(version: string): string {
     section('ENVIRONMENT'),
     item('SOLORUN_STORE', 'the store, where --store is not given. Other users cannot read it, so a password may stand there.'),
     item('SOLORUN_NAMESPACE', 'the namespace, where --namespace is not given.'),
+    item('SOLORUN_PING_URL', 'the URL of a monitor, where --ping is not given. The command does not inherit it.'),
     item('PGPASSWORD, PGPASSFILE', 'the password for a Postgres, as for psql(1); by default it is looked up in ~/.pgpass.'),
     item(
       'SOLORUN_NAME, SOLORUN_FENCE, SOLORUN_ATTEMPT',

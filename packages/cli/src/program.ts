@@ -1,8 +1,10 @@
 import { Command } from 'commander';
 import { exits } from './exit.ts';
 import type { CommandPage, Page, Verb } from './pages/page.ts';
+import { checkPage } from './pages/check.ts';
+import { pausePage, prunePage, rerunPage, resumePage } from './pages/operate.ts';
 import { doctorPage, explainPage } from './pages/promises.ts';
-import { inspectPage, listPage, releasePage, statusPage } from './pages/records.ts';
+import { historyPage, inspectPage, listPage, releasePage, statusPage } from './pages/records.ts';
 import { runPage } from './pages/run.ts';
 
 /*
@@ -17,6 +19,8 @@ export const pages: WeakMap<Command, Page> = new WeakMap();
 export interface Asked {
   readonly verb: Verb;
   readonly name: string | undefined;
+  /** Of a command that takes any number of them. */
+  readonly names: readonly string[];
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
 }
 
@@ -33,11 +37,27 @@ const solorunPage: Page = {
       types: "0 3 * * * solorun run etl --once-per '0 3 * * *' --timezone UTC --quiet -- /opt/etl/run",
     },
     { says: 'Who holds what, and how the last runs went', types: 'solorun status' },
+    { says: 'Nothing starts for two hours, on any machine', types: "solorun pause etl --for 2h --note 'disk is replaced'" },
+    { says: 'An alarm when a job is late, for a monitor', types: 'solorun check --late 15m' },
     { says: 'Whether this store can be trusted', types: 'solorun doctor --store postgres://db.internal/app' },
   ],
 };
 
-const commandPages: readonly CommandPage[] = [runPage, statusPage, listPage, inspectPage, releasePage, doctorPage, explainPage];
+const commandPages: readonly CommandPage[] = [
+  runPage,
+  statusPage,
+  checkPage,
+  listPage,
+  inspectPage,
+  historyPage,
+  pausePage,
+  resumePage,
+  rerunPage,
+  releasePage,
+  prunePage,
+  doctorPage,
+  explainPage,
+];
 
 export function createProgram(version: string, asked: (what: Asked) => void): Command {
   const program = new Command('solorun')
@@ -62,8 +82,9 @@ function addCommand(program: Command, page: CommandPage, asked: (what: Asked) =>
   for (const option of options) command.addOption(option);
   if (argument !== undefined) command.argument(...argument);
   command.action(() => {
-    const [name] = command.processedArgs as [string | undefined];
-    asked({ verb, name, options: command.opts() });
+    const [given] = command.processedArgs as [string | readonly string[] | undefined];
+    const names = typeof given === 'string' ? [given] : (given ?? []);
+    asked({ verb, name: names[0], names, options: command.opts() });
   });
 }
 

@@ -1,11 +1,14 @@
-import type { JobRecord } from '@solorun/core';
+import type { JobRecord, Pause, Schedule } from '@solorun/core';
 import { withStore } from './asked-store.ts';
 import { duration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
+import { overdueMs } from './health.ts';
 import { print, type Voice } from './output.ts';
 import type { Asked } from './program.ts';
 import { isLeftByDoctor } from './probe.ts';
+import { pausedWords } from './run-words.ts';
 import { holderOf, named, plain, shortened } from './show.ts';
+import { tableOf } from './table.ts';
 
 /** `solorun status`: a table of every lock. */
 export async function status(asked: Asked, voice: Voice): Promise<number> {
@@ -77,9 +80,16 @@ async function allRecords(asked: Asked, voice: Voice): Promise<readonly JobRecor
   return records.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function state({ held, occurrence, lastError }: JobRecord): string {
+/** A job is not called late for what is due at this very moment, in ms. */
+const LATE_MS = 60_000;
+
+/** One word for what matters most. */
+function state(record: JobRecord): string {
+  const { held, occurrence, lastError, lastOutcome, paused } = record;
   if (held) return 'running';
-  if (occurrence?.state === 'claimed') return 'crashed';
+  if (paused !== undefined) return 'paused';
+  if ((overdueMs(record) ?? 0) > LATE_MS) return 'late';
+  if (occurrence?.state === 'claimed' || lastOutcome === 'lost') return 'crashed';
   return lastError === undefined ? 'idle' : 'failed';
 }
 
@@ -92,20 +102,23 @@ function leaseEnds({ held, expiresAt, readAt }: JobRecord): string {
   return expiresAt === null ? 'with the process' : `in ${duration(Math.max(0, expiresAt.getTime() - readAt.getTime()))}`;
 }
 
-async function table(records: readonly JobRecord[]): Promise<string> {
-  const { default: Table } = await import('cli-table3');
-  // No colours and no frame: for eyes, and for grep and awk.
-  const frame = ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'];
-  const inside = ['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'];
-  const chars = Object.fromEntries([...frame, ...inside].map((place) => [place, '']));
-  const rows = new Table({
-    head: ['NAME', 'STATE', 'HOLDER', 'HELD FOR', 'LAST SUCCESS', 'TOOK', 'ATTEMPT', 'LEASE ENDS'],
-    chars: { ...chars, middle: '  ' },
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-  });
-  for (const record of records) {
-    const { name, held, holder, acquiredAt, readAt, lastSuccessAt, lastDurationMs, occurrence } = record;
-    rows.push([
+const columns = [
+  { head: 'NAME' },
+  { head: 'STATE' },
+  { head: 'HOLDER' },
+  { head: 'HELD FOR' },
+  { head: 'LAST SUCCESS' },
+  { head: 'TOOK' },
+  { head: 'ATTEMPT' },
+  { head: 'LEASE ENDS' },
+  { head: 'DUE', optional: true },
+  { head: 'PAUSED', optional: true },
+];
+
+function table(records: readonly JobRecord[]): Promise<string> {
+  const rows = records.map((record) => {
+    const { name, held, holder, acquiredAt, readAt, lastSuccessAt, lastDurationMs, occurrence, paused } = record;
+    return [
       shortened(plain(name), 60),
       state(record),
       held ? shortened(holderOf(holder), 40) : '',
@@ -114,14 +127,34 @@ async function table(records: readonly JobRecord[]): Promise<string> {
       lastDurationMs === undefined ? '' : duration(lastDurationMs),
       occurrence === undefined ? '' : String(occurrence.attempt),
       leaseEnds(record),
-    ]);
-  }
-  return rows.toString().replaceAll(/ +$/gm, '');
+      due(record),
+      paused === undefined ? '' : `${pauseLeft(record, paused)} by ${shortened(plain(paused.by), 30)}`,
+    ];
+  });
+  return tableOf(columns, rows);
+}
+
+function due(record: JobRecord): string {
+  const { nextDueAt, readAt } = record;
+  if (nextDueAt === undefined) return '';
+  const overdue = overdueMs(record);
+  return overdue === undefined ? `in ${duration(nextDueAt.getTime() - readAt.getTime())}` : `${duration(overdue)} ago`;
+}
+
+function pauseLeft({ readAt }: JobRecord, { until }: Pause): string {
+  return `for ${duration(until.getTime() - readAt.getTime())}`;
+}
+
+function scheduleWords(schedule: Schedule): string {
+  if ('everyMs' in schedule) return `every ${duration(schedule.everyMs)}`;
+  const { expression, timezone } = schedule;
+  return plain(timezone === undefined ? expression : `${expression} (${timezone})`);
 }
 
 function lines(record: JobRecord): string {
   const { name, held, holder, fence, acquiredAt, readAt, occurrence, lastStartedAt, lastSuccessAt, lastDurationMs, lastError } =
     record;
+  const { paused } = record;
   const about = (then: Date | undefined): string | undefined => then && `${then.toISOString()} (${ago(record, then)})`;
   const rows: readonly (readonly [string, string | undefined])[] = [
     ['name', plain(name)],
@@ -131,7 +164,13 @@ function lines(record: JobRecord): string {
     ['lease ends', leaseEnds(record) || undefined],
     ['fence', String(fence)],
     ['occurrence', occurrence && `${occurrence.at.toISOString()}, ${occurrence.state}, attempt ${occurrence.attempt}`],
+    ['schedule', record.schedule && scheduleWords(record.schedule)],
+    ['due', record.nextDueAt && `${record.nextDueAt.toISOString()} (${due(record)})`],
+    ['paused', paused && `${pauseLeft(record, paused)}, until ${pausedWords(paused).slice('until '.length)}`],
+    ['known since', about(record.knownSince)],
     ['last started', about(lastStartedAt)],
+    ['last ended', record.lastOutcome && [record.lastOutcome, about(record.lastFinishedAt)].filter(Boolean).join(', ')],
+    ['last run by', record.lastRunBy && holderOf(record.lastRunBy)],
     ['last success', about(lastSuccessAt) ?? 'never'],
     ['last took', lastDurationMs === undefined ? undefined : duration(lastDurationMs)],
     ['last error', lastError === undefined ? undefined : plain(lastError)],

@@ -1,4 +1,4 @@
-import type { BusyPolicy, OutageOptions } from '@solorun/core';
+import { OptionError, pingUrl, type BusyPolicy, type OutageOptions, type RunHook } from '@solorun/core';
 import { parseDuration } from './duration.ts';
 import { Ending, exits } from './exit.ts';
 import type { Loudness } from './output.ts';
@@ -24,6 +24,12 @@ export interface RunSettings {
   readonly graceMs: number;
   readonly slot: Slot | undefined;
   readonly attempts: number | undefined;
+  /** How old the scheduled time may be, in ms. */
+  readonly withinMs: number | undefined;
+  readonly ignorePause: boolean;
+  readonly history: boolean;
+  /** Reports the run to a monitor. */
+  readonly onRun: RunHook | undefined;
   readonly onLost: 'kill' | 'warn';
   readonly leftovers: Leftovers;
   readonly busyExitCode: number;
@@ -50,6 +56,8 @@ export async function settleRun(asked: Asked, command: readonly string[] | undef
   const slot = await slotOf(words);
   const attempts = count('--attempts', words['attempts'], 1);
   if (attempts !== undefined && slot === undefined) throw wrong('--attempts needs --once-per or --interval: attempts at what?');
+  const withinMs = words['within'] === undefined ? undefined : parseDuration(words['within'], '--within', LONGEST_INTERVAL_MS);
+  if (withinMs !== undefined && slot === undefined) throw wrong('--within needs --once-per or --interval: a scheduled time');
   const busyExitCode = count('--busy-exit-code', words['busyExitCode'], 0) ?? exits.busy.status;
   if (busyExitCode > 255) throw wrong('--busy-exit-code is at most 255');
   return {
@@ -65,6 +73,10 @@ export async function settleRun(asked: Asked, command: readonly string[] | undef
     graceMs: parseDuration(words['grace']!, '--grace'),
     slot,
     attempts,
+    withinMs,
+    ignorePause: asked.options['ignorePause'] === true,
+    history: asked.options['history'] === true,
+    onRun: hookOf(words['ping']),
     onLost: words['onLost'] as 'kill' | 'warn',
     leftovers: words['leftovers'] as Leftovers,
     busyExitCode,
@@ -80,6 +92,16 @@ async function slotOf(words: Words): Promise<Slot | undefined> {
   const now = new Date();
   if (oncePer !== undefined) return cronSlot(oncePer, timezone, now);
   return interval === undefined ? undefined : intervalSlot(parseDuration(interval, '--interval', LONGEST_INTERVAL_MS), now);
+}
+
+function hookOf(url: string | undefined): RunHook | undefined {
+  if (url === undefined) return undefined;
+  try {
+    return pingUrl(url);
+  } catch (error) {
+    if (error instanceof OptionError) throw wrong('--ping needs a URL that begins with http:// or https://');
+    throw error;
+  }
 }
 
 /** `--wait` and `--retries` say enough by themselves. */

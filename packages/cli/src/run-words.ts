@@ -1,7 +1,8 @@
-import { LockTimeoutError, type Holder, type LockBusyError, type Skipped, type Solo, messageOf } from '@solorun/core';
+import { LockTimeoutError, type Holder, type LockBusyError, type Pause, type Skipped, type Solo, messageOf } from '@solorun/core';
 import { duration } from './duration.ts';
 import type { Voice } from './output.ts';
 import type { RunSettings } from './run-options.ts';
+import type { Slot } from './schedule.ts';
 import { holderOf, named, plain } from './show.ts';
 
 /* The words of a run on stderr: its events, and why the command was not run. */
@@ -13,7 +14,10 @@ export function reportEvents(solo: Solo, voice: Voice): void {
   solo.on('released', ({ outcome, heldMs }) => voice.detail(`released after ${duration(heldMs)}, ${outcome}`));
   solo.on('drift', ({ earlyMs }) => voice.note(`this machine's clock is ${duration(earlyMs)} ahead of the store's; waiting`));
   solo.on('missed', ({ occurrence }) =>
-    voice.note(`the occurrence of ${occurrence.at.toISOString()} was started and never completed (${occurrence.state})`),
+    voice.note(
+      `the occurrence of ${occurrence.at.toISOString()} was ` +
+        (occurrence.state === 'unclaimed' ? 'never asked for' : `started and never completed (${occurrence.state})`),
+    ),
   );
   let asksAgain = false;
   solo.on('unconfirmed', ({ operation, error }) => {
@@ -25,7 +29,7 @@ export function reportEvents(solo: Solo, voice: Voice): void {
   });
 }
 
-export function skipWords(settings: RunSettings, { reason, holder, settling }: Skipped): string {
+export function skipWords(settings: RunSettings, { reason, holder, settling, paused }: Skipped): string {
   const { name, slot } = settings;
   const occurrence = slot === undefined ? 'this occurrence' : `the occurrence of ${slot.at.toISOString()}`;
   switch (reason) {
@@ -37,6 +41,8 @@ export function skipWords(settings: RunSettings, { reason, holder, settling }: S
       return `skipped: a later occurrence of ${named(name)} than ${occurrence} has been claimed`;
     case 'exhausted':
       return `skipped: ${occurrence} of ${named(name)} failed or crashed, and has no attempts left (--attempts)`;
+    case 'paused':
+      return `skipped: ${named(name)} is paused ${pausedWords(paused)} (--ignore-pause runs it)`;
     case 'early':
     case 'closed':
       return `skipped: ${occurrence} of ${named(name)} (${reason})`;
@@ -46,6 +52,17 @@ export function skipWords(settings: RunSettings, { reason, holder, settling }: S
 export function busyWords(settings: RunSettings, error: LockBusyError | LockTimeoutError): string {
   const waited = error instanceof LockTimeoutError ? `; gave up after ${duration(error.waitedMs)}` : '';
   return `${heldWords(settings, error.holder, 'settling' in error ? error.settling : undefined)}${waited}`;
+}
+
+export function tooOldWords({ name }: RunSettings, { at }: Slot, withinMs: number): string {
+  return `skipped: the occurrence of ${at.toISOString()} of ${named(name)} is longer ago than ${duration(withinMs)} (--within)`;
+}
+
+/** Until when, by whom and why. */
+export function pausedWords(paused: Pause | undefined): string {
+  if (paused === undefined) return 'by somebody';
+  const { until, by, note } = paused;
+  return `until ${until.toISOString()} by ${plain(by)}${note === undefined ? '' : `: ${plain(note)}`}`;
 }
 
 function heldWords({ name, leaseMs }: RunSettings, holder: Holder | undefined, settling: boolean | undefined): string {

@@ -1,8 +1,10 @@
 import {
   createSolo,
   LockBusyError,
+  LockPausedError,
   LockTimeoutError,
   type LeaseLostError,
+  type OccurrenceOptions,
   type RunContext,
   type RunResult,
   type Solo,
@@ -13,7 +15,8 @@ import { exits } from './exit.ts';
 import { marginOf } from './grace.ts';
 import type { Voice } from './output.ts';
 import type { RunSettings } from './run-options.ts';
-import { busyWords, reportEvents, skipWords } from './run-words.ts';
+import { busyWords, pausedWords, reportEvents, skipWords, tooOldWords } from './run-words.ts';
+import type { Slot } from './schedule.ts';
 import { onceSettled } from './settling.ts';
 import { named } from './show.ts';
 import { takeSignals, type Signals } from './signals.ts';
@@ -25,7 +28,11 @@ class CommandFailed extends Error {}
 
 /** Runs the command while its lock is held. Resolves to the exit status. @throws errors that `tell` knows */
 export async function run(settings: RunSettings, voice: Voice): Promise<number> {
-  const { name, store, slot } = settings;
+  const { name, store, slot, withinMs } = settings;
+  if (slot !== undefined && withinMs !== undefined && Date.now() - slot.at.getTime() > withinMs) {
+    voice.note(tooOldWords(settings, slot, withinMs));
+    return settings.busyExitCode;
+  }
   checkExecutable(settings.command[0] ?? '', process.env);
   const signals = takeSignals();
   const provider = await store.open({ onWarning: voice.note });
@@ -88,11 +95,14 @@ class Run {
 
   #once(): Promise<RunResult<void>> {
     const { solo, settings, signals } = this.#parts;
-    const { name, policy, outage, slot, attempts } = settings;
+    const { name, policy, outage, slot, attempts, ignorePause, history, onRun } = settings;
     return solo.run(name, (context) => this.#command(context), {
       ...policy,
       ...outage,
-      ...(slot === undefined ? {} : { occurrence: slot.at, scheduleHash: slot.scheduleHash, attempts }),
+      ...(slot === undefined ? {} : occurrenceOf(slot, attempts)),
+      ignorePause,
+      history,
+      onRun,
       signal: signals.interrupted,
     });
   }
@@ -118,6 +128,10 @@ class Run {
       voice.error(busyWords(settings, error));
       return settings.busyExitCode;
     }
+    if (error instanceof LockPausedError) {
+      voice.error(`${named(settings.name)} is paused ${pausedWords(error)}`);
+      return settings.busyExitCode;
+    }
     throw error;
   }
 
@@ -126,6 +140,10 @@ class Run {
     if (this.#released) return;
     voice.error(`the store could not be told that ${named(settings.name)} is over; it comes free when its lease ends`);
   }
+}
+
+function occurrenceOf({ at, scheduleHash, schedule, nextDueAt }: Slot, attempts: number | undefined): OccurrenceOptions {
+  return { occurrence: at, scheduleHash, schedule, nextDueAt, attempts };
 }
 
 /** The status of the run is known by now: a store that cannot be closed changes nothing of it. */

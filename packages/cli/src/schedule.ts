@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
-import { intervalOccurrence } from '@solorun/core';
+import { intervalOccurrence, type Schedule } from '@solorun/core';
 import { Ending } from './exit.ts';
 import { plain } from './show.ts';
 
 /** The scheduled time that a run is for. */
 export interface Slot {
   readonly at: Date;
+  /** The one after it. */
+  readonly nextDueAt: Date | undefined;
+  readonly schedule: Schedule;
   /** Tells schedules apart in the record. */
   readonly scheduleHash: string;
 }
@@ -16,7 +19,7 @@ export interface Slot {
  * @throws Ending
  */
 export async function cronSlot(expression: string, timezone: string | undefined, now: Date): Promise<Slot> {
-  const { cronInstant } = await import('./cron.ts');
+  const { cronInstant, nextInstant } = await import('./cron.ts');
   const zone = timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
   checkTimezone(zone);
   let at: Date | undefined;
@@ -30,13 +33,21 @@ export async function cronSlot(expression: string, timezone: string | undefined,
     );
   }
   if (at === undefined) throw new Ending('usage', `--once-per ${JSON.stringify(plain(expression))} has never come yet.`);
-  return { at, scheduleHash: digest(`${expression.trim().replaceAll(/\s+/gu, ' ')} ${zone}`) };
+  const text = expression.trim().replaceAll(/\s+/gu, ' ');
+  return {
+    at,
+    nextDueAt: nextInstant(expression, zone, now),
+    schedule: { expression: text, timezone: zone },
+    scheduleHash: digest(`${text} ${zone}`),
+  };
 }
 
 /** The start of the current slot, counted from 1970 so that all machines agree. */
 export function intervalSlot(ms: number, now: Date): Slot {
   if (ms < 1) throw new Ending('usage', '--interval is at least 1ms.');
-  return { at: intervalOccurrence(ms)(now), scheduleHash: digest(`every ${ms} ms`) };
+  const at = intervalOccurrence(ms)(now);
+  const schedule = { everyMs: ms };
+  return { at, nextDueAt: new Date(at.getTime() + ms), schedule, scheduleHash: digest(`every ${ms} ms`) };
 }
 
 function checkTimezone(zone: string): void {

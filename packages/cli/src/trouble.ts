@@ -2,6 +2,7 @@ import {
   ClosedError,
   LeaseLostError,
   LockBusyError,
+  LockPausedError,
   LockTimeoutError,
   OptionError,
   SolorunError,
@@ -44,7 +45,7 @@ export function inOurWords(message: string): string {
 /** Undefined: an error that was not foreseen. */
 function exitOf(error: unknown): ExitName | undefined {
   if (error instanceof OptionError || error instanceof UnsupportedError) return 'usage';
-  if (error instanceof LockBusyError || error instanceof LockTimeoutError) return 'busy';
+  if (error instanceof LockBusyError || error instanceof LockTimeoutError || error instanceof LockPausedError) return 'busy';
   if (error instanceof LeaseLostError) return 'lost';
   if (error instanceof ClosedError) return 'internal';
   // ProviderError, and the own errors of providers: a pooler, a refused login.

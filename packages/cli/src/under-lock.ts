@@ -59,7 +59,7 @@ function startOn(lifeline: Lifeline, options: CommandOptions, signals: Signals):
 }
 
 function environment({ fence, occurrence, attempt }: RunContext, name: string): NodeJS.ProcessEnv {
-  const { SOLORUN_OCCURRENCE: _, ...inherited } = process.env;
+  const { SOLORUN_OCCURRENCE: _, SOLORUN_PING_URL: __, ...inherited } = process.env;
   return {
     ...inherited,
     SOLORUN_NAME: name,

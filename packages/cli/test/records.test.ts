@@ -19,10 +19,10 @@ describe('status', () => {
     expect({ status, stderr, head }).toEqual({
       status: 0,
       stderr: '',
-      head: expect.stringMatching(/^NAME +STATE +HOLDER +HELD FOR +LAST SUCCESS +TOOK +ATTEMPT +LEASE ENDS$/) as string,
+      head: expect.stringMatching(/^NAME +STATE +HOLDER +HELD FOR +LAST SUCCESS +TOOK +ATTEMPT +LEASE ENDS +DUE$/) as string,
     });
     expect(rows).toEqual([
-      expect.stringMatching(/^done +idle +\S+ ago +\S+ +1$/),
+      expect.stringMatching(/^done +idle +\S+ ago +\S+ +1 +in \S.*$/),
       expect.stringMatching(/^failed +failed +never +\S+$/),
       expect.stringMatching(new RegExp(`^held +running +web-1@${hostname()} \\(pid ${holder.pid}\\) +\\S+ +never +in \\d+[sm]$`)),
     ]);
@@ -44,7 +44,13 @@ describe('status', () => {
     await ends(['run', 'x', '--store', store, '--namespace', 'billing', '--', 'sh', '-c', 'exit 3']);
     const { stdout } = await ends(['status', '--store', store, '--namespace', 'billing', '--json']);
     expect(JSON.parse(stdout)).toEqual([
-      expect.objectContaining({ name: 'x', held: false, state: 'failed', fence: '1', lastError: 'exit status 3' }),
+      expect.objectContaining({
+        name: 'x',
+        held: false,
+        state: 'failed',
+        fence: expect.stringMatching(/^\d+$/) as string,
+        lastError: 'exit status 3',
+      }),
     ]);
     expect(JSON.parse((await ends(['status', '--store', store, '--namespace', 'other', '--json'])).stdout)).toEqual([]);
   });
@@ -63,7 +69,7 @@ describe('status', () => {
     const files = readdirSync(directory, { encoding: 'utf8', recursive: true });
     const file = join(
       directory,
-      files.find((path) => path.endsWith('newer.1.lock'))!,
+      files.find((path) => /newer\.\d+\.lock$/.test(path))!,
     );
     writeFileSync(file, readFileSync(file, 'utf8').replace('"solorun": 1', '"solorun": 2'));
     for (const verb of ['status', 'list']) {
@@ -97,7 +103,7 @@ describe('inspect', () => {
     expect(status).toBe(0);
     expect(stdout).toMatch(/^name +-x$/m);
     expect(stdout).toMatch(/^state +idle$/m);
-    expect(stdout).toMatch(/^fence +1$/m);
+    expect(stdout).toMatch(/^fence +\d+$/m);
     expect(stdout).toMatch(/^occurrence +\S+T00:00:00.000Z, done, attempt 1$/m);
     expect(await ends(['inspect', 'y', '--store', store])).toMatchObject({ status: 1, stdout: '' });
     expect(await ends(['inspect', 'y', '--store', store, '--json'])).toMatchObject({ status: 1, stdout: 'null\n' });
@@ -131,8 +137,9 @@ describe('release', () => {
       'echo ready; while :; do sleep 60; done',
     ]);
     await holder.prints(/ready/);
-    expect(await ends(['release', 'x', '--fence', '1', '--store', store])).toMatchObject({ status: 1 });
-    expect(await ends(['release', 'x', '--fence', '1', ...terms, '--json'])).toMatchObject({
+    const { fence } = JSON.parse((await ends(['inspect', 'x', ...terms, '--json'])).stdout) as { fence: string };
+    expect(await ends(['release', 'x', '--fence', fence, '--store', store])).toMatchObject({ status: 1 });
+    expect(await ends(['release', 'x', '--fence', fence, ...terms, '--json'])).toMatchObject({
       status: 0,
       stdout: expect.stringContaining('"released": true'),
     });

@@ -2,7 +2,7 @@ import { backoffDelay, type Backoff } from './backoff.ts';
 import { delay, linkAbort } from './abort.ts';
 import type { Attempt } from './attempts.ts';
 import type { Core } from './core.ts';
-import { LockBusyError } from './errors.ts';
+import { LockBusyError, LockPausedError } from './errors.ts';
 import type { SettledPolicy, Terms } from './settle.ts';
 import { Outage, supersedeRiders } from './outage.ts';
 import type { Refusal } from './provider.ts';
@@ -29,7 +29,9 @@ export function acquireBy(core: Core, terms: Terms, policy: SettledPolicy): Prom
 
 async function orThrow(terms: Terms, pending: Promise<Attempt>): Promise<Attempt> {
   const attempt = await pending;
-  if (attempt.acquired || attempt.reason !== 'held') return attempt;
+  if (attempt.acquired) return attempt;
+  if (attempt.reason === 'paused') throw new LockPausedError(terms.name, attempt);
+  if (attempt.reason !== 'held') return attempt;
   throw new LockBusyError(terms.name, attempt.holder, attempt.heldForMs, attempt.settling, attempt.detail);
 }
 

@@ -6,6 +6,7 @@ import { HeldLease } from './held-lease.ts';
 import type { Keeper } from './keeper.ts';
 import type { SoloSettings, Terms } from './settle.ts';
 import type { AcquireRequest, Grant, Refusal } from './provider.ts';
+import { missedBefore } from './missed.ts';
 import { createSchedules, type Schedules } from './schedules.ts';
 import { throttleOf, type Pass, type Throttle, type TryEnd } from './throttle.ts';
 
@@ -27,11 +28,11 @@ export class Attempts {
     this.#calls = calls;
     this.#keeper = keeper;
     this.#throttle = throttleOf(settings.provider);
-    this.#schedules = createSchedules(settings.provider.kind, events);
+    this.#schedules = createSchedules(settings.provider.kind, settings.identity, events);
   }
 
-  request({ fullName, leaseMs, occurrence }: Terms): AcquireRequest {
-    return { name: fullName, owner: randomUUID(), leaseMs, holder: this.#settings.identity, occurrence };
+  request({ fullName, leaseMs, occurrence, history, ignorePause }: Terms): AcquireRequest {
+    return { name: fullName, owner: randomUUID(), leaseMs, holder: this.#settings.identity, occurrence, history, ignorePause };
   }
 
   /** Asks once. Rejects if the provider could not be asked, if its answer is too late to be trusted, or if a signal aborts. */
@@ -61,7 +62,7 @@ export class Attempts {
       pass.leave(how, terms.callTimeoutMs, clock.now() - sentAt);
     }
     if (result.acquired) return this.#hold(terms, result.grant, sentAt);
-    if (terms.occurrence !== undefined) this.#schedules.found(terms, result.record?.scheduleHash, result.record?.holder);
+    if (terms.occurrence !== undefined && result.record !== undefined) this.#schedules.found(terms, result.record);
     return result;
   }
 
@@ -86,13 +87,12 @@ export class Attempts {
     if (!lease.isTrusted()) return this.#tooLate(terms, lease);
     this.#keeper.keep(lease);
     this.#events.emit('acquired', { name, provider: provider.kind, fence: lease.fence, occurrence: lease.occurrence });
-    const { previous, previousScheduleHash } = grant;
     if (occurrence !== undefined) {
-      this.#schedules.found(terms, previousScheduleHash, undefined);
+      this.#schedules.found(terms, { scheduleHash: grant.previousScheduleHash, schedule: grant.previousSchedule });
       this.#schedules.claimed(terms);
-    }
-    if (occurrence !== undefined && previous !== undefined && previous.at < occurrence.at && previous.state !== 'done') {
-      this.#events.emit('missed', { name, provider: provider.kind, occurrence: previous });
+      for (const missed of missedBefore(occurrence, grant, terms.timesBetween)) {
+        this.#events.emit('missed', { name, provider: provider.kind, occurrence: missed });
+      }
     }
     return { acquired: true, lease };
   }

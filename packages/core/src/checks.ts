@@ -1,5 +1,6 @@
 import { OptionError, quote, UnsupportedError } from './errors.ts';
-import type { LockProvider } from './provider.ts';
+import { checkKnown, ofSchedule } from './known-options.ts';
+import type { LockProvider, Schedule } from './provider.ts';
 
 /** Longest lock name, in code points (so 500 emoji are 500). */
 export const MAX_NAME_LENGTH = 500;
@@ -42,6 +43,24 @@ export function checkLease(provider: LockProvider, leaseMs: number | null): void
 export function checkMargin(marginMs: number | undefined, leaseMs: number | null): void {
   if (leaseMs === null || marginMs === undefined || marginMs < leaseMs / 2) return;
   throw new OptionError(`marginMs = ${marginMs} leaves too little of leaseMs = ${leaseMs}: keep it below half.`);
+}
+
+/** A word in JavaScript without types may well be 'false'. */
+export function checkFlag(option: string, value: unknown, name: string): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new OptionError(`${option} is true or false, not ${String(value)} (lock ${quote(name)}).`);
+}
+
+export function checkSchedule(name: string, schedule: Schedule): void {
+  checkObject(`the schedule of ${quote(name)}`, schedule);
+  checkKnown(ofSchedule, schedule);
+  if ('everyMs' in schedule) {
+    if (Number.isSafeInteger(schedule.everyMs) && schedule.everyMs > 0) return;
+    throw new OptionError(`The schedule of ${quote(name)}: everyMs is a positive whole number, not ${String(schedule.everyMs)}.`);
+  }
+  const { expression, timezone } = schedule;
+  if (typeof expression === 'string' && (timezone === undefined || typeof timezone === 'string')) return;
+  throw new OptionError(`The schedule of ${quote(name)} is { expression, timezone } of strings, or { everyMs }.`);
 }
 
 export function checkMs(option: string, value: number, min: number): void {

@@ -6,6 +6,7 @@ import { checkHandler } from './checks.ts';
 import type { Core } from './core.ts';
 import { SolorunError, quote } from './errors.ts';
 import type { HeldLease } from './held-lease.ts';
+import { ofElect } from './known-options.ts';
 import { Leadership, type TermHandlers } from './leadership.ts';
 import type { LeaseOptions } from './options.ts';
 import { settleTerms, type Terms } from './settle.ts';
@@ -32,7 +33,7 @@ const rest = settleBackoff({ minMs: 500, maxMs: 10_000, retries: Number.POSITIVE
 
 /** Campaigns for a lock until stopped: one leader at a time, over the whole fleet. Keeps the process alive. */
 export function elect(core: Core, name: string, options: ElectOptions): Election {
-  const terms = settleTerms(core.settings, name, options);
+  const terms = settleTerms(core.settings, name, options, ofElect);
   checkHandler(name, options.onElected);
   return bindVerbs(new Campaign(core, terms, options));
 }

@@ -1,5 +1,7 @@
 import { inspect } from 'node:util';
-import type { Holder, LockProvider } from './provider.ts';
+import type { Finding } from './finding.ts';
+import { plain } from './plain.ts';
+import type { Holder, Identity, LockProvider, Pause } from './provider.ts';
 
 /**
  * Every error of ours: a stable `code`, the nouns as fields, the cause kept.
@@ -81,6 +83,28 @@ export class LockTimeoutError extends SolorunError {
   }
 }
 
+/** An operator has paused the name, and the caller has no other way to be told. */
+export class LockPausedError extends SolorunError {
+  readonly lock: string;
+  /** When the pause ends by itself, by the provider's clock. */
+  readonly until: Date;
+  /** Who paused it. */
+  readonly by: string;
+  readonly note: string | undefined;
+
+  constructor(lock: string, { until, by, note }: Pause) {
+    super(
+      'SOLORUN_PAUSED',
+      `Cannot acquire ${quote(lock)}: ${quote(by)} has paused it until ${until.toISOString()}${note === undefined ? '' : ` (${quote(note)})`}. ` +
+        `End the pause with resume(${quote(lock)}), or go on all the same with ignorePause: true.`,
+    );
+    this.lock = lock;
+    this.until = until;
+    this.by = by;
+    this.note = note;
+  }
+}
+
 /**
  * Why a lease is no longer to be trusted.
  * - `expired`: no renewal was confirmed in time, by our own monotonic clock (a pause, a stalled event loop, a cut cable);
@@ -124,6 +148,23 @@ export class ProviderError extends SolorunError {
     super('SOLORUN_PROVIDER', `${provider}: cannot ${operation}: ${redact(detail)}`, options);
     this.provider = provider;
     this.operation = operation;
+  }
+}
+
+/** The provider cannot be reached, or is not safe to keep locks. The message has the first finding that says so. */
+export class NotReadyError extends SolorunError {
+  readonly provider: string;
+  /** All that was found, also what is in order. */
+  readonly findings: readonly Finding[];
+
+  constructor(provider: string, { check, state, says }: Finding, findings: readonly Finding[], options?: ErrorOptions) {
+    const what = check === provider ? '' : `${check}: `;
+    // As `unreachable()` words it.
+    const isRefused = says.startsWith('lets nobody in');
+    const remedy = state === 'unreachable' && !isRefused ? '; start it, or correct its address: nothing runs until it answers' : '';
+    super('SOLORUN_NOT_READY', plain(redact(`${provider} is not ready: ${what}${says}${remedy}.`)), options);
+    this.provider = provider;
+    this.findings = findings;
   }
 }
 
@@ -179,11 +220,13 @@ export function quote(name: string): string {
   return JSON.stringify(points.length > 80 ? `${points.slice(0, 80).join('')}…` : name);
 }
 
-function describeHolder(holder: Holder | undefined, heldForMs: number | undefined): string {
-  const who = holder
-    ? `${holder.label === undefined ? '' : `${holder.label}@`}${holder.host} (pid ${holder.pid})`
-    : 'an unknown holder';
+export function describeHolder(holder: Holder | undefined, heldForMs: number | undefined): string {
+  const who = holder === undefined ? 'an unknown holder' : describeProcess(holder);
   return heldForMs === undefined ? who : `${who} for ${describeMs(heldForMs)}`;
+}
+
+export function describeProcess({ host, pid, label }: Identity): string {
+  return `${label === undefined ? '' : `${label}@`}${host} (pid ${pid})`;
 }
 
 export function describeMs(ms: number): string {

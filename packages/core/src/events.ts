@@ -1,7 +1,8 @@
 import { channel } from 'node:diagnostics_channel';
 import { messageOf, OptionError, quote, type LeaseLostError } from './errors.ts';
 import type { Occurrence } from './lease.ts';
-import type { Holder, OccurrenceState, Outcome } from './provider.ts';
+import type { MissedOccurrence } from './missed.ts';
+import type { Holder, Identity, Outcome, Pause, Schedule } from './provider.ts';
 
 interface About {
   /** The lock's name, without the namespace. */
@@ -24,27 +25,43 @@ export interface SoloEvents {
     readonly reason: SkipReason;
     readonly at: Date | undefined;
     readonly holder: Holder | undefined;
+    /** For `held`: how long it has been held, by the provider's clock. */
+    readonly heldForMs: number | undefined;
+    /** For `held`: when the lease in the way ends unless it is renewed, by the provider's clock. Undefined: it does not expire. */
+    readonly expiresInMs: number | undefined;
     readonly detail: string | undefined;
+    /** The pause that is in the way, for `paused`. */
+    readonly paused: Pause | undefined;
   };
+  /** An operator has paused the name; emitted once per pause and solo, at the first run that it keeps from starting. */
+  paused: About & Pause;
   /** A lease can no longer be trusted. */
   lost: About & { readonly fence: bigint; readonly error: LeaseLostError };
   released: About & { readonly fence: bigint; readonly outcome: Outcome['result']; readonly heldMs: number };
   /** A handler rejected, or its lease was lost under it. */
   failed: About & { readonly fence: bigint; readonly occurrence: Occurrence | undefined; readonly error: unknown };
   /**
-   * An occurrence was claimed, never completed, and no longer will be: a later one has been claimed. Emitted by the replica that
-   * claimed the later one, so once in the fleet (again only if that claim is undone).
+   * A scheduled time was never completed, and no longer will be: a later one has been claimed. Either its run was started and did not
+   * end well, or no replica asked for it (`unclaimed`: the fleet was down, say, or the name was paused), which shows only of schedules
+   * that told their `schedule` or `nextDueAt`, the latest 100. Emitted by the replica that claimed the later one, so once in the fleet (again only if that claim is
+   * undone).
    */
-  missed: About & { readonly occurrence: OccurrenceState };
+  missed: About & { readonly occurrence: MissedOccurrence };
   /**
    * The name is claimed for another schedule than the one that is asked for here, after it was claimed for this one: two schedules
-   * share a name, or replicas do not agree on their schedule. The hashes are digests, as `scheduleHash` of the record; the holder
-   * is the one in the record.
+   * share a name, or replicas do not agree on their schedule. The hashes are digests, as `scheduleHash` of the record.
    */
   scheduleConflict: About & {
     readonly scheduleHash: string;
+    /** The one that is asked for here, if the caller gave it. */
+    readonly schedule: Schedule | undefined;
     readonly otherScheduleHash: string;
+    /** The one that the name is claimed for, if the record has it. */
+    readonly otherSchedule: Schedule | undefined;
+    /** Of the other schedule: the holder in the record, if it is known. */
     readonly holder: Holder | undefined;
+    /** The process that asks. */
+    readonly here: Identity;
   };
   /** An occurrence was asked for before its time by the provider's clock: this machine's clock runs ahead. */
   drift: About & { readonly earlyMs: number };
@@ -56,9 +73,10 @@ export interface SoloEvents {
 
 /**
  * Why a run did not start. `held`: another holder. `done`: that occurrence has run. `superseded`: a later one was claimed.
- * `exhausted`: its attempts are used up. `early`: not yet due by the provider's clock. `closed`: the solo is closing.
+ * `exhausted`: its attempts are used up. `early`: not yet due by the provider's clock. `paused`: an operator has paused the name.
+ * `closed`: the solo is closing.
  */
-export type SkipReason = 'held' | 'done' | 'superseded' | 'exhausted' | 'early' | 'closed';
+export type SkipReason = 'held' | 'done' | 'superseded' | 'exhausted' | 'early' | 'paused' | 'closed';
 
 export type SoloEventName = keyof SoloEvents;
 
@@ -66,6 +84,7 @@ const names = [
   'acquired',
   'busy',
   'skipped',
+  'paused',
   'lost',
   'released',
   'failed',

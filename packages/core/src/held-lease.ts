@@ -67,7 +67,12 @@ export class HeldLease {
     this.occurrence =
       terms.occurrence === undefined
         ? undefined
-        : { at: terms.occurrence.at, attempt: grant.attempt, recovering: grant.attempt > 1 };
+        : {
+            at: terms.occurrence.at,
+            attempt: grant.attempt,
+            recovering: grant.attempt > 1,
+            lateMs: Math.max(0, Date.now() - terms.occurrence.at.getTime()),
+          };
     const { lost } = grant;
     if (lost !== undefined) this.#forgetProviderLoss = onceAborted(lost, () => this.lose('session', lost.reason));
   }

@@ -22,13 +22,16 @@ export class Keeper implements LeaseKeeper {
   readonly #events: Events;
   readonly #queue: Queue;
   readonly #calls: Calls;
+  readonly #onReleased: () => void;
   readonly #heartbeat: Heartbeat;
 
-  constructor(settings: SoloSettings, events: Events, queue: Queue, calls: Calls) {
+  /** @param onReleased called after each release that was confirmed */
+  constructor(settings: SoloSettings, events: Events, queue: Queue, calls: Calls, onReleased: () => void) {
     this.#settings = settings;
     this.#events = events;
     this.#queue = queue;
     this.#calls = calls;
+    this.#onReleased = onReleased;
     const { provider, clock } = settings;
     this.#heartbeat = createHeartbeat(provider, calls, clock, ({ name }, error) => this.#unconfirmed(name, 'renew', error));
   }
@@ -67,6 +70,7 @@ export class Keeper implements LeaseKeeper {
       const { provider, clock } = this.#settings;
       const heldMs = clock.now() - lease.acquiredAt;
       this.#events.emit('released', { name, provider: provider.kind, fence, outcome: outcome.result, heldMs });
+      this.#onReleased();
     }
     return answer;
   }

@@ -7,6 +7,8 @@ export interface Occurrence {
   readonly attempt: number;
   /** True when an earlier attempt of this occurrence crashed or failed. */
   readonly recovering: boolean;
+  /** How long after `at` the lock was acquired, in ms, by this machine's clock; 0 where that clock is behind. */
+  readonly lateMs: number;
 }
 
 /** A lock that is held. It ends with `release()`, at the end of an `await using` block, or by being lost. */

@@ -27,9 +27,9 @@ export function judgeOccurrence(
   if (known !== undefined && at < mark) return { verdict: 'superseded' };
   if (known !== undefined && at === mark) {
     if (known.state === 'done') return { verdict: 'done' };
-    // While it runs elsewhere, that run decides; only after a crash or a failure do the attempts count.
+    // While it runs elsewhere, that run decides; only after a crash or a failure do the attempts count, unless an operator allowed one.
     if (held) return { verdict: 'held' };
-    if (known.attempt >= asked.attempts) return { verdict: 'exhausted' };
+    if (known.attempt >= asked.attempts && known.state !== 'reopened') return { verdict: 'exhausted' };
     return { verdict: 'claim', attempt: known.attempt + 1 };
   }
   if (at > nowMs) return { verdict: 'early', earlyMs: at - nowMs };

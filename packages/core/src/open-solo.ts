@@ -2,30 +2,50 @@ import { acquireWhenFree, tryOnce } from './acquire.ts';
 import { Activity } from './activity.ts';
 import type { Attempt } from './attempts.ts';
 import { bindVerbs } from './bind-verbs.ts';
-import { checkFence, checkHandler, checkLease, checkMs, checkName, checkObject, checkWait } from './checks.ts';
+import { checkHandler, checkLease, checkMs, checkObject, checkWait } from './checks.ts';
 import { checkReleased, leave, releaseAll, share, stopAll } from './closing.ts';
 import { Core } from './core.ts';
 import { elect, type ElectOptions, type Election } from './elect.ts';
-import { asProviderError, ClosedError, ProviderError, quote } from './errors.ts';
-import { callQuietly, type SoloEventName, type SoloEvents } from './events.ts';
+import { ClosedError, LockPausedError, ProviderError, quote } from './errors.ts';
+import type { SoloEventName, SoloEvents } from './events.ts';
 import { explain, type Explanation } from './explain.ts';
+import type { Finding } from './finding.ts';
+import {
+  checkKnown,
+  ofAcquire,
+  ofClaim,
+  ofClose,
+  ofExplain,
+  ofForceRelease,
+  ofList,
+  ofPause,
+  ofPauses,
+  ofPrune,
+  ofReady,
+  ofRun,
+  ofTryAcquire,
+} from './known-options.ts';
 import type { Lease } from './lease.ts';
 import { LeaseHandle } from './lease-handle.ts';
+import { logByEnvironment } from './log-environment.ts';
 import type { LeaseOptions, RunOptions, SoloOptions } from './options.ts';
-import type { JobRecord } from './provider.ts';
+import type { JobRecord, NamedPause, OccurrenceState, Pause, RunRecord } from './provider.ts';
+import { ready } from './ready.ts';
 import { tellSkipped } from './reports.ts';
 import { run, type Handler, type RunContext, type RunResult } from './run.ts';
-import {
-  callTimeout,
-  fullName,
-  settleOutage,
-  settlePolicy,
-  settleSolo,
-  settleTerms,
-  settleWatch,
-  type SoloSettings,
-} from './settle.ts';
-import type { AcquireOptions, Claim, ClaimOptions, CloseOptions, ForceReleaseOptions, Solo } from './solo.ts';
+import { settleOutage, settlePolicy, settleSolo, settleTerms, settleWatch, type SoloSettings } from './settle.ts';
+import type {
+  AcquireOptions,
+  Claim,
+  ClaimOptions,
+  CloseOptions,
+  ForceReleaseOptions,
+  ListOptions,
+  PauseOptions,
+  PruneOptions,
+  ReadyOptions,
+  Solo,
+} from './solo.ts';
 
 /**
  * The door to everything: locks, runs and elections on one provider.
@@ -36,7 +56,9 @@ import type { AcquireOptions, Claim, ClaimOptions, CloseOptions, ForceReleaseOpt
  * await solo.run('nightly-backup', async ({ signal }) => backup(signal));
  */
 export function createSolo(options: SoloOptions): Solo {
-  return bindVerbs(new OpenSolo(settleSolo(options)));
+  const solo = bindVerbs(new OpenSolo(settleSolo(options)));
+  logByEnvironment(solo);
+  return solo;
 }
 
 class OpenSolo implements Solo {
@@ -51,6 +73,11 @@ class OpenSolo implements Solo {
     this.#core = new Core(settings);
     this.signal = this.#core.closing.signal;
     share(settings.provider);
+  }
+
+  async ready(options: ReadyOptions = {}): Promise<readonly Finding[]> {
+    checkKnown(ofReady, options);
+    return ready(this.#core, options);
   }
 
   run<T>(name: string, handler: Handler<T>, options?: RunOptions): Promise<RunResult<T>> {
@@ -69,31 +96,32 @@ class OpenSolo implements Solo {
   }
 
   checkOptions(name: string, options: RunOptions = {}): void {
-    settleTerms(this.#settings, name, options);
+    settleTerms(this.#settings, name, options, ofRun);
     settlePolicy(name, options);
     settleWatch(options);
   }
 
   async tryAcquire(name: string, options: LeaseOptions = {}): Promise<Lease | undefined> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofTryAcquire);
     this.#core.throwIfClosed();
     const attempt = await this.#unlessClosed(tryOnce(this.#core, terms));
     return attempt.acquired ? new LeaseHandle(attempt.lease) : undefined;
   }
 
   async acquire(name: string, options: AcquireOptions): Promise<Lease> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofAcquire);
     const waitMs = checkWait(options.waitMs, name);
     const outageMs = settleOutage(name, options, 'retry', waitMs);
     this.#core.throwIfClosed();
     const attempt = await this.#unlessClosed(acquireWhenFree(this.#core, terms, { waitMs, outageMs }));
     if (attempt.acquired) return new LeaseHandle(attempt.lease);
-    // Without an occurrence a wait ends only with a lease or an error.
+    if (attempt.reason === 'paused') throw new LockPausedError(name, attempt);
+    // Without an occurrence a wait ends only with a lease, an error or a pause.
     throw new ProviderError(this.#settings.provider.kind, `acquire ${quote(name)}`, `it answered "${attempt.reason}"`);
   }
 
   async claim(name: string, options: ClaimOptions = {}): Promise<Claim> {
-    const terms = settleTerms(this.#settings, name, options);
+    const terms = settleTerms(this.#settings, name, options, ofClaim);
     this.#core.throwIfClosed();
     const attempt = await this.#unlessClosed(tryOnce(this.#core, terms));
     if (!attempt.acquired) {
@@ -111,47 +139,51 @@ class OpenSolo implements Solo {
     return election;
   }
 
-  async inspect(name: string): Promise<JobRecord | undefined> {
-    checkName(name);
-    const { provider, namespace } = this.#settings;
-    const record = await this.#ask(`inspect ${quote(name)}`, (signal) => provider.inspect(fullName(namespace, name), signal));
-    return record === undefined ? undefined : this.#asNamed(record);
+  inspect(name: string): Promise<JobRecord | undefined> {
+    return this.#core.records.inspect(name);
   }
 
   async forceRelease(name: string, options: ForceReleaseOptions): Promise<boolean> {
-    checkName(name);
-    checkObject(quote(name), options);
-    const { fence } = options;
-    checkFence(name, fence);
-    const { provider, namespace } = this.#settings;
-    const full = fullName(namespace, name);
-    const operation = `release ${quote(name)}`;
-    const record = await this.#ask(operation, (signal) => provider.inspect(full, signal));
-    if (record === undefined || !record.held || record.fence !== fence) return false;
-    // The provider compares owner and fence in one step with the release: the name may have changed hands since.
-    const grant = { name: full, owner: record.owner, fence, attempt: record.occurrence?.attempt ?? 1 };
-    const outcome = { result: 'failed', error: 'released by an operator' } as const;
-    return this.#ask(operation, (signal) => provider.release(grant, outcome, signal));
+    checkKnown(ofForceRelease, options);
+    return this.#core.records.forceRelease(name, options);
   }
 
-  async *list(): AsyncGenerator<JobRecord, void, undefined> {
-    const { provider, namespace } = this.#settings;
-    const ended = new AbortController();
-    const records = provider.list(namespace === '' ? '' : `${namespace}/`, ended.signal)[Symbol.asyncIterator]();
-    try {
-      for (;;) {
-        const next = await this.#ask('list the locks', () => records.next());
-        if (next.done === true) return;
-        yield this.#asNamed(next.value);
-      }
-    } finally {
-      ended.abort();
-      // Not waited for: it comes after a next() that may hang.
-      void callQuietly('The end of a list', () => records.return?.());
-    }
+  list(options?: ListOptions): AsyncGenerator<JobRecord, void, undefined> {
+    checkKnown(ofList, options);
+    return this.#core.records.list(options);
   }
 
-  explain({ leaseMs = this.#settings.leaseMs }: Pick<LeaseOptions, 'leaseMs'> = {}): Explanation {
+  async pause(name: string, options?: PauseOptions): Promise<Pause> {
+    checkKnown(ofPause, options);
+    return this.#core.records.pause(name, options);
+  }
+
+  resume(name: string): Promise<boolean> {
+    return this.#core.records.resume(name);
+  }
+
+  pauses(options?: ListOptions): AsyncGenerator<NamedPause, void, undefined> {
+    checkKnown(ofPauses, options);
+    return this.#core.records.pauses(options);
+  }
+
+  runs(name: string): Promise<readonly RunRecord[]> {
+    return this.#core.records.runs(name);
+  }
+
+  rerun(name: string): Promise<OccurrenceState | undefined> {
+    return this.#core.records.rerun(name);
+  }
+
+  async prune(options: PruneOptions): Promise<number> {
+    checkObject('prune', options);
+    checkKnown(ofPrune, options);
+    return this.#core.records.prune(options, this.signal);
+  }
+
+  explain(options: Pick<LeaseOptions, 'leaseMs'> = {}): Explanation {
+    checkKnown(ofExplain, options);
+    const { leaseMs = this.#settings.leaseMs } = options;
     checkLease(this.#settings.provider, leaseMs);
     return explain(this.#settings, leaseMs);
   }
@@ -161,6 +193,7 @@ class OpenSolo implements Solo {
   }
 
   async close(options: CloseOptions = {}): Promise<void> {
+    checkKnown(ofClose, options);
     if (options.graceMs !== undefined) checkMs('graceMs', options.graceMs, 0);
     this.#closed ??= this.#close(options);
     return this.#closed;
@@ -181,7 +214,8 @@ class OpenSolo implements Solo {
       throw error;
     }
     await releaseAll(this.#core, this.#activity);
-    if (leave(provider) && !keepProvider) await this.#ask('close', () => provider.close());
+    await this.#core.hooks.close();
+    if (leave(provider) && !keepProvider) await this.#core.records.ask('close', () => provider.close());
     checkReleased(this.#core);
   }
 
@@ -191,22 +225,5 @@ class OpenSolo implements Solo {
     if (!attempt.acquired || !this.#core.closing.signal.aborted) return attempt;
     await attempt.lease.end({ result: 'abandoned' });
     throw new ClosedError();
-  }
-
-  async #ask<T>(operation: string, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
-    const { provider } = this.#settings;
-    const timeoutMs = callTimeout(this.#settings, null);
-    const timeoutError = (): Error => new ProviderError(provider.kind, operation, `no answer within ${timeoutMs} ms`);
-    try {
-      return await this.#core.calls.bounded(call, { timeoutMs, timeoutError });
-    } catch (error) {
-      throw asProviderError(provider, error, operation);
-    }
-  }
-
-  /** A record of this namespace, with its name as users write it. */
-  #asNamed(record: JobRecord): JobRecord {
-    const { namespace } = this.#settings;
-    return namespace === '' ? record : { ...record, name: record.name.slice(namespace.length + 1) };
   }
 }

@@ -1,6 +1,8 @@
 import type { BackoffOptions } from './backoff.ts';
 import type { Clock } from './clock.ts';
-import type { LockProvider } from './provider.ts';
+import type { TimesBetween } from './missed.ts';
+import type { LockProvider, Schedule } from './provider.ts';
+import type { RunHook } from './run-hooks.ts';
 
 export interface SoloOptions {
   /** Where locks are kept. Several solos may share one; the last of them to close closes it. */
@@ -28,6 +30,14 @@ export interface SoloOptions {
    * never more than its lease could be trusted
    */
   readonly callTimeoutMs?: number;
+  /**
+   * The record of a name that is free, and was not touched for this long, is removed by whichever replica is up, a few times a day, in
+   * ms; `Infinity` keeps all. It must outlast the latest moment at which a scheduled time may still be asked for, for one that is
+   * forgotten could run again. A solo without a namespace looks after all records of its store. @default 90 days
+   */
+  readonly retainMs?: number;
+  /** Hears of every run of this solo, before those that a run names itself: see `onRun` of a run. @default none */
+  readonly onRun?: RunHook | readonly RunHook[] | undefined;
   /** Where holders read the passing of time. For tests. @default the process's monotonic clock, with time spent in suspend added */
   readonly clock?: Clock;
 }
@@ -36,6 +46,10 @@ export interface SoloOptions {
 export interface LeaseOptions {
   /** As for `createSolo`. @default what `createSolo` was given */
   readonly leaseMs?: number | null | undefined;
+  /** Goes on although an operator has paused the name. For the hand, and not for a schedule. @default false */
+  readonly ignorePause?: boolean | undefined;
+  /** Keeps the run among the last 50 of its name (`solo.runs`). Runs with an occurrence always are. @default false */
+  readonly history?: boolean | undefined;
   /** Gives up waiting, and asks the handler to stop. Rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -58,6 +72,18 @@ export interface OccurrenceOptions {
   readonly maxEarlyMs?: number | undefined;
   /** A digest of the schedule, kept in the record. Adapters set it. */
   readonly scheduleHash?: string | undefined;
+  /** The schedule that the occurrence comes from, kept in the record for people to read. Adapters set it. @default none */
+  readonly schedule?: Schedule | undefined;
+  /**
+   * The scheduled time after this one, or a function that tells it; kept in the record, so that a job that is late can be told without
+   * its schedule. Adapters set it. @default with a `schedule` of `everyMs`, one interval later; else none
+   */
+  readonly nextDueAt?: Date | (() => Date | undefined) | undefined;
+  /**
+   * The scheduled times after one and before another, the latest first: those that nobody claimed are told as `missed`. Adapters set
+   * it. @default with a `schedule` of `everyMs`, its steps; else at most `nextDueAt` of the claim before
+   */
+  readonly timesBetween?: TimesBetween | undefined;
 }
 
 /** How a run goes on when another holder has the lock. @default `{ onBusy: 'skip' }` */
@@ -96,6 +122,11 @@ export interface WatchOptions {
   readonly graceMs?: number | undefined;
   /** Called for a stuck handler, whose lease is kept; the place to end the process. */
   readonly onStuck?: ((stuck: { readonly name: string; readonly runningMs: number }) => void) | undefined;
+  /**
+   * Hears when the handler runs here, and how that ended; several, in order. A monitor that is called around `run()`, outside of the
+   * lock, takes each replica that skipped for a success; this one hears of the replica that ran. @default none
+   */
+  readonly onRun?: RunHook | readonly RunHook[] | undefined;
 }
 
 export type RunOptions = LeaseOptions & OccurrenceOptions & BusyPolicy & OutageOptions & WatchOptions;

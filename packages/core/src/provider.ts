@@ -71,6 +71,35 @@ export interface LockProvider {
   list(prefix?: string, signal?: AbortSignal): AsyncIterable<JobRecord>;
 
   /**
+   * Refuses the name to every acquisition that is asked for after this has resolved, on every replica, until the pause ends by the
+   * provider's clock. It need never have been acquired. A run in progress goes on; a pause that stands is replaced.
+   *
+   * @throws UnsupportedError where no records are kept (`guarantees.occurrences`); so do the verbs below
+   */
+  pause(name: string, terms: PauseTerms, signal: AbortSignal): Promise<Pause>;
+
+  /** Ends the pause of a name. False: it was not paused. */
+  resume(name: string, signal: AbortSignal): Promise<boolean>;
+
+  /** Every pause in force of a name that starts with `prefix`, in no particular order, also of names that were never acquired. */
+  pauses(prefix?: string, signal?: AbortSignal): AsyncIterable<NamedPause>;
+
+  /** The last runs of a name, the newest first, `limit` at most: see `AcquireRequest.history`. */
+  runs(name: string, limit: number, signal?: AbortSignal): Promise<readonly RunRecord[]>;
+
+  /**
+   * Allows one more attempt of the last occurrence, whatever became of it, and of none before it. Undefined, and nothing is changed:
+   * the name has none, or is held. Twice is one more attempt.
+   */
+  reopen(name: string, signal: AbortSignal): Promise<OccurrenceState | undefined>;
+
+  /**
+   * Removes the record of a name, with its runs, if it is not held, not paused, and was not touched for `untouchedForMs` by the
+   * provider's clock (see `isUntouched`). False: nothing was removed. Later fences of the name are greater than those before.
+   */
+  forget(name: string, terms: ForgetTerms, signal: AbortSignal): Promise<boolean>;
+
+  /**
    * Lists what the provider finds about its server or directory for locks, also what is in order. It takes a connection of its own, so
    * it works before anything was locked. A server without an answer is a finding. Rejects soon with the signal's reason once that aborts.
    */
@@ -136,7 +165,14 @@ export interface AcquireRequest {
   readonly leaseMs: number | null;
   readonly holder: Identity;
   readonly occurrence?: OccurrenceRequest | undefined;
+  /** The run is kept among the last 50 of its name, also without an occurrence; with one it always is. @default false */
+  readonly history?: boolean | undefined;
+  /** A pause of the name does not count. @default false */
+  readonly ignorePause?: boolean | undefined;
 }
+
+/** A schedule as people write it. `timezone` is an IANA name. */
+export type Schedule = { readonly expression: string; readonly timezone?: string | undefined } | { readonly everyMs: number };
 
 export interface OccurrenceRequest {
   /** The scheduled instant the run is for; never "now". */
@@ -145,6 +181,34 @@ export interface OccurrenceRequest {
   readonly attempts: number;
   /** A digest of the schedule it comes from, kept in the record so that replicas with different schedules can be told. */
   readonly scheduleHash?: string | undefined;
+  /** The schedule that it comes from; kept in the record. */
+  readonly schedule?: Schedule | undefined;
+  /** The scheduled instant after `at`, kept in the record, so that a reader sees without a parser that the job is late. */
+  readonly nextDueAt?: Date | undefined;
+}
+
+/** A pause of a name: nothing starts under it before it ends. */
+export interface Pause {
+  /** When it ends by itself, by the provider's clock. */
+  readonly until: Date;
+  /** Who paused it, for people to read. */
+  readonly by: string;
+  /** Why, for people to read. */
+  readonly note?: string | undefined;
+}
+
+export interface NamedPause extends Pause {
+  readonly name: string;
+}
+
+/** A pause to be made: either for so many ms, counted by the provider, or until an instant. */
+export type PauseTerms = { readonly by: string; readonly note?: string | undefined } & (
+  | { readonly forMs: number }
+  | { readonly until: Date }
+);
+
+export interface ForgetTerms {
+  readonly untouchedForMs: number;
 }
 
 export type AcquireResult = { readonly acquired: true; readonly grant: Grant } | Refusal;
@@ -179,6 +243,12 @@ export type Refusal =
       readonly reason: 'done' | 'superseded' | 'exhausted';
       readonly record?: JobRecord | undefined;
     }
+  | (Pause & {
+      readonly acquired: false;
+      /** An operator has paused the name. */
+      readonly reason: 'paused';
+      readonly record?: JobRecord | undefined;
+    })
   | {
       readonly acquired: false;
       /** The occurrence lies in the provider's future: this replica's clock runs ahead. */
@@ -204,6 +274,10 @@ export interface Grant {
   readonly previous?: OccurrenceState | undefined;
   /** The digest of the schedule that the record knew before this acquisition. Told of requests that have an occurrence. */
   readonly previousScheduleHash?: string | undefined;
+  /** The schedule itself, likewise, if it was told. */
+  readonly previousSchedule?: Schedule | undefined;
+  /** `nextDueAt` of the record before this acquisition, likewise: the scheduled time that was to follow `previous`, if it was told. */
+  readonly previousNextDueAt?: Date | undefined;
   /** Aborts when the provider itself learns that the lease is gone (its session ended). */
   readonly lost?: AbortSignal | undefined;
 }
@@ -222,8 +296,27 @@ export type Outcome =
 /** The high-water mark of a name. */
 export interface OccurrenceState {
   readonly at: Date;
-  readonly state: 'claimed' | 'done' | 'failed';
+  /** `reopened`: an operator has allowed one more attempt. */
+  readonly state: 'claimed' | 'done' | 'failed' | 'reopened';
   readonly attempt: number;
+}
+
+/** How a run ended. `lost`: nobody said; its lease ended, or its holder died. */
+export type RunOutcome = 'done' | 'failed' | 'lost';
+
+/** A run that is over. Times are the provider's. */
+export interface RunRecord {
+  readonly fence: bigint;
+  /** The scheduled time that it was for. */
+  readonly occurrence?: Date | undefined;
+  readonly attempt: number;
+  readonly holder: Identity;
+  readonly startedAt: Date;
+  /** Undefined for one that was lost where nobody knows when. */
+  readonly finishedAt?: Date | undefined;
+  readonly outcome: RunOutcome;
+  /** As `JobRecord.lastError`. */
+  readonly error?: string | undefined;
 }
 
 /** The record that the provider keeps of a name. Times are the provider's. */
@@ -247,4 +340,19 @@ export interface JobRecord {
   /** Message of the last failure, shortened and with credentials masked; cleared by the next success. */
   readonly lastError?: string | undefined;
   readonly scheduleHash?: string | undefined;
+  /** Of the last claim that told it. */
+  readonly schedule?: Schedule | undefined;
+  /** The scheduled time after the last one that was claimed, if its claim told it. */
+  readonly nextDueAt?: Date | undefined;
+  /** When the name was first acquired; for a record from before this was kept, some moment after that. */
+  readonly knownSince?: Date | undefined;
+  /** When the last run that is over ended. Undefined also for one that was lost where nobody knows when. */
+  readonly lastFinishedAt?: Date | undefined;
+  readonly lastOutcome?: RunOutcome | undefined;
+  /** Who had the last run that is over. */
+  readonly lastRunBy?: Holder | undefined;
+  /** The length of the last lease, in ms; `null`: without end. */
+  readonly leaseMs?: number | null | undefined;
+  /** The pause in force. */
+  readonly paused?: Pause | undefined;
 }

@@ -1,5 +1,5 @@
 import type { OccurrenceVerdict } from './occurrence.ts';
-import type { AcquireRequest, JobRecord, Refusal } from './provider.ts';
+import type { AcquireRequest, JobRecord, Pause, Refusal } from './provider.ts';
 
 /**
  * Why a name is not granted. Undefined: nothing that the provider has read is in the way. If the try was not granted all the same,
@@ -9,6 +9,7 @@ import type { AcquireRequest, JobRecord, Refusal } from './provider.ts';
  * @param held whether another acquisition holds the name, whatever the record says
  * @param nowMs the provider's clock, in ms since the epoch
  * @param expiresInMs as `heldBy` takes it
+ * @param pause the one in force, unless the request ignores it; what can never run any more is told before it, and so is what is early
  */
 export function refusalOf(
   verdict: OccurrenceVerdict | undefined,
@@ -16,11 +17,13 @@ export function refusalOf(
   record: JobRecord | undefined,
   nowMs: number,
   expiresInMs?: number,
+  pause?: Pause,
 ): Refusal | undefined {
   if (verdict?.verdict === 'early') return { acquired: false, reason: 'early', earlyMs: verdict.earlyMs, record };
   if (verdict !== undefined && verdict.verdict !== 'claim' && verdict.verdict !== 'held') {
     return { acquired: false, reason: verdict.verdict, record };
   }
+  if (pause !== undefined) return { acquired: false, reason: 'paused', ...pause, record };
   return held ? heldBy(record, nowMs, expiresInMs) : undefined;
 }
 

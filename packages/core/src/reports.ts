@@ -1,7 +1,7 @@
 import type { Core } from './core.ts';
 import { describeMs, quote } from './errors.ts';
 import type { Terms } from './settle.ts';
-import type { Refusal } from './provider.ts';
+import type { Pause, Refusal } from './provider.ts';
 
 /** Clocks that agree to within this are not worth an event, in ms. */
 const DRIFT_WORTH_AN_EVENT_MS = 100;
@@ -20,9 +20,26 @@ export function tellBusy(core: Core, terms: Terms, held: Held): void {
 
 export function tellSkipped(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): void {
   const at = terms.occurrence?.at;
-  const { holder, detail } = refusal.reason === 'held' ? refusal : {};
+  const { holder, heldForMs, expiresInMs, detail } = refusal.reason === 'held' ? refusal : {};
   const { reason } = refusal;
-  core.events.emit('skipped', { name: terms.name, provider: core.settings.provider.kind, reason, at, holder, detail });
+  const paused = pauseIn(refusal);
+  const about = { name: terms.name, provider: core.settings.provider.kind };
+  if (paused !== undefined) tellPaused(core, terms, paused);
+  core.events.emit('skipped', { ...about, reason, at, holder, heldForMs, expiresInMs, detail, paused });
+}
+
+/** The pause that is in the way. */
+export function pauseIn(refusal: Refusal | { readonly reason: 'closed' }): Pause | undefined {
+  if (refusal.reason !== 'paused') return undefined;
+  const { until, by, note } = refusal;
+  return { until, by, ...(note === undefined ? {} : { note }) };
+}
+
+function tellPaused(core: Core, { name, fullName }: Terms, pause: Pause): void {
+  const until = pause.until.getTime();
+  if (core.pausesTold.get(fullName) === until) return;
+  core.pausesTold.set(fullName, until);
+  core.events.emit('paused', { name, provider: core.settings.provider.kind, ...pause });
 }
 
 export function tellDrift(core: Core, terms: Terms, { earlyMs, settling = false }: Early): void {

@@ -5,11 +5,13 @@ import type { Core } from './core.ts';
 import { ClosedError, messageOf, RunTimeoutError, quote, LeaseLostError } from './errors.ts';
 import { callQuietly, type SkipReason } from './events.ts';
 import type { HeldLease } from './held-lease.ts';
+import { ofRun } from './known-options.ts';
 import type { Occurrence } from './lease.ts';
 import type { RunOptions } from './options.ts';
 import { settlePolicy, settleTerms, settleWatch, type SettledWatch, type Terms } from './settle.ts';
-import type { Grant, Holder, Refusal } from './provider.ts';
-import { tellSkipped } from './reports.ts';
+import type { Grant, Holder, Pause, Refusal } from './provider.ts';
+import type { RunEndHook } from './run-hooks.ts';
+import { pauseIn, tellSkipped } from './reports.ts';
 
 /** Describes a run to its handler. */
 export interface RunContext {
@@ -64,13 +66,15 @@ export interface Skipped {
   readonly settling?: boolean | undefined;
   /** For `held`: what is in the way where that is no holder, in words: a row that another transaction has locked. */
   readonly detail?: string | undefined;
-  /** When the lease in the way ends unless it is renewed, or the occurrence is due; by this machine's clock. */
+  /** For `paused`: until when, by whom and why. */
+  readonly paused?: Pause | undefined;
+  /** When the pause or the lease in the way ends unless it is renewed or ended, or the occurrence is due; by this machine's clock. */
   readonly retryAt?: Date | undefined;
 }
 
 /** Runs the handler while its lock is held, or says why not. */
 export async function run<T>(core: Core, name: string, handler: Handler<T>, options: RunOptions = {}): Promise<RunResult<T>> {
-  const terms = settleTerms(core.settings, name, options);
+  const terms = settleTerms(core.settings, name, options, ofRun);
   checkHandler(name, handler);
   const policy = settlePolicy(name, options);
   const watch = settleWatch(options);
@@ -134,6 +138,8 @@ interface Running<T> {
   /** In an object, for an `await` of the run must not wait for it. */
   readonly handled: Promise<T>;
   readonly unwatch: () => void;
+  /** Tells the hooks how the run ended, if there are hooks. */
+  readonly tellEnd: RunEndHook | undefined;
 }
 
 /**
@@ -152,29 +158,38 @@ async function startOrAbandon<T>(
   const context = new Context(lease);
   const outside = [core.closing.signal, terms.signal].find((signal) => signal?.aborted === true);
   if (outside === undefined && lease.isTrusted()) {
-    return { lease, startedAt, handled: (async () => handler(context))(), unwatch };
+    const handled = (async () => handler(context))();
+    // Only now: nothing of a hook's may come between the look at the clock and the handler.
+    return { lease, startedAt, handled, unwatch, tellEnd: tellStart(core, context, watch, startedAt) };
   }
   unwatch();
   await lease.end({ result: 'abandoned' });
   throw (outside?.reason ?? lease.lost) as Error;
 }
 
-async function finish<T>(core: Core, { lease, startedAt, handled, unwatch }: Running<T>): Promise<Ran<T>> {
+async function finish<T>(core: Core, { lease, startedAt, handled, unwatch, tellEnd }: Running<T>): Promise<Ran<T>> {
   let value: T;
   try {
     value = await handled;
   } catch (error) {
     unwatch();
-    await lease.end({ result: 'failed', error: messageOf(error) });
+    const answer = await lease.end({ result: 'failed', error: messageOf(error) });
     tellFailed(core, lease, error);
+    const outcome = lease.lost === undefined && answer !== 'taken' ? 'failed' : 'lost';
+    tellEnd?.({ outcome, error, durationMs: performance.now() - startedAt });
     throw error;
   }
   unwatch();
   const trusted = lease.isTrusted();
   const answer = await lease.end(trusted ? { result: 'done' } : { result: 'failed', error: lease.lost?.message ?? 'lost' });
-  if (!trusted || answer === 'taken') throw lostUnder(core, lease, value);
-  const { fence, occurrence, grant } = lease;
   const durationMs = performance.now() - startedAt;
+  if (!trusted || answer === 'taken') {
+    const error = lostUnder(core, lease, value);
+    tellEnd?.({ outcome: 'lost', error, durationMs });
+    throw error;
+  }
+  tellEnd?.({ outcome: 'done', error: undefined, durationMs });
+  const { fence, occurrence, grant } = lease;
   return { status: 'ran', value, fence, occurrence, attempt: grant.attempt, durationMs, released: answer === 'released' };
 }
 
@@ -188,6 +203,14 @@ function lostUnder(core: Core, lease: HeldLease, result: unknown): LeaseLostErro
 
 function tellFailed(core: Core, { name, fence, occurrence }: HeldLease, error: unknown): void {
   core.events.emit('failed', { name, provider: core.settings.provider.kind, fence, occurrence, error });
+}
+
+function tellStart(core: Core, context: Context, watch: SettledWatch, startedAt: number): RunEndHook | undefined {
+  const ofSolo = core.settings.hooks;
+  if (ofSolo.length === 0 && watch.hooks.length === 0) return undefined;
+  const { name, fence, occurrence, attempt, recovering } = context;
+  const since = new Date(Date.now() - (performance.now() - startedAt));
+  return core.hooks.begin([...ofSolo, ...watch.hooks], { name, fence, occurrence, attempt, recovering, startedAt: since });
 }
 
 /** Asks the handler to stop when it should, and tells of one that does not. Returns what ends the watch. */
@@ -217,11 +240,13 @@ function watchRun(core: Core, terms: Terms, lease: HeldLease, watch: SettledWatc
 function skip(core: Core, terms: Terms, refusal: Refusal | { readonly reason: 'closed' }): Skipped {
   tellSkipped(core, terms, refusal);
   const { holder, settling, detail } = refusal.reason === 'held' ? refusal : {};
-  return { status: 'skipped', reason: refusal.reason, holder, settling, detail, retryAt: retryAt(refusal) };
+  const paused = pauseIn(refusal);
+  return { status: 'skipped', reason: refusal.reason, holder, settling, detail, paused, retryAt: retryAt(refusal) };
 }
 
 function retryAt(refusal: Refusal | { readonly reason: 'closed' }): Date | undefined {
   if (refusal.reason === 'early') return new Date(Date.now() + refusal.earlyMs);
+  if (refusal.reason === 'paused') return refusal.until;
   if (refusal.reason !== 'held' || refusal.expiresInMs === undefined) return undefined;
   return new Date(Date.now() + Math.max(0, refusal.expiresInMs));
 }

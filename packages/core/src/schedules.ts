@@ -1,12 +1,19 @@
-import { quote } from './errors.ts';
+import { describeMs, describeProcess, quote } from './errors.ts';
 import type { Events } from './events.ts';
 import type { Terms } from './settle.ts';
-import type { Holder } from './provider.ts';
+import type { Holder, Identity, Schedule } from './provider.ts';
+
+/** The schedule that a name was claimed for, as its record shows it. */
+interface Found {
+  readonly scheduleHash?: string | undefined;
+  readonly schedule?: Schedule | undefined;
+  readonly holder?: Holder | undefined;
+}
 
 /** Finds out that two schedules claim one name in turns: each would run only when the other one has not come later. */
 export interface Schedules {
   /** The record of the name showed this schedule when the provider was asked. */
-  found(terms: Terms, scheduleHash: string | undefined, holder: Holder | undefined): void;
+  found(terms: Terms, found: Found): void;
   /** The name is claimed for the schedule of the terms, so the record shows that one from now on. */
   claimed(terms: Terms): void;
 }
@@ -14,7 +21,8 @@ export interface Schedules {
 /** Names that are remembered. A program has as many as it has schedules. */
 const MOST = 10_000;
 
-export function createSchedules(provider: string, events: Events): Schedules {
+/** @param here the process that asks */
+export function createSchedules(provider: string, here: Identity, events: Events): Schedules {
   /** By full name: the schedules of ours that the record has shown. A deployment replaces one schedule by another just once. */
   const ours = new Map<string, Set<string>>();
   const told = new Set<string>();
@@ -28,21 +36,29 @@ export function createSchedules(provider: string, events: Events): Schedules {
 
   return {
     claimed,
-    found(terms, otherScheduleHash, holder) {
+    found(terms, { scheduleHash: otherScheduleHash, schedule: otherSchedule, holder }) {
       const { name, fullName, occurrence } = terms;
-      const scheduleHash = occurrence?.scheduleHash;
+      const { scheduleHash, schedule } = occurrence ?? {};
       if (scheduleHash === undefined || otherScheduleHash === undefined) return;
       if (otherScheduleHash === scheduleHash) return claimed(terms);
       if (ours.get(fullName)?.has(scheduleHash) !== true) return;
-      events.emit('scheduleConflict', { name, provider, scheduleHash, otherScheduleHash, holder });
+      events.emit('scheduleConflict', { name, provider, scheduleHash, schedule, otherScheduleHash, otherSchedule, holder, here });
       if (told.has(fullName)) return;
       told.add(fullName);
-      const who = holder === undefined ? '' : ` by ${holder.host} (pid ${holder.pid})`;
+      const by = holder === undefined ? '' : ` by ${describeProcess(holder)}`;
       process.emitWarning(
-        `${quote(name)} is claimed${who} for another schedule than the one here (digests ${otherScheduleHash} and ${scheduleHash}). ` +
-          'Give each schedule a name of its own; the replicas of one schedule must agree on its expression and its time zone.',
+        `${quote(name)} is claimed${by} for another schedule, ${scheduleWords(otherSchedule, otherScheduleHash)}, than the one here, ` +
+          `${scheduleWords(schedule, scheduleHash)} (${describeProcess(here)}). Give each schedule a name of its own; the replicas of one ` +
+          'schedule must agree on its expression and its time zone.',
         { code: 'SOLORUN_SCHEDULE_CONFLICT' },
       );
     },
   };
+}
+
+/** A schedule as people wrote it; its digest, where that is all that is known. */
+export function scheduleWords(schedule: Schedule | undefined, hash: string): string {
+  if (schedule === undefined) return `digest ${hash}`;
+  if ('everyMs' in schedule) return `every ${describeMs(schedule.everyMs)}`;
+  return `${quote(schedule.expression)}${schedule.timezone === undefined ? '' : ` in ${schedule.timezone}`}`;
 }

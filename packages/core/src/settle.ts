@@ -1,14 +1,18 @@
 import { hostname } from 'node:os';
 import { settleBackoff, type Backoff } from './backoff.ts';
 import { createSuspendAwareClock, processClock, type Clock } from './clock.ts';
-import { checkLease, checkMargin, checkMs, checkName, checkObject, checkWait } from './checks.ts';
+import { checkFlag, checkLease, checkMargin, checkMs, checkName, checkObject, checkSchedule, checkWait } from './checks.ts';
 import { OptionError, quote, UnsupportedError } from './errors.ts';
+import type { TimesBetween } from './missed.ts';
+import { checkKnown, ofRetry, ofSolo, type KnownOptions } from './known-options.ts';
 import type { BusyPolicy, LeaseOptions, OccurrenceOptions, OutageOptions, SoloOptions, WatchOptions } from './options.ts';
 import type { Identity, LockProvider, OccurrenceRequest } from './provider.ts';
+import { settleHooks, type RunHook } from './run-hooks.ts';
 
 const MAX_NAMESPACE_LENGTH = 100;
 const MAX_LABEL_LENGTH = 200;
 const DEFAULT_CALL_TIMEOUT_MS = 5_000;
+const RETAIN_MS = 90 * 86_400_000;
 
 export interface SoloSettings {
   readonly provider: LockProvider;
@@ -16,7 +20,9 @@ export interface SoloSettings {
   readonly leaseMs: number | null;
   readonly marginMs: number | undefined;
   readonly callTimeoutMs: number | undefined;
+  readonly retainMs: number;
   readonly identity: Identity;
+  readonly hooks: readonly RunHook[];
   readonly clock: Clock;
 }
 
@@ -39,6 +45,9 @@ export interface Terms {
   readonly marginMs: number;
   readonly callTimeoutMs: number;
   readonly occurrence: OccurrenceRequest | undefined;
+  readonly timesBetween: TimesBetween | undefined;
+  readonly history: boolean;
+  readonly ignorePause: boolean;
   /** How long an occurrence that is not yet due is waited for, in ms. */
   readonly maxEarlyMs: number;
   readonly signal: AbortSignal | undefined;
@@ -48,11 +57,13 @@ export interface SettledWatch {
   readonly maxRunMs: number | undefined;
   readonly graceMs: number;
   readonly onStuck: WatchOptions['onStuck'];
+  readonly hooks: readonly RunHook[];
 }
 
 export function settleSolo(options: SoloOptions): SoloSettings {
   checkObject('createSolo', options);
-  const { provider, namespace = '', leaseMs = 30_000, label, marginMs, callTimeoutMs } = options;
+  checkKnown(ofSolo, options);
+  const { provider, namespace = '', leaseMs = 30_000, label, marginMs, callTimeoutMs, retainMs = RETAIN_MS } = options;
   if (typeof provider?.tryAcquire !== 'function') {
     throw new OptionError('createSolo needs a provider, for example { provider: lockfile({ directory }) }.');
   }
@@ -70,6 +81,9 @@ export function settleSolo(options: SoloOptions): SoloSettings {
   if (marginMs !== undefined) checkMs('marginMs', marginMs, 0);
   if (callTimeoutMs !== undefined) checkMs('callTimeoutMs', callTimeoutMs, 1);
   checkMargin(marginMs, leaseMs);
+  if (typeof retainMs !== 'number' || !(retainMs > 0)) {
+    throw new OptionError(`retainMs is a number of milliseconds above 0 (or Infinity), not ${String(retainMs)}.`);
+  }
   const clock = options.clock ?? (provider.guarantees.clock === 'process' ? processClock : createSuspendAwareClock());
   return Object.freeze({
     provider,
@@ -77,15 +91,25 @@ export function settleSolo(options: SoloOptions): SoloSettings {
     leaseMs,
     marginMs,
     callTimeoutMs,
+    retainMs,
     identity: Object.freeze({ host: hostname(), pid: process.pid, ...(label === undefined ? {} : { label }) }),
+    hooks: settleHooks(options.onRun),
     clock,
   });
 }
 
-export function settleTerms(solo: SoloSettings, name: string, options: LeaseOptions & OccurrenceOptions): Terms {
+/** @param known the options of the verb that was called */
+export function settleTerms(
+  solo: SoloSettings,
+  name: string,
+  options: LeaseOptions & OccurrenceOptions,
+  known: KnownOptions,
+): Terms {
   checkName(name);
   checkObject(quote(name), options);
-  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, maxEarlyMs = Number.POSITIVE_INFINITY, scheduleHash, signal } = options;
+  checkKnown(known, options);
+  const { leaseMs = solo.leaseMs, occurrence, attempts = 1, maxEarlyMs = Number.POSITIVE_INFINITY, signal } = options;
+  const { history = false, ignorePause = false } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new OptionError(`The signal for ${quote(name)} is an AbortSignal (a controller's .signal), not ${typeof signal}.`);
   }
@@ -121,10 +145,30 @@ export function settleTerms(solo: SoloSettings, name: string, options: LeaseOpti
     leaseMs,
     marginMs,
     callTimeoutMs: tryTimeout(solo, leaseMs, marginMs),
-    occurrence: at === undefined ? undefined : { at: new Date(at), attempts, scheduleHash },
+    occurrence: at === undefined ? undefined : settleOccurrence(name, at, attempts, options),
+    timesBetween: checkTimesBetween(name, options),
+    history: checkFlag('history', history, name),
+    ignorePause: checkFlag('ignorePause', ignorePause, name),
     maxEarlyMs,
     signal,
   };
+}
+
+function checkTimesBetween(name: string, { timesBetween }: OccurrenceOptions): TimesBetween | undefined {
+  if (timesBetween === undefined || typeof timesBetween === 'function') return timesBetween;
+  throw new OptionError(`timesBetween of ${quote(name)} is a function, not ${typeof timesBetween}.`);
+}
+
+function settleOccurrence(name: string, at: Date, attempts: number, options: OccurrenceOptions): OccurrenceRequest {
+  const { scheduleHash, schedule, nextDueAt } = options;
+  if (schedule !== undefined) checkSchedule(name, schedule);
+  const next = typeof nextDueAt === 'function' ? nextDueAt() : nextDueAt;
+  if (next !== undefined && !(next instanceof Date && next > at)) {
+    throw new OptionError(`nextDueAt of ${quote(name)} is a Date after the occurrence, not ${String(next)}.`);
+  }
+  const everyMs = schedule !== undefined && 'everyMs' in schedule ? schedule.everyMs : undefined;
+  const usual = everyMs === undefined ? undefined : new Date(at.getTime() + everyMs);
+  return { at: new Date(at), attempts, scheduleHash, schedule, nextDueAt: next ?? usual };
 }
 
 export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptions & OutageOptions): SettledPolicy {
@@ -141,7 +185,9 @@ export function settlePolicy(name: string, options: BusyPolicy & OccurrenceOptio
       }
       return { onBusy, outageMs: settleOutage(name, options, 'retry') };
     case 'retry': {
-      const retry = settleBackoff('retry' in options ? options.retry : undefined);
+      const given = 'retry' in options ? options.retry : undefined;
+      checkKnown(ofRetry, given);
+      const retry = settleBackoff(given);
       return { onBusy, retry, outageMs: settleOutage(name, options, 'fail') };
     }
     case 'wait': {
@@ -180,7 +226,7 @@ export function settleWatch(options: WatchOptions): SettledWatch {
   const { maxRunMs, graceMs = 10_000, onStuck } = options;
   if (maxRunMs !== undefined) checkMs('maxRunMs', maxRunMs, 1);
   checkMs('graceMs', graceMs, 0);
-  return { maxRunMs, graceMs, onStuck };
+  return { maxRunMs, graceMs, onStuck, hooks: settleHooks(options.onRun) };
 }
 
 /** How long one call of the provider may take: an answer that comes after half the lease is not worth much. */

@@ -1012,7 +1012,7 @@ describe('two schedules under one name', () => {
     expect(conflicts[0]![0]).toMatchObject({ name: 'job', scheduleHash: 'aaaa', otherScheduleHash: 'bbbb' });
     expect(warned).toHaveBeenCalledTimes(2);
     expect(warned.mock.calls[0]).toEqual([
-      expect.stringMatching(/^"job" is claimed for another schedule than the one here/),
+      expect.stringMatching(/^"job" is claimed for another schedule, digest bbbb, than the one here, digest aaaa \(/),
       { code: 'SOLORUN_SCHEDULE_CONFLICT' },
     ]);
   });

@@ -2,6 +2,7 @@ import { getEventListeners } from 'node:events';
 import { describe, expect, it, vi } from 'vitest';
 import { Core } from '../src/core.ts';
 import { Hints } from '../src/hints.ts';
+import { ofTryAcquire } from '../src/known-options.ts';
 import type { AcquireRequest, LockProvider, SoloEvents } from '../src/index.ts';
 import { memory } from '../src/memory.ts';
 import { settleSolo, settleTerms } from '../src/settle.ts';
@@ -27,7 +28,7 @@ interface Waiting {
 function waiting(verbs: Partial<LockProvider> = {}): Waiting {
   const provider = { ...memory(), ...verbs };
   const core = new Core(settleSolo({ provider }));
-  const terms = settleTerms(core.settings, 'job', {});
+  const terms = settleTerms(core.settings, 'job', {}, ofTryAcquire);
   const stop = new AbortController();
   const hints = new Hints(core, terms, stop.signal);
   const place = core.queue.enter('job');

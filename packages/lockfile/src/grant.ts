@@ -9,8 +9,8 @@ export interface GenerationGrant extends Grant {
   readonly body: string;
   /** The last write that counted, by this process's clock: some moment before it. */
   readonly written: { at: number };
-  /** The generation that it followed, if nothing stands below that. */
-  readonly below?: bigint | undefined;
+  /** The generation that it followed, if nothing stands below that. Told when that is known. */
+  below: bigint | undefined;
 }
 
 /** The record of a grant, if the grant still owns it: compared by the nonce, where the record is kept. */

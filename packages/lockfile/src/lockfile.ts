@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { OptionError, type Finding, type Guarantees, type JobRecord, type LockProvider } from '@solorun/core';
 import { bindVerbs } from '@solorun/core/server';
 import { FLUSHES } from './guarantees.ts';
-import { keyOf } from './key.ts';
+import { FLOOR_OF_ALL, keyOf } from './key.ts';
 import { LockfileProvider, type LockfileTerms } from './provider.ts';
 import type { FileStore } from './store.ts';
 import { examineDirectory } from './stores/examine.ts';
@@ -68,14 +68,17 @@ function openLockfile(options: LockfileOptions): LockProvider {
     throw new OptionError("lockfile takes an object, for example lockfile({ directory: '/var/lib/app/locks' }).");
   }
   if ('store' in options)
-    return provider({ store: options.store, keyOf, reach: 'fleet', forgetsSignals: false, examine: () => [] }, options);
+    return provider(
+      { store: options.store, keyOf, floorKey: FLOOR_OF_ALL, reach: 'fleet', forgetsSignals: false, examine: () => [] },
+      options,
+    );
   if (typeof options.directory === 'string' && options.directory.startsWith('~')) {
     throw new OptionError(`${options.directory}: only a shell knows what "~" means; give the whole path.`);
   }
   if (typeof options.directory !== 'string' || options.directory === '') {
     throw new OptionError("lockfile needs a directory, for example lockfile({ directory: '/var/lib/app/locks' }).");
   }
-  return provider({ ...local(options.directory, true, options), keyOf }, options);
+  return provider({ ...local(options.directory, true, options), keyOf, floorKey: FLOOR_OF_ALL }, options);
 }
 
 function besideFile(path: string, options: LocalLockOptions = {}): LockProvider {
@@ -84,7 +87,7 @@ function besideFile(path: string, options: LocalLockOptions = {}): LockProvider 
   const name = basename(target);
   // Room for the generation within the 255 bytes of a file name.
   const key = Buffer.byteLength(name) > 220 ? keyOf(name) : name;
-  return provider({ ...local(dirname(target), false, options), keyOf: () => key }, options);
+  return provider({ ...local(dirname(target), false, options), keyOf: () => key, floorKey: key }, options);
 }
 
 /** A local disk serves this machine. To allow a network file system is to say that the directory serves more. */
@@ -103,9 +106,9 @@ function realPath(path: string, links = 40): string {
   return realPath(resolve(dirname(place), readlinkSync(place)), links - 1);
 }
 
-type Place = Pick<LockfileTerms, 'store' | 'keyOf' | 'reach' | 'forgetsSignals' | 'examine'>;
+type Place = Pick<LockfileTerms, 'store' | 'keyOf' | 'floorKey' | 'reach' | 'forgetsSignals' | 'examine'>;
 
-function local(directory: string, own: boolean, options: LocalLockOptions): Omit<Place, 'keyOf'> {
+function local(directory: string, own: boolean, options: LocalLockOptions): Omit<Place, 'keyOf' | 'floorKey'> {
   const absolute = resolve(directory);
   const examine = (): readonly Finding[] => examineDirectory(absolute, directory);
   return { store: openLocal(directory, own, options), reach: reachOf(options), forgetsSignals: true, examine };

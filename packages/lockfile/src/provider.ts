@@ -1,5 +1,20 @@
 import { clearTimeout, setTimeout } from 'node:timers';
-import type { AcquireRequest, AcquireResult, Finding, Grant, Guarantees, JobRecord, LockProvider, Outcome } from '@solorun/core';
+import type {
+  AcquireRequest,
+  AcquireResult,
+  Finding,
+  ForgetTerms,
+  Grant,
+  Guarantees,
+  JobRecord,
+  LockProvider,
+  NamedPause,
+  OccurrenceState,
+  Outcome,
+  Pause,
+  PauseTerms,
+  RunRecord,
+} from '@solorun/core';
 import { Generations, type GenerationsOptions } from './generations.ts';
 import { guaranteesOf, type Flush } from './guarantees.ts';
 import type { FileStore } from './store.ts';
@@ -7,6 +22,8 @@ import type { FileStore } from './store.ts';
 export interface LockfileTerms {
   readonly store: FileStore;
   readonly keyOf: (name: string) => string;
+  /** The key of the floor of all names here. */
+  readonly floorKey: string;
   readonly flush: Flush;
   readonly onStale: GenerationsOptions['onStale'];
   readonly reach: Guarantees['reach'];
@@ -34,7 +51,7 @@ export class LockfileProvider implements LockProvider {
   /** Leases here end with the process, so they end when it closes the store. Their holders learn of it before that. */
   readonly #closing = new AbortController();
 
-  constructor({ store, keyOf, flush, onStale, reach, forgetsSignals, examine }: LockfileTerms) {
+  constructor({ store, keyOf, floorKey, flush, onStale, reach, forgetsSignals, examine }: LockfileTerms) {
     this.#store = store;
     this.#keyOf = keyOf;
     this.#examine = examine;
@@ -43,6 +60,7 @@ export class LockfileProvider implements LockProvider {
     this.#generations = new Generations({
       store,
       keyOf,
+      floorKey,
       durable: (occurrence) => flush === 'always' || (flush === 'occurrences' && occurrence),
       onStale,
       lost: this.#closing.signal,
@@ -93,6 +111,30 @@ export class LockfileProvider implements LockProvider {
 
   list(prefix = '', signal?: AbortSignal): AsyncIterable<JobRecord> {
     return this.#generations.list(prefix, signal);
+  }
+
+  runs(name: string, limit: number, signal?: AbortSignal): Promise<readonly RunRecord[]> {
+    return this.#generations.runs(name, limit, signal);
+  }
+
+  pause(name: string, terms: PauseTerms, signal: AbortSignal): Promise<Pause> {
+    return this.#generations.pause(name, terms, signal);
+  }
+
+  resume(name: string, signal: AbortSignal): Promise<boolean> {
+    return this.#generations.resume(name, signal);
+  }
+
+  pauses(prefix = '', signal?: AbortSignal): AsyncIterable<NamedPause> {
+    return this.#generations.pauses(prefix, signal);
+  }
+
+  reopen(name: string, signal: AbortSignal): Promise<OccurrenceState | undefined> {
+    return this.#generations.reopen(name, signal);
+  }
+
+  forget(name: string, terms: ForgetTerms, signal: AbortSignal): Promise<boolean> {
+    return this.#generations.forget(name, terms, signal);
   }
 
   async examine(signal?: AbortSignal): Promise<readonly Finding[]> {

@@ -14,10 +14,17 @@ export interface FileStore {
    * Creates the file with its whole content, visible at once or not at all; a durable one resolves when it would survive a crash of the
    * machine, and may be visible before. False: the key exists. Rejects: it may exist or not.
    *
-   * @param spare the key of a file that is needed no more, and may be used up for the new one
+   * @param spare the key of a file that is needed no more, and may be used up for the new one. `from spare`: it was, so it stood there
+   *   until the new one was visible
    * @param signal once it aborts, the caller no longer waits for the file
    */
-  createExclusive(key: string, body: string, durable: boolean, spare?: string, signal?: AbortSignal): Promise<boolean>;
+  createExclusive(
+    key: string,
+    body: string,
+    durable: boolean,
+    spare?: string,
+    signal?: AbortSignal,
+  ): Promise<boolean | 'from spare'>;
   /**
    * Content and modification time, by the store's clock; the content may be the newer of the two. Undefined: there is no such key.
    */

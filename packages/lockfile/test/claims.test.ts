@@ -8,6 +8,8 @@ import { Generations } from '../src/generations.ts';
 import { generationKey } from '../src/key.ts';
 import type { FileStore } from '../src/store.ts';
 import { localStore } from '../src/stores/local.ts';
+import { gate } from './gate.ts';
+import { startAtOne } from './places.ts';
 
 // What random interleavings come upon once in ten thousand, step by step: processes that are paused in the middle of a claim or of a
 // release while the lock goes through others' hands.
@@ -17,30 +19,9 @@ const LONG_MS = 60_000;
 /** Past the lease, what the store's clock is rounded by, and a timer that is early; later does no harm. */
 const expired = (): Promise<void> => sleep(SHORT_MS + 100);
 
-interface Gate {
-  /** Resolves when somebody stands before it. */
-  readonly reached: Promise<void>;
-  open(): void;
-  pass(): Promise<void>;
-}
-
-function gate(): Gate {
-  let reach = (): void => {};
-  let open = (): void => {};
-  const reached = new Promise<void>((resolve) => (reach = resolve));
-  const opened = new Promise<void>((resolve) => (open = resolve));
-  return {
-    reached,
-    open,
-    pass() {
-      reach();
-      return opened;
-    },
-  };
-}
-
 function directory(): () => FileStore {
   const path = mkdtempSync(join(tmpdir(), 'solorun-claims-'));
+  startAtOne(path);
   const stores: FileStore[] = [];
   onTestFinished(async () => {
     for (const store of stores) await store.close();
@@ -54,7 +35,8 @@ function directory(): () => FileStore {
   };
 }
 
-const generationsOn = (store: FileStore): Generations => new Generations({ store, keyOf: (name) => name, durable: () => false });
+const generationsOn = (store: FileStore): Generations =>
+  new Generations({ store, keyOf: (name) => name, floorKey: '~all', durable: () => false });
 
 function attempt(
   by: Generations,

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { AcquireRequest, AcquireResult, Grant, LockProvider } from '@solorun/core';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { lockfile } from '../src/index.ts';
+import { startAtOne } from './places.ts';
 
 /*
  * A mock, because no disk here is slow, and none fails when it should: the test ends each flush itself. (A real process whose flushes
@@ -38,6 +39,7 @@ beforeEach(() => {
   });
   syncBuiltinESMExports();
   provider = lockfile({ directory });
+  startAtOne(directory);
 });
 afterEach(async () => {
   vi.restoreAllMocks();

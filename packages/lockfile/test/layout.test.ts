@@ -16,7 +16,7 @@ import { basename, dirname, join } from 'node:path';
 import { createSolo, OptionError, type Solo } from '@solorun/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockfile, type LocalLockOptions } from '../src/index.ts';
-import { lockPath } from './places.ts';
+import { lockPath, startAtOne } from './places.ts';
 
 let base: string;
 let directory: string;
@@ -34,6 +34,7 @@ afterEach(async () => {
 function open(options: LocalLockOptions & { readonly leaseMs?: number } = {}): Solo {
   const { leaseMs = 60_000, ...rest } = options;
   const solo = createSolo({ provider: lockfile({ directory, ...rest }), leaseMs });
+  if (!readdirSync(directory).some((name) => name.endsWith('.lock'))) startAtOne(directory);
   solos.push(solo);
   return solo;
 }
@@ -170,7 +171,8 @@ describe('the sub-directories of a lock directory', () => {
       syncBuiltinESMExports();
     }
     expect(readdirSync(folder).sort()).toEqual(['job.1.lock', 'n2064.1.lock']);
-    expect(readdirSync(directory)).toEqual([basename(folder)]);
+    const theFloors = basename(dirname(lockPath(directory, '~all.0.floor')));
+    expect(readdirSync(directory).sort()).toEqual([basename(folder), theFloors].sort());
   });
 
   it('are refused when one is a symbolic link or a file, or when everybody may write to it', async () => {
@@ -235,6 +237,10 @@ describe('lock files of the layout before', () => {
     const solo = createSolo({ provider: lockfile.beside(join(directory, 'data.json')) });
     solos.push(solo);
     await solo.run('it', nothing);
-    expect(readdirSync(directory)).toEqual(['data.json.1.lock']);
+    expect(
+      readdirSync(directory)
+        .map((name) => name.replace(/[0-9]+/, 'N'))
+        .sort(),
+    ).toEqual(['data.json.N.floor', 'data.json.N.lock']);
   });
 });

@@ -22,7 +22,7 @@ import { createSolo, LockTimeoutError, OptionError, ProviderError, type JobRecor
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockfile, type LocalLockOptions } from '../src/index.ts';
 import { localStore } from '../src/stores/local.ts';
-import { filesBelow, lockPath } from './places.ts';
+import { filesBelow, lockPath, startAtOne } from './places.ts';
 
 let base: string;
 let directory: string;
@@ -41,6 +41,7 @@ afterEach(async () => {
 function open(options: LocalLockOptions & { readonly leaseMs?: number | null } = {}): Solo {
   const { leaseMs = 60_000, ...rest } = options;
   const solo = createSolo({ provider: lockfile({ directory, ...rest }), leaseMs });
+  startAtOne(directory);
   solos.push(solo);
   return solo;
 }
@@ -137,6 +138,7 @@ describe('the lock directory', () => {
 describe('a lock file', () => {
   it('can be read by a person while it is held, and afterwards', async () => {
     const solo = createSolo({ provider: lockfile({ directory }), label: 'worker-3' });
+    startAtOne(directory);
     solos.push(solo);
     const occurrence = new Date('2026-01-02T03:00:00Z');
     await solo.run(
@@ -261,6 +263,7 @@ describe('a lock whose files somebody meddles with', () => {
 
   it('tells also the holder of a lease without end that an operator released it', async () => {
     const provider = lockfile({ directory });
+    startAtOne(directory);
     const solo = createSolo({ provider, leaseMs: null });
     solos.push(solo);
     const lease = await solo.acquire('job', { waitMs: 0 });
@@ -285,6 +288,7 @@ describe('a lock whose files somebody meddles with', () => {
 
   it('comes free although the clock was set back by an hour after its holder had died elsewhere', async () => {
     const dying = lockfile({ directory, crashDetection: 'never' });
+    startAtOne(directory);
     const grant = { name: 'job', owner: 'gone', leaseMs: 200, holder: { host: 'elsewhere', pid: 1 } };
     await dying.tryAcquire(grant, new AbortController().signal);
     utimesSync(lockPath(directory, 'job.1.lock'), new Date(), new Date(Date.now() + 3_600_000));
@@ -391,6 +395,7 @@ describe('onStale', () => {
     const seen: JobRecord[] = [];
     let allowed = false;
     const gone = lockfile({ directory, crashDetection: 'never' });
+    startAtOne(directory);
     const taker = open({
       onStale: (record) => {
         seen.push(record);
@@ -425,7 +430,10 @@ describe('lockfile.beside', () => {
     const solo = createSolo({ provider: lockfile.beside(join(base, 'data.json')) });
     solos.push(solo);
     await solo.run('it', nothing);
-    expect(readdirSync(base).sort()).toEqual(['.cache.tmp', '.my-notes.tmp', 'data.json.1.lock']);
+    const [own, ...others] = readdirSync(base).sort().toReversed();
+    expect(others).toContain('.my-notes.tmp');
+    expect(own).toMatch(/^data\.json\.[0-9]+\.lock$/);
+    expect(others.sort()).toEqual(['.cache.tmp', '.my-notes.tmp', expect.stringMatching(/^data\.json\.[0-9]+\.floor$/)]);
   });
 
   it('is one lock for a link and its target, also before the target exists', async () => {
@@ -448,9 +456,9 @@ describe('lockfile.beside', () => {
     solos.push(direct, linked);
     await using lease = await direct.acquire('rewrite', { waitMs: 0 });
     expect(await linked.tryAcquire('something else')).toBeUndefined();
-    expect(readdirSync(base).sort()).toEqual(['accounts.json', 'accounts.json.1.lock', 'link.json']);
+    const floor = expect.stringMatching(/^accounts\.json\.[0-9]+\.floor$/);
+    expect(readdirSync(base).sort()).toEqual(['accounts.json', floor, `accounts.json.${lease.fence}.lock`, 'link.json']);
     expect(readFileSync(file, 'utf8')).toBe('{}');
-    expect(lease.fence).toBe(1n);
   });
 
   it('keeps apart files whose names begin alike, and locks one that does not exist yet', async () => {
@@ -477,7 +485,8 @@ describe('a full disk', () => {
     try {
       const fillers = ['a', 'b', 'c'].map((name) => join(directory, name));
       expect(() => fillers.forEach((filler) => writeFileSync(filler, ''))).toThrow(/ENOSPC/);
-      const solo = open();
+      const solo = createSolo({ provider: lockfile({ directory }) });
+      solos.push(solo);
       await expect(solo.run('job', () => {})).rejects.toThrow(/ENOSPC/);
       const waiting = solo.run('job', () => 'done', { onOutage: 'retry', outageMs: 60_000 });
       const lockedOn = (): string | undefined => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createSolo } from '@solorun/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockfile } from '../src/index.ts';
+import { startAtOne } from './places.ts';
 
 /*
  * Mocks, because there is no network file system here, and the addon is there: what the machine says of itself is made up.
@@ -57,6 +58,7 @@ describe('a network file system', () => {
 describe('a disk that takes a part of what is written', () => {
   it('gets the rest as well: no record is ever cut short', async () => {
     machine.mostWritten = 100;
+    startAtOne(directory);
     const solo = createSolo({ provider: lockfile({ directory }) });
     await solo.run('job', async () => {
       expect(await solo.inspect('job')).toMatchObject({ held: true, fence: 1n });

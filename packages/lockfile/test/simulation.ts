@@ -14,8 +14,11 @@ import type { FileStore, StoredFile } from '../src/store.ts';
  * What is checked at every grant and at every action of a holder:
  *  - at most one process trusts its lease, by its own clock (whose setting and rate differ from the store's);
  *  - the fences of those who come to trust one grow strictly;
- *  - no occurrence is started more often than it has attempts, nor after its holder was told that it is recorded as done;
- * at every release and renewal, that a holder whose time is not over is not told that its lease was lost;
+ *  - no occurrence is started more often than it has attempts, nor after its holder was told that it is recorded as done, unless it was
+ *    forgotten meanwhile;
+ *  - none is granted that was asked for after the confirmation of a pause that still stands;
+ * at every release and renewal, that a holder whose time is not over is not told that its lease was lost, unless a process has gone by the
+ *   floor meanwhile, because it had found the first lease of a row over;
  * at every renewal, that a lease whose time is over by the store's clock is not renewed;
  * and at the end, that a newcomer gets the lock after one lease: nobody's crash has blocked it.
  */
@@ -37,6 +40,8 @@ export interface World {
   readonly slow?: boolean;
   /** Mutations of the holder's side, which the core owns. */
   readonly trust?: 'from the response' | 'extends after the deadline';
+  /** One more process forgets the lock now and then, another one pauses it. */
+  readonly operators?: boolean;
   /** What each process asks for, in ms. @default LEASE_MS */
   readonly leases?: readonly number[];
 }
@@ -47,6 +52,10 @@ const MARGIN_MS = 3;
 const UNREADABLE_MS = 61_000;
 const PROCESSES = 3;
 const ACQUISITIONS = 3;
+/** Two that forget, and one that pauses. */
+const OPERATORS = 3;
+const FORGETS = 6;
+const PAUSES = 2;
 /** Per acquisition: most find the lock held. */
 const TRIES = 8;
 
@@ -75,7 +84,13 @@ export interface Sightings {
   grants: number;
   /** Of those, taken from a holder that was expired or dead. */
   takeovers: number;
+  /** Times that the lock was forgotten. */
+  forgotten: number;
+  /** Pauses that were confirmed. */
+  pauses: number;
 }
+
+const never = new AbortController().signal;
 
 export async function simulate(world: World, sightings: Sightings): Promise<void> {
   const { scheduler, draw } = world;
@@ -87,6 +102,13 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
   const done = new Set<number>();
   let time = 1_000_000;
   let lastFence = 0n;
+  /** Contents of files that make the lock forgotten. */
+  const forgetting = new Set<string>();
+  let forgotten = 0;
+  /** The pause that was confirmed, and that no process has begun to end. */
+  let pause: object | undefined;
+  /** Of the generations that were made by the floor. */
+  let highestStart = 0n;
 
   const storeTime = (): number => Math.floor(time / world.granularityMs) * world.granularityMs;
 
@@ -125,6 +147,14 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
     };
     const held = new Map<string, File>();
     const left = new Map<string, File>();
+    const put = (key: string, file: File): boolean => {
+      if (forgetting.has(file.body)) {
+        forgotten += 1;
+        starts.clear();
+        done.clear();
+      }
+      return files.set(key, file).has(key);
+    };
     const create = (body: string): File => ({ body, modifiedAt: storeTime(), creator: process, closed: false });
 
     /** As a disk does it: the kernel's lock, the modification time and the content come one after the other. */
@@ -178,13 +208,14 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
           const file = usable ? files.get(spare) : create(body);
           if (file === undefined || files.has(key)) return false;
           files.set(key, file);
+          if (file.body.includes('"start"')) highestStart = max(highestStart, BigInt(key.split('.')[1]!));
           held.set(key, usable ? used : file);
           return true;
         });
         if (usable) await verb(() => files.delete(spare));
         if (usable && !created) used.closed = true;
         if (created) await flush(signal);
-        return created;
+        return created && usable ? 'from spare' : created;
       },
       read: (key) => {
         if (world.kernel) return readOpen(key);
@@ -194,7 +225,9 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
         });
       },
       async write(key, body, care) {
-        if (world.resurrects) return verb(() => files.set(key, create(body)).has(key));
+        // From the moment at which it can be seen, what was known of occurrences is forgotten.
+        if (body.includes('"closed": true')) forgetting.add(body);
+        if (world.resurrects) return verb(() => put(key, create(body)));
         const own = held.get(key);
         if (own?.body === body) {
           await verb(() => (own.modifiedAt = storeTime()));
@@ -212,7 +245,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
         if (care === 'durable') await flush();
         // A flush takes long, and so it is looked at again.
         if (care === 'durable' && !(files.has(key) && (own === undefined || files.get(key) === own))) return false;
-        await verb(() => files.set(key, { ...create(body), closed: true }));
+        await verb(() => put(key, { ...create(body), closed: true }));
         if (own !== undefined) own.closed = true;
         held.delete(key);
         return true;
@@ -223,7 +256,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
         // A directory is read in two parts. A key that is there all the time is in one of them, whatever comes and goes beside it.
         const first = draw() % 2;
         const part = (which: number): string[] =>
-          matching().filter((key) => key.charCodeAt(key.length - '0.lock'.length) % 2 === which);
+          matching().filter((key) => key.charCodeAt(key.lastIndexOf('.') - 1) % 2 === which);
         return [...(await verb(() => part(first))), ...(await verb(() => part(1 - first)))];
       },
       letGo: async (key, body) => {
@@ -270,13 +303,18 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       let sentAt = clock();
       const quit = new AbortController();
       if (draw() < 200) patience.set(process, { left: 1 + (draw() % 40), quit });
-      const request = { name: 'job', owner: `${process}-${n}`, leaseMs, holder: { host: 'sim', pid: process }, occurrence };
+      const ignorePause = !occurrences || draw() < 100;
+      const pausedBefore = ignorePause ? undefined : pause;
+      const holder = { host: 'sim', pid: process };
+      const knownBefore = forgotten;
+      const request = { name: 'job', owner: `${process}-${n}`, leaseMs, holder, occurrence, ignorePause };
       const result = await generations.tryAcquire(request, quit.signal).catch((error: unknown) => {
         if (error !== quit.signal.reason && !(error instanceof Trouble)) throw error;
       });
       patience.delete(process);
       if (result?.acquired !== true) continue;
       granted += 1;
+      if (pausedBefore !== undefined && pausedBefore === pause) throw new Violation('a lock was granted that was paused before');
       if (world.trust === 'from the response') sentAt = clock();
       const trust: Trust = { process, clock, until: trustedUntil(sentAt, leaseMs, MARGIN_MS) };
       /** As the core does it: an answer that it does not get is asked for again while the lease is trusted. */
@@ -297,10 +335,10 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
         continue;
       }
       sightings.grants += 1;
-      if (released.get(result.grant.fence - 1n) !== true && result.grant.fence > 1n) sightings.takeovers += 1;
+      if (lastFence > 0n && released.get(lastFence) !== true) sightings.takeovers += 1;
       trusting.add(trust);
       checkTrust(result.grant);
-      if (occurrence !== undefined) {
+      if (occurrence !== undefined && knownBefore === forgotten) {
         const count = (starts.get(occurrence.at.getTime()) ?? 0) + 1;
         starts.set(occurrence.at.getTime(), count);
         if (done.has(occurrence.at.getTime())) throw new Violation(`occurrence ${n} was started again after it was done`);
@@ -315,7 +353,7 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
         const isOver = isSpent(result.grant.fence, leaseMs);
         // Undefined: it was not confirmed, and the clock decides.
         const renewed = await generations.renew(result.grant).catch(() => undefined);
-        if (renewed === false && clock() < trust.until)
+        if (renewed === false && clock() < trust.until && highestStart < result.grant.fence)
           throw new Violation('a holder was told by a renewal that it had lost the lock');
         if (renewed === true && isOver) throw new Violation('a lease was renewed whose time was over');
         if (renewed === false) break;
@@ -331,32 +369,69 @@ export async function simulate(world: World, sightings: Sightings): Promise<void
       released.set(result.grant.fence, trusted);
       const outcome = trusted ? ({ result: 'done' } as const) : ({ result: 'failed', error: 'lost' } as const);
       const answer = await giveBack(outcome);
-      if (answer === true && trusted && occurrence !== undefined) done.add(occurrence.at.getTime());
-      if (answer === false && clock() < trust.until)
+      if (answer === true && trusted && occurrence !== undefined && knownBefore === forgotten) done.add(occurrence.at.getTime());
+      if (answer === false && clock() < trust.until && highestStart < result.grant.fence)
         throw new Violation('a holder was told by its own release that it had lost the lock');
     }
     return granted;
   }
 
-  const options = (store: FileStore): GenerationsOptions => ({ store, keyOf: (name) => name, durable: () => world.slow === true });
+  /** Forgets the lock, again and again. */
+  async function forget(process: number): Promise<void> {
+    const generations = new world.Generations(options(storeFor(process)));
+    for (let n = 0; n < FORGETS; n += 1) {
+      for (let rest = draw() % 60; rest > 0; rest -= 1) await alive(step(process), process);
+      const isGone = await generations.forget('job', { untouchedForMs: 0 }, never).catch(() => false);
+      if (isGone) sightings.forgotten += 1;
+    }
+  }
+
+  /** Pauses the lock for a while, again and again. */
+  async function stop(process: number): Promise<void> {
+    const generations = new world.Generations(options(storeFor(process)));
+    for (let n = 0; n < PAUSES; n += 1) {
+      for (let rest = draw() % 90; rest > 0; rest -= 1) await alive(step(process), process);
+      const made = await generations.pause('job', { forMs: 1e9, by: 'sim' }, never).catch(() => undefined);
+      if (made === undefined) continue;
+      pause = {};
+      sightings.pauses += 1;
+      for (let work = draw() % 30; work > 0; work -= 1) await alive(step(process), process);
+      pause = undefined;
+      while ((await generations.resume('job', never).catch(() => undefined)) === undefined);
+    }
+  }
+
+  const options = (store: FileStore): GenerationsOptions => ({
+    store,
+    keyOf: (name) => name,
+    floorKey: '~all',
+    durable: () => world.slow === true,
+  });
 
   const ends: (() => void)[] = [];
-  const fleet = Array.from({ length: PROCESSES }, (_, process) => {
+  const fleet = Array.from({ length: world.operators === true ? PROCESSES + OPERATORS : PROCESSES }, (_, process) => {
     const died = new Promise<void>((resolve) => {
       ends[process] = resolve;
     });
-    return Promise.race([live(process, ACQUISITIONS).then(() => {}), died]);
+    const life =
+      process < PROCESSES ? live(process, ACQUISITIONS) : process < PROCESSES + OPERATORS - 1 ? forget(process) : stop(process);
+    return Promise.race([life, died]);
   });
   await scheduler.waitFor(Promise.all(fleet));
 
   // Whatever was left behind, it ends with its lease; a few tries, for the newcomer too may be paused.
   time += UNREADABLE_MS + 2 * (LEASE_MS + world.granularityMs);
-  const newcomer = PROCESSES;
+  const newcomer = PROCESSES + OPERATORS;
+  pause = undefined;
   const died = new Promise<number>((resolve) => {
     ends[newcomer] = () => resolve(1);
   });
   const granted = await scheduler.waitFor(Promise.race([live(newcomer, 3, false), died]));
   if (granted === 0) throw new Violation('the lock is blocked for ever');
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }
 
 class Crash extends Error {}

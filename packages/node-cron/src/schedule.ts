@@ -1,7 +1,9 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHash } from 'node:crypto';
 import {
   OptionError,
   quote,
+  warnUnlessReady,
   type BusyPolicy,
   type LeaseOptions,
   type OccurrenceOptions,
@@ -10,15 +12,26 @@ import {
   type RunOptions,
   type RunResult,
   type Solo,
+  type TimesBetween,
   type WatchOptions,
 } from '@solorun/core';
-import { onceAborted } from '@solorun/core/server';
+import { checkKnown, ofRun, onceAborted, type KnownOptions } from '@solorun/core/server';
 import { schedule as cronSchedule, type ScheduledTask, type TaskContext, type TaskOptions } from 'node-cron';
+import { CatchUp, type CatchUpPolicy } from './catch-up.ts';
+import { Instants } from './instants.ts';
 
 /** node-cron's options without those of a coordinator, and those of `solo.run` without the occurrence: that is the tick. */
 export type ScheduleOptions = Omit<TaskOptions, 'name' | 'distributed' | 'runCoordinator' | 'distributedLease'> & {
   /** The name of the task and of its lock: the same on every replica, and for one schedule only. Required. */
   readonly name: string;
+  /**
+   * What becomes of ticks at which no replica was up, or the name was paused, or the provider was away for longer than `outageMs`.
+   * Looked for at the start, after a suspend, after such a tick and once a minute, by the provider's clock. Ticks from before the name
+   * was first locked are none: a first deployment at noon does not run last night's job. @default 'skip'
+   */
+  readonly catchUp?: CatchUpPolicy | undefined;
+  /** How late a tick may still be caught up with, in ms. @default 24 hours */
+  readonly catchUpWithinMs?: number | undefined;
 } & LeaseOptions &
   Pick<OccurrenceOptions, 'attempts'> &
   BusyPolicy &
@@ -47,6 +60,8 @@ export type ScheduleHandler<T> = (context: ScheduleContext) => T | Promise<T>;
  *   or failed.
  * - A tick that comes while the provider cannot be asked asks again for a minute (`outageMs`), or until the next tick is due. With
  *   `onOutage: 'fail'` it fails at once. The handler never runs without its lock.
+ * - Ticks that nobody ran are over, unless `catchUp` says otherwise. One that is caught up with is an execution of the task like any
+ *   other, and `date` and `occurrence` are the tick that was missed.
  * - `task.execute()` takes the lock too, claims no occurrence and never stands in for a tick. It resolves to a `RunResult`. It is
  *   skipped while the handler runs elsewhere, unless `onBusy` says `'wait'`, `'retry'` or `'throw'`.
  * - `signal`, and the end of the solo (`solo.close()`), end the schedule and also what runs or waits: the task is destroyed.
@@ -66,8 +81,13 @@ export type ScheduleHandler<T> = (context: ScheduleContext) => T | Promise<T>;
 export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHandler<T>, options: ScheduleOptions): ScheduledTask {
   checkHandler(handler);
   checkOptions(options);
-  const { name, signal, timezone } = options;
-  const terms = { ...withPatience(options), scheduleHash: scheduleHash(expression, timezone) };
+  const { name, signal } = options;
+  const timezone = options.timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const terms = {
+    ...withPatience(runOptionsIn(options)),
+    scheduleHash: scheduleHash(expression, timezone),
+    schedule: { expression, timezone },
+  };
   // A name or an option that cannot work is reported here, and not at the first tick.
   solo.checkOptions(name, { ...terms, occurrence: new Date() });
   signal?.throwIfAborted();
@@ -80,19 +100,60 @@ export function schedule<T>(solo: Solo, expression: string, handler: ScheduleHan
     );
   }
 
-  const onTick = (context: TaskContext): Promise<RunResult<T>> => {
-    const handle = (run: RunContext): T | Promise<T> => handler({ ...context, ...run });
-    if (context.execution?.reason === 'invoked') return solo.run(name, handle, withoutOccurrence(terms));
-    return solo.run(name, handle, { ...terms, occurrence: context.date });
+  const runTick = (context: TaskContext, date: Date): Promise<RunResult<T>> => {
+    const handle = (run: RunContext): T | Promise<T> => handler({ ...context, date, ...run });
+    const nextDueAt = task.getNextRun() ?? undefined;
+    return solo.run(name, handle, { ...terms, occurrence: date, nextDueAt, timesBetween });
+  };
+  const onTick = async (context: TaskContext): Promise<RunResult<T>> => {
+    const missed = caughtUp.getStore();
+    // What the handler begins is no part of it.
+    if (missed !== undefined) return caughtUp.run(undefined, () => runTick(context, missed));
+    if (context.execution?.reason === 'invoked') {
+      return solo.run(name, (run) => handler({ ...context, ...run }), withoutOccurrence(terms));
+    }
+    return catchUp === undefined
+      ? runTick(context, context.date)
+      : catchUp.tick(context.date, () => runTick(context, context.date));
   };
   const task = cronSchedule(expression, onTick, options);
+  const instants = new Instants(task, expression);
+  const timesBetween: TimesBetween = (after, before) => instants.between(after, new Date(before.getTime() - 1));
+  const ended = new AbortController();
+  const catchUp = catchUpOf(solo, task, instants, options, ended.signal);
   names.add(name);
+  warnUnlessReady(solo);
   const unlink = [solo.signal, signal].map((end) => onceAborted(end, () => void task.destroy()));
   task.once('task:destroyed', () => {
     names.delete(name);
+    ended.abort();
     for (const end of unlink) end();
   });
   return task;
+}
+
+/** The tick that an execution is to catch up with: node-cron hands its own date to the handler. */
+const caughtUp = new AsyncLocalStorage<Date | undefined>();
+
+const DAY_MS = 86_400_000;
+/** Each day of it costs some milliseconds at the start. */
+const LONGEST_CATCH_UP_MS = 366 * DAY_MS;
+
+function catchUpOf(
+  solo: Solo,
+  task: ScheduledTask,
+  instants: Instants,
+  options: ScheduleOptions,
+  signal: AbortSignal,
+): CatchUp | undefined {
+  const { name, catchUp: policy = 'skip', catchUpWithinMs: withinMs = DAY_MS, attempts = 1 } = options;
+  if (policy === 'skip') return undefined;
+  const run = (at: Date): Promise<RunResult<unknown>> => caughtUp.run(at, () => task.execute()) as Promise<RunResult<unknown>>;
+  const catchUp = new CatchUp({ solo, name, instants, policy, withinMs, attempts, run, signal });
+  // The clock stood still: the process was suspended, or its event loop was blocked.
+  task.on('execution:missed', () => void catchUp.look());
+  void catchUp.look();
+  return catchUp;
 }
 
 const scheduled = new WeakMap<Solo, Set<string>>();
@@ -104,8 +165,39 @@ function namesOf(solo: Solo): Set<string> {
   return names;
 }
 
+/** Those of node-cron 4.6, of a solo's run, and of the catching up. */
+const ofSchedule: KnownOptions = {
+  of: 'schedule()',
+  names: new Set([
+    ...ofRun.names,
+    'catchUp',
+    'catchUpWithinMs',
+    ...Object.keys({
+      timezone: true,
+      name: true,
+      noOverlap: true,
+      distributed: true,
+      runCoordinator: true,
+      distributedLease: true,
+      maxExecutions: true,
+      maxRandomDelay: true,
+      logger: true,
+      suppressMissedWarning: true,
+      missedExecutionTolerance: true,
+      executeTimeout: true,
+      startTimeout: true,
+      unref: true,
+    } satisfies Record<keyof TaskOptions, true>),
+  ]),
+  open: true,
+};
+
+function runOptionsIn(options: ScheduleOptions): RunOptions {
+  return Object.fromEntries(Object.entries(options).filter(([option]) => ofRun.names.has(option)));
+}
+
 /** A tick that comes in an outage is worth waiting for, whatever `onBusy` says. */
-function withPatience(options: ScheduleOptions): ScheduleOptions {
+function withPatience(options: RunOptions): RunOptions {
   return options.onOutage === undefined ? { ...options, onOutage: 'retry' } : options;
 }
 
@@ -131,6 +223,7 @@ function checkOptions(options: ScheduleOptions | undefined): void {
   if (typeof options?.name !== 'string' || options.name === '') {
     throw new OptionError('schedule() needs a name, the same on every replica: { name: "nightly-backup" }.');
   }
+  checkKnown(ofSchedule, options);
   const given: Readonly<Record<string, unknown>> = { ...options };
   for (const option of ['distributed', 'runCoordinator', 'distributedLease']) {
     if (given[option] !== undefined && given[option] !== false) {
@@ -140,16 +233,29 @@ function checkOptions(options: ScheduleOptions | undefined): void {
       );
     }
   }
-  for (const option of ['occurrence', 'scheduleHash']) {
+  checkCatchUp(options);
+  for (const option of ['occurrence', 'scheduleHash', 'schedule', 'nextDueAt', 'timesBetween']) {
     if (given[option] !== undefined) {
       throw new OptionError(`schedule() sets ${option} itself: the occurrence of ${quote(options.name)} is the tick.`);
     }
   }
 }
 
+function checkCatchUp({ name, catchUp = 'skip', catchUpWithinMs = DAY_MS }: ScheduleOptions): void {
+  const isAll = typeof catchUp === 'object' && catchUp?.all && Number.isSafeInteger(catchUp.max) && catchUp.max >= 1;
+  if (catchUp !== 'skip' && catchUp !== 'latest' && !isAll) {
+    throw new OptionError(
+      `catchUp is 'skip', 'latest' or { all: true, max } with max from 1, not ${JSON.stringify(catchUp)} (${quote(name)}).`,
+    );
+  }
+  if (typeof catchUpWithinMs === 'number' && catchUpWithinMs > 0 && catchUpWithinMs <= LONGEST_CATCH_UP_MS) return;
+  throw new OptionError(
+    `catchUpWithinMs is a number of milliseconds, 366 days at most, not ${String(catchUpWithinMs)} (${quote(name)}).`,
+  );
+}
+
 /** A digest that differs between schedules, so that replicas of different versions can be noticed. */
-function scheduleHash(expression: string, timezone: string | undefined): string {
-  const zone = timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+function scheduleHash(expression: string, zone: string): string {
   const text = `${expression.trim().replaceAll(/\s+/gu, ' ')} ${zone}`;
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

@@ -121,7 +121,7 @@ describe('schedule: failures and takeovers', () => {
     const shared = memory();
     const cutOff = like(shared, { renew: () => new Promise(() => {}) });
     const name = uniqueName('takeover');
-    const options = { name, onBusy: 'standby', attempts: 2, leaseMs: 400 } as const;
+    const terms = { onBusy: 'standby', attempts: 2, leaseMs: 400 } as const;
     const order: string[] = [];
     let hasIt = (_context: ScheduleContext): void => {};
     const claimed = new Promise<ScheduleContext>((resolve) => {
@@ -137,7 +137,7 @@ describe('schedule: failures and takeovers', () => {
         order.push(`aborted ${attempt}`);
         signal.throwIfAborted();
       },
-      options,
+      { name, ...terms },
     );
     const failure = heard(first, 'execution:failed');
     const { date } = await claimed;
@@ -146,7 +146,7 @@ describe('schedule: failures and takeovers', () => {
         order.push(`took over ${context.attempt}`);
         resolve(context);
       };
-      void fleet.replica(shared).run(name, second, { ...options, occurrence: date });
+      void fleet.replica(shared).run(name, second, { ...terms, occurrence: date });
     });
     expect(await takenOver).toMatchObject({ attempt: 2, recovering: true });
     expect((await failure).execution?.error).toBeInstanceOf(LeaseLostError);
@@ -417,6 +417,36 @@ describe('schedule: options that cannot work', () => {
     expect(() => plainSchedule(solo(fleet), EVERY_SECOND, handler, { name: 'x', runCoordinator })).toThrow(OptionError);
     // @ts-expect-error not an option here
     expect(() => plainSchedule(solo(fleet), EVERY_SECOND, handler, { name: 'x', occurrence: new Date() })).toThrow(/is the tick/u);
+  });
+
+  it('refuses a slip of an option, of its own and of node-cron, and nothing that only a later node-cron has', ({ fleet }) => {
+    const given = (options: object): unknown => plainSchedule(solo(fleet), EVERY_SECOND, handler, { name: 'x', ...options });
+    expect(() => given({ waitMS: 5 })).toThrow('There is no option "waitMS" of schedule(); did you mean waitMs?');
+    expect(() => given({ timeZone: 'UTC' })).toThrow(/did you mean timezone\?/u);
+    expect(() => given({ noOverlaps: true })).toThrow(/did you mean noOverlap\?/u);
+    void fleet
+      .tracked(plainSchedule(solo(fleet), EVERY_SECOND, handler, { name: uniqueName('later'), somethingNew: 1 } as ScheduleOptions))
+      .destroy();
+  });
+
+  it('reports once, at once, a provider that is not there', async ({ fleet }) => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const away = like(memory(), {
+      examine: async () => [{ check: 'server', state: 'unreachable', says: 'cannot be reached: ECONNREFUSED' }],
+    });
+    const replica = fleet.replica(away);
+    for (const name of [uniqueName('a'), uniqueName('b')]) schedule(fleet, replica, handler, { name }, '0 0 1 1 *');
+    await vi.waitFor(() => expect(warned).toHaveBeenCalled());
+    const told = warned.mock.calls.filter(([message]) => String(message).includes('is not ready'));
+    expect(told).toEqual([[expect.stringContaining('cannot be reached: ECONNREFUSED; start it'), { code: 'SOLORUN_NOT_READY' }]]);
+    warned.mockRestore();
+  });
+
+  it('keeps the schedule in the record, for people to read', async ({ fleet }) => {
+    const name = uniqueName('text');
+    const replica = fleet.replica(memory());
+    await answered(schedule(fleet, replica, handler, { name, timezone: 'UTC' }), 1);
+    expect(await replica.inspect(name)).toMatchObject({ schedule: { expression: EVERY_SECOND, timezone: 'UTC' } });
   });
 
   it('checks the options of the run before the first tick, and leaves no task behind', ({ fleet }) => {

@@ -1,10 +1,11 @@
-import type { AcquireRequest, AcquireResult } from '@solorun/core';
+import type { AcquireRequest, AcquireResult, OccurrenceRequest } from '@solorun/core';
 import { createBatch, createOutlasted, Failure, oneAtATime, type Batch, type Connector } from '@solorun/core/server';
 import type { Link } from './link.ts';
+import type { Script, Word } from './lua.ts';
 import { answerOf, writeHolder, type Answer, type Stranded } from './record.ts';
+import { forget } from './record-scripts.ts';
 import { readAll, refused, unreadable, yesOrNo, type Replies } from './replies.ts';
 import * as scripts from './scripts.ts';
-import type { Script, Word } from './scripts.ts';
 
 /** Names in one script: while the server works on some, this process reads the answers to others. */
 const MOST_AT_ONCE = 16;
@@ -26,6 +27,11 @@ interface Ending extends Owned {
   readonly error: string;
 }
 
+interface Untouched {
+  readonly name: string;
+  readonly untouchedForMs: number;
+}
+
 export interface BatchesTerms {
   readonly connector: Connector<Link>;
   readonly open: () => Promise<Link>;
@@ -41,6 +47,7 @@ export class Batches {
   readonly releasing: Batch<Ending, boolean>;
   /** Releases of tries that are taken back. */
   readonly undoing: Batch<Ending, boolean>;
+  readonly forgetting: Batch<Untouched, boolean>;
   readonly #terms: BatchesTerms;
   /** Leases that lie further ahead of the server's clock than they last, since that clock was set back: they are timed here. */
   readonly #outlasted = createOutlasted();
@@ -52,6 +59,7 @@ export class Batches {
     this.releasing = createBatch(atOnce, (_, endings) => this.#releaseAll(endings), MOST_AT_ONCE);
     // Tries are often in doubt because the server is slow: while it works on some, the others wait for the next script.
     this.undoing = createBatch(oneAtATime(undefined), (_, endings) => this.#releaseAll(endings), MOST_UNDONE_AT_ONCE);
+    this.forgetting = createBatch(atOnce, (_, names) => this.#forgetAll(names), MOST_AT_ONCE);
   }
 
   /** Whether a lease is over by observation, which looks valid to the server. */
@@ -70,10 +78,8 @@ export class Batches {
 
   async #acquireAll(tries: readonly Try[]): Promise<readonly (AcquireResult | Failure | Promise<AcquireResult>)[]> {
     const words: Word[] = [];
-    for (const { owner, holder, leaseMs, occurrence, over = '' } of tries) {
-      words.push(owner, writeHolder(holder), leaseMs!, over);
-      if (occurrence === undefined) words.push(false, 0, '');
-      else words.push(occurrence.at.getTime(), occurrence.attempts, occurrence.scheduleHash ?? '');
+    for (const { owner, holder, leaseMs, over = '', ignorePause = false, history = false, occurrence } of tries) {
+      words.push(owner, writeHolder(holder), leaseMs!, over, ignorePause, history, occurrence !== undefined && wordsOf(occurrence));
     }
     const keys = tries.map(({ name }) => this.#terms.lockKey(name));
     const replies = await this.ask(scripts.acquire, keys, words, scripts.ACQUIRE_WORDS);
@@ -104,6 +110,18 @@ export class Batches {
     for (const { owner, result, error } of endings) words.push(owner, result, error.toWellFormed());
     return readAll(await this.ask(scripts.release, keys, words, scripts.RELEASE_WORDS), yesOrNo);
   }
+
+  async #forgetAll(names: readonly Untouched[]): Promise<readonly (boolean | Failure | Promise<boolean>)[]> {
+    const keys = names.map(({ name }) => this.#terms.lockKey(name));
+    // Infinity is no number of JSON's.
+    const words = names.map(({ untouchedForMs }) => Math.min(untouchedForMs, Number.MAX_SAFE_INTEGER));
+    return readAll(await this.ask(forget, keys, words, 1), yesOrNo);
+  }
+}
+
+function wordsOf({ at, attempts, scheduleHash, schedule, nextDueAt }: OccurrenceRequest): (string | number)[] {
+  const plan = schedule === undefined ? '' : JSON.stringify(schedule);
+  return [at.getTime(), attempts, scheduleHash ?? '', plan, nextDueAt?.getTime() ?? ''];
 }
 
 /** Questions need not wait for the answers to earlier ones: a connection has them in order. */

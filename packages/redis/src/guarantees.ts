@@ -16,10 +16,11 @@ export function guaranteesOf(link: Link | undefined, listens: boolean, settleMs:
     minLeaseMs: 100,
     caveats: [
       'Redis answers before its data are safe: a crash (with appendfsync everysec, of about the last second; without persistence, ' +
-        'of everything) or a fail-over to a replica, which follows asynchronously, may forget the newest leases, occurrences and ' +
-        'records. An occurrence that is forgotten may run again.',
+        'of everything) or a fail-over to a replica, which follows asynchronously, may forget the newest leases, occurrences, ' +
+        'pauses and records. An occurrence that is forgotten may run again.',
       settlingWords(link, settleMs),
-      "Fences are the server's time in µs, or one more than the last: they may only go back if data are lost and its clock is set back as well.",
+      "Fences are the server's time in µs, or one more than the last: they may only go back if data are lost and its clock is set back as " +
+        'well, or if it is set back by more than the time after which a record was forgotten.',
       "Setting the server's clock forward by two thirds of a lease may end it early: two may hold it until the first one's next renewal, up " +
         'to a third of the lease. If the holder is paused or cut off, more than the margin is enough. Slewing does no harm.',
       ...(evicts === undefined ? [] : [`The server throws away keys when its memory is full (maxmemory-policy ${evicts}).`]),

@@ -1,8 +1,9 @@
 import { ProviderError } from '@solorun/core';
 import { unlessAborted } from '@solorun/core/server';
 import { connect, type Connection } from './client.ts';
+import type { Script, Word } from './lua.ts';
 import type { ConnectionOptions } from './options.ts';
-import { observed, type Script, type Word } from './scripts.ts';
+import { observed } from './scripts.ts';
 import { checkServer, clusterSize, parseInfo, type Server } from './server.ts';
 import { observe, settled, type Settling } from './settling.ts';
 

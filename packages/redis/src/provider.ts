@@ -3,31 +3,28 @@ import {
   type AcquireRequest,
   type AcquireResult,
   type Finding,
+  type ForgetTerms,
   type Grant,
   type Guarantees,
   type JobRecord,
   type LockProvider,
+  type NamedPause,
+  type OccurrenceState,
   type Outcome,
+  type Pause,
+  type PauseTerms,
+  type RunRecord,
 } from '@solorun/core';
-import {
-  bindVerbs,
-  Connector,
-  createWatch,
-  delay,
-  Failure,
-  Questions,
-  settlingRefusal,
-  unlessAborted,
-  type Watch,
-} from '@solorun/core/server';
+import { bindVerbs, Connector, createWatch, delay, Questions, settlingRefusal, type Watch } from '@solorun/core/server';
 import { Batches } from './batches.ts';
 import { connect } from './client.ts';
 import { examine } from './examine.ts';
 import { guaranteesOf } from './guarantees.ts';
 import { openLink, type Link } from './link.ts';
 import { checkOptions, keyPrefixOf, type ConnectionOptions, type RedisOptions } from './options.ts';
-import { fieldsOf, markOf, recordOf } from './record.ts';
-import { orUndefined, refused, unreadable } from './replies.ts';
+import { markOf } from './record.ts';
+import { Records } from './records.ts';
+import { orUndefined } from './replies.ts';
 import * as scripts from './scripts.ts';
 import { createWakening, type Wakening } from './wakening.ts';
 
@@ -66,6 +63,7 @@ class RedisProvider implements LockProvider {
   readonly #connector: Connector<Link>;
   readonly #questions: Questions;
   readonly #batches: Batches;
+  readonly #records: Records;
   readonly #wakening: Wakening;
   readonly #watch: Watch;
   /** So that half of the shortest lease is left for another connection, in ms. */
@@ -87,12 +85,9 @@ class RedisProvider implements LockProvider {
       () => openLink({ ...terms, timeoutMs: CONNECT_MS }),
       (link) => link.end(),
     );
-    this.#batches = new Batches({
-      connector: this.#connector,
-      open: () => this.#open(),
-      callMs: () => this.#callMs,
-      lockKey: (name) => this.#lockKey(name),
-    });
+    const asking = { callMs: () => this.#callMs, lockKey: (name: string) => this.#lockKey(name) };
+    this.#batches = new Batches({ ...asking, connector: this.#connector, open: () => this.#open() });
+    this.#records = new Records({ ...asking, batches: this.#batches, open: (signal) => this.#open(signal) });
     this.#questions = new Questions({
       release: (name, owner) => this.#batches.undoing.ask({ name, owner, result: 'abandoned', error: '' }),
       mayHaveRun,
@@ -160,27 +155,36 @@ class RedisProvider implements LockProvider {
     if (!signal.aborted) await this.#watch.until(name, this.#lockKey(name), signal);
   }
 
-  async inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined> {
-    signal?.throwIfAborted();
-    const [record] = await unlessAborted(this.#inspectAll([this.#lockKey(name)]), signal);
-    if (record instanceof Failure) throw record.error;
-    return record;
+  inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined> {
+    return this.#records.inspect(name, signal);
   }
 
-  async *list(prefix = '', signal?: AbortSignal): AsyncGenerator<JobRecord> {
-    signal?.throwIfAborted();
-    const seen = new Set<string>();
-    const link = await this.#open(signal);
-    for await (const keys of link.scan(`${globLiteral(this.#lockKey(prefix))}*`, this.#callMs, signal)) {
-      const fresh = keys.filter((key) => !seen.has(key));
-      for (const key of fresh) seen.add(key);
-      if (fresh.length === 0) continue;
-      for (const record of await unlessAborted(this.#inspectAll(fresh), signal)) {
-        // One that cannot be read must not hide the others.
-        if (record instanceof Failure) process.emitWarning((record.error as Error).message, { code: 'SOLORUN_UNREADABLE' });
-        else if (record !== undefined) yield record;
-      }
-    }
+  list(prefix = '', signal?: AbortSignal): AsyncGenerator<JobRecord> {
+    return this.#records.list(prefix, signal);
+  }
+
+  pause(name: string, terms: PauseTerms, signal: AbortSignal): Promise<Pause> {
+    return this.#questions.track(this.#records.pause(name, terms, signal));
+  }
+
+  resume(name: string, signal: AbortSignal): Promise<boolean> {
+    return this.#questions.track(this.#records.resume(name, signal));
+  }
+
+  pauses(prefix = '', signal?: AbortSignal): AsyncGenerator<NamedPause> {
+    return this.#records.pauses(prefix, signal);
+  }
+
+  runs(name: string, limit: number, signal?: AbortSignal): Promise<readonly RunRecord[]> {
+    return this.#records.runs(name, limit, signal);
+  }
+
+  reopen(name: string, signal: AbortSignal): Promise<OccurrenceState | undefined> {
+    return this.#questions.track(this.#records.reopen(name, signal));
+  }
+
+  forget(name: string, terms: ForgetTerms, signal: AbortSignal): Promise<boolean> {
+    return this.#questions.track(this.#records.forget(name, terms, signal));
   }
 
   examine(signal?: AbortSignal): Promise<readonly Finding[]> {
@@ -245,24 +249,6 @@ class RedisProvider implements LockProvider {
     }
     return settlingRefusal(settlesInMs, request);
   }
-
-  async #inspectAll(keys: readonly string[]): Promise<readonly (JobRecord | undefined | Failure)[]> {
-    const link = await this.#open();
-    if (!link.oneByOne) return this.#readRecords(await link.run(scripts.inspect, keys, [], this.#callMs), keys);
-    const each = keys.map(async (key) => this.#readRecords(await link.run(scripts.inspect, [key], [], this.#callMs), [key]));
-    return (await Promise.all(each)).flat();
-  }
-
-  #readRecords([now, ...all]: readonly unknown[], keys: readonly string[]): (JobRecord | undefined | Failure)[] {
-    return keys.map((key, index) => {
-      const name = key.slice(this.#lockKey('').length);
-      try {
-        return recordOf(name, fieldsOf(all[index] as string[]), Number(now));
-      } catch (error) {
-        return new Failure(refused(unreadable(name, error)));
-      }
-    });
-  }
 }
 
 const isGrant = ({ acquired }: AcquireResult): boolean => acquired;
@@ -279,9 +265,4 @@ function warnOfSettling(settlesInMs: number): void {
       `process goes on, locks are granted again in ${Math.ceil(settlesInMs / 1_000)} s.`,
     { code: 'SOLORUN_SETTLING' },
   );
-}
-
-/** A pattern that matches this text alone. */
-function globLiteral(text: string): string {
-  return text.replaceAll(/[*?[\]\\]/g, String.raw`\$&`);
 }

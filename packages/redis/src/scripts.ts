@@ -1,46 +1,12 @@
-import { createHash } from 'node:crypto';
-
-/** A question to the server: one script, run atomically, for as many names as are asked about at once. */
-export interface Script {
-  readonly lua: string;
-  readonly sha: string;
-}
-
-/** An argument beside the keys. */
-export type Word = string | number | boolean;
-
-function script(lua: string): Script {
-  return { lua, sha: createHash('sha1').update(lua).digest('hex') };
-}
-
-/*
- * One hash per name. Its fields:
- *   owner, by (host, process id and label, as JSON), fence
- *   since, lease, until          of the last acquisition, in µs of the server's clock (lease in ms); no `until` once it is released
- *   mark                         the high-water mark of occurrences: instant in ms, state, attempt
- *   claim                        what that acquisition found for a mark, if it moved it, or '-' for none: what undoes it
- *   ok, took, error, schedule    the last success, the last duration in µs, the last failure, the digest of the schedule
- *
- * The hashes never expire: a fence only grows, and what policies of the kind volatile-* throw away is only what expires.
- * Lua's numbers are doubles: µs since 1970 are exact in them until the year 2255, in what the server makes of them for a command
- * ('%.17g') and in what it answers. Putting them into texts by '..' would round them.
- * A full server lets a script go on once it has written something. So holders, who must not suffer for that, begin with a removal,
- * which needs no memory.
- * The first read is a pcall, so that a key of another program fails its own question alone and not those in the same script.
- * The words are one JSON: as words of their own they would cost the client more than the server saves.
- */
-
-const now = `
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-`;
+import { RECORD_FIELDS } from './fields.ts';
+import { isKept, keeps, lost, now, pauseEnds, quoted, RUN_FIELDS, script, type Script } from './lua.ts';
 
 export const ACQUIRE_WORDS = 7;
 
 /**
- * Words per key: owner, by, lease in ms, a lease that is over (its owner and its `until`) or '', and the occurrence: at in ms or false,
- * attempts, schedule. Answers the fence, with attempt, claim and schedule before if there is an occurrence; or the verdict and what it was
- * found by.
+ * Words per key: owner, by, lease in ms, a lease that is over (its owner and its `until`) or '', whether a pause does not count, whether
+ * the run is kept without an occurrence, too, and the occurrence or false: at in ms, attempts, schedule, plan, next in ms or ''. Answers the
+ * fence, with attempt, and claim, schedule, plan and next before, if there is an occurrence; or the verdict and the fields of the record.
  *
  * A lease that is over is one that the caller has seen stand unchanged for its whole length: it only looks valid since the clock of the
  * server was set back. If it still stands like that, nobody has renewed it in the meantime.
@@ -53,14 +19,15 @@ local words = cjson.decode(ARGV[1])
 local answers = {}
 for i, key in ipairs(KEYS) do
   local first = (i - 1) * ${ACQUIRE_WORDS}
-  local lease, over, at = words[first + 3], words[first + 4], words[first + 5]
-  local is = redis.pcall('HMGET', key, 'until', 'fence', 'mark', 'schedule')
+  local owner, lease, over, wanted = words[first + 1], words[first + 3], words[first + 4], words[first + 7]
+  local is = redis.pcall('HMGET', key, 'until', 'fence', 'mark', 'schedule', 'paused', 'known')
   if is.err then
     answers[i] = { 'error', is.err }
   else
     local held = (tonumber(is[1]) or 0) > now
     if held and over ~= '' then held = redis.call('HGET', key, 'owner') .. ' ' .. is[1] ~= over end
     local verdict, attempt, early = 'granted', 1, 0
+    local at = wanted and wanted[1]
     if at then
       local last, state, tries = string.match(is[3] or '', '^(%S+) (%S+) (%S+)$')
       last = tonumber(last)
@@ -70,7 +37,7 @@ for i, key in ipairs(KEYS) do
         verdict = 'done'
       elseif last and at == last then
         attempt = (tonumber(tries) or 0) + 1
-        if held then verdict = 'held' elseif attempt > words[first + 6] then verdict = 'exhausted' end
+        if held then verdict = 'held' elseif attempt > wanted[2] and state ~= 'reopened' then verdict = 'exhausted' end
       elseif at * 1000 > now then
         verdict, early = 'early', math.ceil(at * 1000 - now)
       elseif held then
@@ -79,23 +46,34 @@ for i, key in ipairs(KEYS) do
     elseif held then
       verdict = 'held'
     end
+    local stops = is[5] and not words[first + 5] and ${pauseEnds('is[5]')} > now
+    if stops and (verdict == 'granted' or verdict == 'held') then verdict = 'paused' end
     if verdict == 'granted' then
       local fence = (tonumber(is[2]) or 0) + 1
       if fence < now then fence = now end
+      if is[1] then
+        ${lost}
+        redis.call('HSET', key, unpack(left))
+      end
+      if not is[6] then redis.call('HSET', key, 'known', is[2] and redis.call('HGET', key, 'since') or now) end
       local ends = math.ceil(now + lease * 1000)
       if at then
         local claim = is[3] or '-'
-        redis.call('HSET', key, 'owner', words[first + 1], 'by', words[first + 2], 'fence', fence, 'since', now, 'lease', lease,
-          'until', ends, 'claim', claim, 'mark', string.format('%.0f claimed %.0f', at, attempt))
-        if words[first + 7] ~= '' then redis.call('HSET', key, 'schedule', words[first + 7]) end
-        answers[i] = { fence, attempt, claim, is[4] }
+        local before = redis.call('HMGET', key, 'plan', 'next')
+        redis.call('HSET', key, 'owner', owner, 'by', words[first + 2], 'fence', fence, 'since', now, 'lease', lease, 'until', ends,
+          'claim', claim, 'mark', string.format('%.0f claimed %.0f', at, attempt), 'next', wanted[5])
+        if wanted[3] ~= '' then redis.call('HSET', key, 'schedule', wanted[3]) end
+        if wanted[4] ~= '' then redis.call('HSET', key, 'plan', wanted[4]) end
+        answers[i] = { fence, attempt, claim, is[4], before[1], before[2] }
       else
-        redis.call('HSET', key, 'owner', words[first + 1], 'by', words[first + 2], 'fence', fence, 'since', now, 'lease', lease,
-          'until', ends, 'claim', '')
+        redis.call('HSET', key, 'owner', owner, 'by', words[first + 2], 'fence', fence, 'since', now, 'lease', lease, 'until', ends,
+          'claim', '')
+        if words[first + 6] then redis.call('HSET', key, 'keep', owner) end
         answers[i] = fence
       end
+      if is[5] and ${pauseEnds('is[5]')} <= now then redis.call('HDEL', key, 'paused') end
     else
-      answers[i] = { verdict, early, now, cjson.encode(redis.call('HGETALL', key)) }
+      answers[i] = { verdict, early, now, cjson.encode(redis.call('HMGET', key, ${quoted(RECORD_FIELDS)})) }
     end
   end
 end
@@ -131,7 +109,7 @@ local answers = {}
 for i, key in ipairs(KEYS) do
   local first = (i - 1) * ${RELEASE_WORDS}
   local result = words[first + 2]
-  local is = redis.pcall('HMGET', key, 'owner', 'until', 'since', 'claim', 'mark')
+  local is = redis.pcall('HMGET', key, ${RUN_FIELDS})
   if is.err then
     answers[i] = is.err
   elseif is[1] ~= words[first + 1] then
@@ -143,20 +121,26 @@ for i, key in ipairs(KEYS) do
       if result == 'abandoned' then
         if claim == '-' then redis.call('HDEL', key, 'until', 'mark') else redis.call('HDEL', key, 'until') end
         if claim and claim ~= '-' then redis.call('HSET', key, 'mark', claim) end
+        local at = string.match(is[5] or '', '^%S+')
+        if claim and at ~= string.match(claim, '^%S+') and (redis.call('HGET', key, 'next') or '') ~= '' then
+          redis.call('HSET', key, 'next', at)
+        end
       else
-        local last, value = 'error', words[first + 3]
+        local last, value, why = 'error', words[first + 3], words[first + 3]
         if result == 'done' then
-          last, value = 'ok', now
+          last, value, why = 'ok', now, false
           redis.call('HDEL', key, 'until', 'error')
         else
           redis.call('HDEL', key, 'until')
         end
         local took = now - (tonumber(is[3]) or now)
-        if claim and is[5] then
-          local mark = string.gsub(is[5], ' %S+ ', ' ' .. result .. ' ')
-          redis.call('HSET', key, 'took', took, last, value, 'mark', mark)
+        local ran, by = result .. ' ' .. (is[3] or 0) .. ' ' .. took, is[6] or '{}'
+        if ${isKept} then
+          ${keeps('result', 'now', 'why')}
+          if claim and is[5] then kept[5], kept[6] = 'mark', (string.gsub(is[5], ' %S+ ', ' ' .. result .. ' ')) end
+          redis.call('HSET', key, 'took', took, last, value, 'ran', ran, 'ranby', by, unpack(kept))
         else
-          redis.call('HSET', key, 'took', took, last, value)
+          redis.call('HSET', key, 'took', took, last, value, 'ran', ran, 'ranby', by)
         end
       end
       redis.pcall('PUBLISH', key, '')
@@ -178,15 +162,6 @@ for i, key in ipairs(KEYS) do
   else
     answers[i] = 0
   end
-end
-return answers`);
-
-/** Answers the time, and all fields of each. */
-export const inspect: Script = script(`${now}
-local answers = { now }
-for i, key in ipairs(KEYS) do
-  local is = redis.pcall('HGETALL', key)
-  answers[i + 1] = is.err and {} or is
 end
 return answers`);
 

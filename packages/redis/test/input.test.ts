@@ -109,6 +109,7 @@ describe('what reaches a server', () => {
     for await (const { name } of holder.list()) names.push(name);
     expect(names).toContain('documented');
     expect(String(waiter.explain())).not.toMatch(/polling|INFO/);
+    await usesEverything(soloOn({ url: target }), 'documented');
     // An observation of another term is forgotten with all its machines, or it would count for this one.
     await call('DEL', 'solorun:observed');
     await call('HSET', 'solorun:observed', 'term', 'another', 'proved', '9000000', 'machine of yesterday', '-9000000');
@@ -182,7 +183,26 @@ describe('what reaches a server', () => {
     const listed: string[] = [];
     for await (const record of redisNames(name)) listed.push(record);
     expect(listed).toEqual([name]);
+    await usesEverything(solo, name);
   });
+
+  /** What an operator does with a name that has run. */
+  async function usesEverything(solo: Solo, name: string): Promise<void> {
+    const note = `${name.slice(0, 100)} is paused`;
+    await solo.pause(name, { note });
+    expect(await solo.run(name, () => 1)).toMatchObject({ status: 'skipped', reason: 'paused', paused: { note } });
+    const paused: unknown[] = [];
+    for await (const pause of solo.pauses({ prefix: name })) paused.push(pause);
+    expect(paused).toEqual([expect.objectContaining({ name, note })]);
+    expect(await solo.resume(name)).toBe(true);
+    const occurrence = new Date(Date.now() - 500);
+    expect((await solo.run(name, () => 1, { occurrence })).status).toBe('ran');
+    expect(await solo.rerun(name)).toMatchObject({ at: occurrence, state: 'reopened' });
+    expect((await solo.run(name, () => 1, { occurrence })).status).toBe('ran');
+    expect((await solo.runs(name))[0]).toMatchObject({ attempt: 2, outcome: 'done' });
+    expect(await solo.prune({ olderThanMs: 0, prefix: name })).toBe(1);
+    expect(await solo.inspect(name)).toBeUndefined();
+  }
 
   async function* redisNames(prefix: string): AsyncIterable<string> {
     const provider = stage.open(redis({ url: url() }));

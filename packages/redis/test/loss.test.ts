@@ -5,7 +5,7 @@ import { startRedis, startRedisCluster, type Redis } from '@solorun/servers/redi
 import { Cluster } from 'ioredis';
 import { beforeEach, expect, it, vi, type TestContext } from 'vitest';
 import { redis } from '../src/index.ts';
-import { askOf, missingHere, until } from './server.ts';
+import { asked, askOf, missingHere, never, until } from './server.ts';
 
 // What becomes of those who hold and of those who wait when the server, or the way to it, fails.
 const missing = missingHere();
@@ -234,4 +234,40 @@ it.concurrent('renews and releases on a server whose memory is full, and refuses
   });
   expect(result).toMatchObject({ status: 'ran', value: false, released: true });
   expect(await solo.inspect('full')).toMatchObject({ held: false, lastSuccessAt: expect.any(Date) });
+});
+
+it.concurrent('keeps the history of what was held when the memory was full, and lets an operator pause, resume and clear up', async (context) => {
+  const { server, soloOn } = await open(context, LONG_MS);
+  const solo = soloOn();
+  const occurrence = new Date(Date.now() - 1_000);
+  await solo.run('old', () => {});
+  const full = async (): Promise<void> => {
+    await askOf(server.port, 'CONFIG', 'SET', 'maxmemory', 1);
+    await solo.pause('full', { note: 'no memory' });
+    throw new Error('no memory');
+  };
+  await expect(solo.run('full', full, { occurrence })).rejects.toThrow('no memory');
+  expect(await solo.runs('full')).toMatchObject([{ outcome: 'failed', occurrence }]);
+  expect(await solo.run('full', () => {}, { occurrence, attempts: 9 })).toMatchObject({ status: 'skipped', reason: 'paused' });
+  expect(await solo.resume('full')).toBe(true);
+  expect(await solo.prune({ olderThanMs: 0, prefix: 'old' })).toBe(1);
+  // The words of the server, and nothing half done.
+  await expect(solo.run('full', () => {}, { occurrence, attempts: 9 })).rejects.toThrow(/OOM/);
+  await expect(solo.rerun('full')).rejects.toThrow(/OOM/);
+  expect(await solo.inspect('full')).toMatchObject({ held: false, occurrence: { state: 'failed', attempt: 1 } });
+});
+
+it.concurrent('grants nothing on a full server for having cleared up before it: a lost run, a pause that is over', async (context) => {
+  const { server } = await open(context, LONG_MS);
+  const provider = redis({ url: server.url, settleMs: 0 });
+  context.onTestFinished(() => provider.close());
+  const lost = asked('lost', { leaseMs: 100, history: true });
+  await provider.tryAcquire(lost, never);
+  await provider.pause('lost', { until: new Date(Date.now() - 1), by: 'kim' }, never);
+  await until('it is lost', async () => (await provider.inspect('lost'))?.held === false);
+  await askOf(server.port, 'CONFIG', 'SET', 'maxmemory', 1);
+  await expect(provider.tryAcquire(asked('lost'), never)).rejects.toThrow(/OOM/);
+  await askOf(server.port, 'CONFIG', 'SET', 'maxmemory', 0);
+  expect(await provider.inspect('lost')).toMatchObject({ owner: lost.owner, lastOutcome: 'lost' });
+  expect(await provider.tryAcquire(asked('lost'), never)).toMatchObject({ acquired: true });
 });

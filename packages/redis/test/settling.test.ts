@@ -151,7 +151,7 @@ it('takes over what looks held only as it was observed: nobody has renewed it si
   const key = 'solorun:lock:job';
   const [owner, ends] = (await askOf(server.port, 'HMGET', key, 'owner', 'until')) as string[];
   const answerTo = async (over: string): Promise<unknown> => {
-    const words = JSON.stringify(['next', '{}', HOUR_MS, over, false, 0, '']);
+    const words = JSON.stringify(['next', '{}', HOUR_MS, over, false, false, false]);
     return ((await askOf(server.port, 'EVAL', scripts.acquire.lua, 1, key, words)) as unknown[])[0];
   };
   expect(await answerTo(markOf(owner!, String(Number(ends) + 1)))).toEqual(expect.arrayContaining(['held']));

@@ -15,6 +15,7 @@
  * - `unrun`: the answer was that an occurrence is done, and no run of it had come to its end (G4).
  * - `told too late`: a listener of `signal` heard of the loss after a later run had begun, by more than its event loop stood still (G2).
  * - `lost for nothing`: a lease was lost, or a provider could not be asked, although nothing was done to any process or server.
+ * - `ran while paused`: a run that was asked for after a pause of its lock had been confirmed began before the pause was over (docs of `pause`).
  * - `late take-over`: a killed holder was followed later than the docs promise, though a replica was up for all that time (G5).
  * - `lost update`: what runs had counted in a store that checks fences is not what they were told (G3).
  * - `wedged`: after all faults were mended, a replica that lives had no answer any more, or no run of a lock began (G5, G8).
@@ -22,7 +23,7 @@
  * - `crashed`: a replica ended by itself.
  *
  * @typedef {'overlap' | 'untrusted begin' | 'fence order' | 'duplicate' | 'out of order' | 'early' | 'unrun' | 'told too late' |
- *   'lost for nothing' | 'late take-over' | 'lost update' | 'wedged' | 'hangs' | 'left open' | 'crashed'} ViolationKind
+ *   'lost for nothing' | 'late take-over' | 'ran while paused' | 'lost update' | 'wedged' | 'hangs' | 'left open' | 'crashed'} ViolationKind
  */
 
 /**
@@ -87,6 +88,7 @@ export function check(lines, expected) {
     ...outOfOrder(name, runs),
     ...lateTakeOver(name, runs, lines, expected),
     ...early(name, runs, expected),
+    ...ranWhilePaused(name, runs, lines),
     ...toldTooLate(name, runs, lines),
     ...lostForNothing(name, runs, expected),
   ]);
@@ -287,6 +289,29 @@ function early(name, runs, { wallOffsetMs }) {
     return earlyMs > CLOCK_READING_MS
       ? [{ kind: 'early', name, detail: `${told(begin)} began ${ms(earlyMs)} before its time` }]
       : [];
+  });
+}
+
+/**
+ * A pause lasts from its confirmation until somebody asks for its end, or is over by itself. Nothing is said of requests from before it.
+ *
+ * @param {string} name @param {readonly Run[]} runs @param {readonly Line[]} lines
+ * @returns {Violation[]}
+ */
+function ranWhilePaused(name, runs, lines) {
+  const askedAt = new Map(lines.filter(({ kind }) => kind === 'asked').map((line) => [`${line.worker} ${line.id}`, line.t]));
+  const pauses = lines.filter((line) => line.kind === 'paused' && line.name === name);
+  return pauses.flatMap((pause) => {
+    const resumed = lines.find((line) => line.kind === 'resuming' && line.name === name && line.t > Number(pause.from));
+    const over = Math.min(resumed?.t ?? Number.POSITIVE_INFINITY, Number(pause.from) + Number(pause.value));
+    return runs
+      .filter(({ begin }) => (askedAt.get(`${begin.worker} ${begin.id}`) ?? 0) > pause.t && begin.t < over)
+      .map(({ begin }) => ({
+        kind: 'ran while paused',
+        name,
+        t: begin.t,
+        detail: `${told(begin)} began ${ms(begin.t - pause.t)} after its lock was paused, and ${ms(over - begin.t)} before the end of that`,
+      }));
   });
 }
 

@@ -13,13 +13,14 @@ import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:f
  * - `begin`, `step`, `lost`, `end`: a run.  `step` carries what the lease said *after* `t`, and *before* the
  *   step was made; a handler that only listens says nothing of it.
  * - `counted`: `committed`, `refused`, or `unknown` when the answer was lost; `value` is what was written.
+ * - `paused`: the pause of a lock was confirmed, which was asked for at `from` and for `value` ms; `resuming`: its end is about to be asked for.
  * - `stalled`: the event loop stood still from `from` to `t`.
  * - `fault`, `mended`: by the harness, with the title of the nemesis.
  *
  * @typedef {object} Line
  * @property {number} t
  * @property {string} worker
- * @property {'up' | 'closed' | 'killed' | 'crashed' | 'hung' | 'asked' | 'answered' | 'begin' | 'step' | 'lost' | 'end' | 'counted' | 'stalled' | 'fault' | 'mended'} kind
+ * @property {'up' | 'closed' | 'killed' | 'crashed' | 'hung' | 'asked' | 'answered' | 'begin' | 'step' | 'lost' | 'end' | 'counted' | 'paused' | 'resuming' | 'stalled' | 'fault' | 'mended'} kind
  * @property {string} [id] Which request and run of this worker.
  * @property {string} [name] The lock.
  * @property {number} [at] The occurrence, in ms since 1970.

@@ -80,6 +80,7 @@ export const shortProgramme = [
     { page, nemeses: [] },
     { page, nemeses: mixedOn(page) },
   ]),
+  { page: 'lockfile', nemeses: ['pause', 'kill'], job: { tickMs: 200, jobMs: 5 } },
   { page: 'lockfile', nemeses: ['stop-edge', 'block'] },
   { page: 'lockfile', nemeses: ['disk-full', 'inodes-gone', 'disk-read-only'] },
   { page: 'lockfile', nemeses: ['kill', 'stop-short'], job: { workload: 'cron' } },

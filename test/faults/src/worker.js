@@ -2,7 +2,7 @@
 // One replica of a fleet: does its workload and writes down what happens, until it is told to stop, or killed.
 //   node worker.js '{ "label": …, "journal": …, "store": …, "workload": …, … }'
 // On stdin, a line each: `block MS` lets the event loop stand still, `heavy MS` does so at the beginning of each run from then on,
-// `stop` ends it.
+// `pause MS NAME` and `resume 0 NAME` do that to a lock, `stop` ends it.
 
 import { createInterface } from 'node:readline';
 import { createSolo } from '@solorun/core';
@@ -50,15 +50,35 @@ const watching = setInterval(() => {
   turn = t;
 }, 10);
 
+/** @param {string} name @param {number} ms */
+async function pause(name, ms) {
+  const from = now();
+  try {
+    await solo.pause(name, { untilMs: ms, note: 'by the fault programme' });
+    note({ kind: 'paused', name, from, value: ms });
+  } catch {
+    // Not confirmed, so nothing is promised; the faults of a round keep stores from answering.
+  }
+}
+
+/** @param {string} name */
+async function resume(name) {
+  note({ kind: 'resuming', name });
+  // One that is not confirmed ends by itself.
+  await solo.resume(name).catch(() => false);
+}
+
 let heavyMs = 0;
 const handler = createHandler({ ...orders, sentAt, begun: () => block(heavyMs) }, note);
 const stop = await workloads[orders.workload]({ solo, orders, note, handler });
 note({ kind: 'up' });
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const [verb, ms] = line.split(' ');
+  const [, verb, ms, name = ''] = /^(\S+) ?(\S*) ?(.*)$/.exec(line) ?? [];
   if (verb === 'block') block(Number(ms));
   else if (verb === 'heavy') heavyMs = Number(ms);
+  else if (verb === 'pause') void pause(name, Number(ms));
+  else if (verb === 'resume') void resume(name);
   else break;
 }
 process.stdin.destroy();

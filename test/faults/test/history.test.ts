@@ -106,6 +106,17 @@ describe('a planted violation is found:', () => {
     expect(kindsOf([...late, ...crashed], { takeOverMs: 1_200 })).toEqual(['crashed']);
   });
 
+  it('a run that begins though its lock was paused before it was asked for', () => {
+    const pause = journal('c', [50, 'paused', { from: 40, value: 10_000 }]);
+    const resume = (t: number): Line[] => journal('c', [t, 'resuming']);
+    expect(kindsOf([...pause, ...run('a', 100, 200, '1')])).toEqual(['ran while paused']);
+    // Asked for before the pause was confirmed, after its end was asked for, or when it was over.
+    expect(kindsOf([...journal('c', [95, 'paused', { from: 80, value: 10_000 }]), ...run('a', 100, 200, '1')])).toEqual([]);
+    expect(kindsOf([...pause, ...resume(70), ...run('a', 100, 200, '1')])).toEqual([]);
+    expect(kindsOf([...pause, ...resume(150), ...run('a', 100, 200, '1')])).toEqual(['ran while paused']);
+    expect(kindsOf([...journal('c', [50, 'paused', { from: 40, value: 50 }]), ...run('a', 100, 200, '1')])).toEqual([]);
+  });
+
   it('a run that begins before its scheduled time', () => {
     expect(kindsOf(run('a', 100, 150, '1'), { wallOffsetMs: AT - 150 })).toEqual(['early']);
     expect(kindsOf(run('a', 100, 150, '1'), { wallOffsetMs: AT - 99 })).toEqual([]);

@@ -1,6 +1,22 @@
 import { Option } from 'commander';
 
-export type Verb = 'run' | 'status' | 'list' | 'inspect' | 'release' | 'doctor' | 'explain';
+export const verbs = [
+  'run',
+  'status',
+  'check',
+  'list',
+  'inspect',
+  'history',
+  'pause',
+  'resume',
+  'rerun',
+  'release',
+  'prune',
+  'doctor',
+  'explain',
+] as const;
+
+export type Verb = (typeof verbs)[number];
 
 interface Example {
   readonly says: string;
@@ -32,5 +48,7 @@ export const namespaceOption = (): Option =>
   new Option('--namespace <name>', 'a prefix of every name (namespace/name), for programs that share a store').env(
     'SOLORUN_NAMESPACE',
   );
+
+export const prefixOption = (): Option => new Option('--prefix <text>', 'only names that begin with this text');
 
 export const jsonOption = (): Option => new Option('--json', 'print JSON, for scripts');

@@ -5,7 +5,8 @@ import { jsonOption, namespaceOption, storeOption, type CommandPage } from './pa
 export const statusPage: CommandPage = {
   verb: 'status',
   usage: '[options]',
-  about: 'Shows every lock: its holder and for how long, when its run last succeeded, and when its lease ends.',
+  about:
+    'Shows every lock: its holder and for how long, when its run last succeeded, when it is due next, and until when it is paused.',
   examples: [
     { says: 'A table', types: 'solorun status' },
     {
@@ -30,6 +31,21 @@ export const inspectPage: CommandPage = {
   about: `Shows all that the store knows of one lock. Exit status ${exits.unsafe.status} if it knows nothing.`,
   argument: ['<name>', 'of the lock'],
   examples: [{ says: 'Who holds the lock, and its fence', types: 'solorun inspect billing' }],
+  options: [storeOption(), namespaceOption(), jsonOption()],
+};
+
+export const historyPage: CommandPage = {
+  verb: 'history',
+  usage: '<name> [options]',
+  about: 'Shows the last 50 runs of a lock, the newest first: those with a schedule, and those that were started with --history.',
+  argument: ['<name>', 'of the lock'],
+  examples: [
+    { says: 'How the last nights went', types: 'solorun history billing' },
+    {
+      says: 'The errors alone',
+      types: `solorun history billing --json | jq -r '.[] | select(.outcome != "done") | .error'`,
+    },
+  ],
   options: [storeOption(), namespaceOption(), jsonOption()],
 };
 

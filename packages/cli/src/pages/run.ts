@@ -48,11 +48,18 @@ export const runPage: CommandPage = {
       "of --once-per, for example UTC or Europe/Berlin. Give one where machines differ (default: this machine's)",
     ),
     new Option('--interval <time>', 'as --once-per, for plain intervals: 15m is once per quarter of an hour'),
+    new Option('--within <time>', 'do not run a scheduled time that is longer ago than this (default: run it however late)'),
     new Option('--attempts <count>', 'how many runs of one occurrence may start when they crash or fail (default: 1)'),
     new Option(
       '--lease <time>',
       'how long the store keeps the lock without a renewal. After that, others take over from a machine that is gone',
     ).default('60s'),
+    new Option('--ignore-pause', 'run although the lock is paused (solorun pause): for the hand'),
+    new Option('--history', 'keep the run among the last 50 of the lock. With a schedule it always is'),
+    new Option(
+      '--ping <url>',
+      'tell a monitor that is pinged at a URL (healthchecks.io and others) of the start (URL/start), the success (URL) and the failure (URL/fail) of the command. Only where the command runs; a monitor that cannot be reached delays nothing. In SOLORUN_PING_URL other users of this machine cannot read it',
+    ).env('SOLORUN_PING_URL'),
     new Option('--max-run <time>', `end the command after this long, with exit status ${exits.overtime.status}`),
     new Option(
       '--grace <time>',

@@ -4,11 +4,14 @@ import { failoverCases } from './failover-cases.ts';
 import { fenceCases } from './fence-cases.ts';
 import { givingUpCases } from './giving-up-cases.ts';
 import type { ContractCase, ContractOptions } from './harness.ts';
+import { historyCases } from './history-cases.ts';
 import { lossCases } from './loss-cases.ts';
 import { occurrenceCases } from './occurrence-cases.ts';
 import { ownershipCases } from './ownership-cases.ts';
+import { pauseCases } from './pause-cases.ts';
 import { readingCases } from './reading-cases.ts';
 import { recordCases } from './record-cases.ts';
+import { retentionCases } from './retention-cases.ts';
 
 export type { ContractCase, ContractOptions } from './harness.ts';
 
@@ -27,6 +30,9 @@ export function providerContract(options: ContractOptions): ContractCase[] {
     occurrenceCases,
     attemptCases,
     recordCases,
+    historyCases,
+    pauseCases,
+    retentionCases,
     failoverCases,
     ownershipCases,
     givingUpCases,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { LockProvider } from '../provider.ts';
+import type { Grant, LockProvider } from '../provider.ts';
 import {
   done,
   failed,
@@ -31,6 +31,20 @@ export function recordCases(options: ContractOptions): ContractCase[] {
       assert.equal(await claim(b, 8, 'def'), 'abc');
       assert.equal(await claim(a, 7), 'def');
       assert.equal(await claim(a, 6, 'abc'), 'def');
+    }),
+
+    promise('tells who claims an occurrence the schedule before, and when it was due next', async (a, b) => {
+      const name = newName();
+      const schedule = { expression: '*/5 * * * *', timezone: 'UTC' };
+      const nextDueAt = instant(8);
+      const take = (on: LockProvider, minutesAgo: number, more: object = {}): Promise<Grant> =>
+        mustAcquire(on, name, { occurrence: { at: instant(minutesAgo), attempts: 1, scheduleHash: 'abc', ...more } });
+      await done(a, await take(a, 9, { schedule, nextDueAt }));
+      const grant = await take(b, 7);
+      assert.deepEqual([grant.previousSchedule, grant.previousNextDueAt?.getTime()], [schedule, nextDueAt.getTime()]);
+      await done(b, grant);
+      // It did not tell what was next.
+      assert.equal((await take(a, 6)).previousNextDueAt, undefined);
     }),
 
     promise('lists the records whose names start as asked', async (a, b, fleet) => {

@@ -37,6 +37,9 @@ export interface LocalStoreOptions extends DirectoryTerms {
 /** So much fits in a page, and is written as a whole or not at all, whenever its writer is killed. */
 const PAGE_BYTES = 4096;
 
+/** Processes that make one directory at the same moment, each in the place of the one before. */
+const MOST_TRIES = 8;
+
 export function localStore(options: LocalStoreOptions): FileStore {
   return bindVerbs(new LocalStore(options));
 }
@@ -84,7 +87,13 @@ class LocalStore implements FileStore {
     return this.#clock.now();
   }
 
-  async createExclusive(key: string, body: string, durable: boolean, spare?: string, signal?: AbortSignal): Promise<boolean> {
+  async createExclusive(
+    key: string,
+    body: string,
+    durable: boolean,
+    spare?: string,
+    signal?: AbortSignal,
+  ): Promise<boolean | 'from spare'> {
     this.#requireOpen();
     const created = this.#create(key, body, durable ? undefined : spare);
     if (created === undefined) return false;
@@ -97,7 +106,8 @@ class LocalStore implements FileStore {
       const flush = this.#flushNew(key, created.fd, signal);
       await (signal === undefined ? flush : unlessAborted(flush, signal));
     }
-    return true;
+    // A spare was opened under its lasting name.
+    return created.quiet ? true : 'from spare';
   }
 
   async read(key: string): Promise<StoredFile | undefined> {
@@ -193,13 +203,15 @@ class LocalStore implements FileStore {
 
   /** Gives a file its name, in a directory that is made if need be. */
   #link(path: string, key: string): void {
-    try {
-      linkSync(path, this.#pathOf(key));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return linkSync(path, this.#pathOf(key));
+      } catch (error) {
+        // Also if another process has made the same directory at that moment: an empty one is replaced by another.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === MOST_TRIES) throw error;
+      }
       this.#layout.make(key);
       this.#entries.made(this.#layout.folderOf(key));
-      linkSync(path, this.#pathOf(key));
     }
   }
 

@@ -2,10 +2,12 @@ import type { AcquireRequest, AcquireResult, Refusal } from '@solorun/core';
 import { delay, heldBy, wasSent } from '@solorun/core/server';
 import type { Row } from '../server/client.ts';
 import type { Key } from '../server/keys.ts';
-import { grantOf, parseRecord, refusalOfRecord } from '../server/records.ts';
+import { grantOf, parseRecord, refusalOfRow } from '../server/records.ts';
 import type { RowLocked } from '../server/row-locked.ts';
+import { wishesOf } from '../server/statements.ts';
 import { LAG_MS } from './ledger.ts';
 import { MODE, type Mode, type Try } from './questions.ts';
+import { isKept } from './holdings.ts';
 import type { LockSession } from './session.ts';
 
 export interface AnswersTerms {
@@ -35,11 +37,12 @@ export class Answers {
   }
 
   async ask(request: AcquireRequest, key: Key, on: LockSession, mode: Mode, signal: AbortSignal): Promise<AcquireResult> {
-    if (request.occurrence !== undefined || on.isBare || mode === MODE.look) {
-      return this.#askFully(request, key, on, mode, signal);
-    }
-    const taken = await on.take(key, mode === MODE.have, signal);
+    if (isKept(request) || on.isBare || mode === MODE.look) return this.#askFully(request, key, on, mode, signal);
+    const name = request.ignorePause === true ? null : request.name;
+    const taken = await on.take({ ...key, name }, mode === MODE.have, signal);
     if (taken === 'guarded') return this.#heldByGuard(request, key, on, signal);
+    // The whole answer; a pause that has ended meanwhile is in nobody's way.
+    if (taken === 'paused') return this.#askFully(request, key, on, MODE.try, signal);
     if (taken === undefined) return this.#askFully(request, key, on, MODE.look, signal);
     return { acquired: true, grant: { name: request.name, owner: request.owner, fence: taken, attempt: 1, lost: on.lost } };
   }
@@ -99,8 +102,10 @@ export class Answers {
 /** Reads a row of `acquire`. Undefined: another session was quicker, ask again. */
 function answer(request: AcquireRequest, row: Row, on: LockSession): AcquireResult | 'guarded' | undefined {
   if (row['fence'] != null) return { acquired: true, grant: grantOf(request, row, on.lost) };
-  if (row['locked'] === 'true' && row['got'] !== 'true') return 'guarded';
-  return refusalOfRecord(request, parseRecord(row['record']), Number(row['now']), row['got'] !== 'true');
+  // Of a name that is paused the lock was not tried for.
+  const isPaused = row['pause'] != null;
+  if (row['locked'] === 'true' && row['got'] !== 'true' && !isPaused) return 'guarded';
+  return refusalOfRow(request, row, row['got'] !== 'true' && !isPaused);
 }
 
 /** As `answer`, without a table. */
@@ -119,7 +124,8 @@ function bareAnswer(request: AcquireRequest, row: Row, on: LockSession): Acquire
   };
 }
 
-function tryOf({ name, owner, leaseMs, holder, occurrence }: AcquireRequest, key: Key, mode: Mode): Try {
+function tryOf(request: AcquireRequest, key: Key, mode: Mode): Try {
+  const { name, owner, leaseMs, holder } = request;
   return {
     name,
     key: key.lock,
@@ -130,8 +136,6 @@ function tryOf({ name, owner, leaseMs, holder, occurrence }: AcquireRequest, key
     pid: holder.pid,
     label: holder.label,
     lease: leaseMs,
-    at_ms: occurrence?.at.getTime(),
-    attempts: occurrence?.attempts,
-    hash: occurrence?.scheduleHash,
+    ...wishesOf(request),
   };
 }

@@ -1,5 +1,5 @@
 import type { Row } from '../server/client.ts';
-import { ident, SCHEMA_LOCK, type Ask } from '../server/schema.ts';
+import { fenceOf, ident, SCHEMA_LOCK, type Ask } from '../server/schema.ts';
 
 /** How the server's life began: what a session learns when it is opened. */
 export interface Beginning {
@@ -32,11 +32,6 @@ const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
 const LIFE = '(extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint';
 /** It has been a standby in this life: what was received, or when the last transaction was made that it replayed, is known till its end. */
 const PROMOTED = '(pg_last_wal_receive_lsn() IS NOT NULL OR pg_last_xact_replay_timestamp() IS NOT NULL)';
-
-/** The sequence, as an argument of its functions. */
-export function fenceOf(schema: string): string {
-  return `'${ident(schema).replaceAll("'", "''")}.fence'`;
-}
 
 /**
  * Makes the fences of session locks go on above one that was handed out: from transaction ids, or from a sequence that was dropped since.
@@ -72,7 +67,8 @@ export async function leapIfNeeded(ask: Ask, schema: string): Promise<Beginning>
   const [cluster] = await ask({ text: 'SELECT system_identifier::text AS id FROM pg_control_system()' }).catch(keptFromUs);
   const mark = `${cluster?.['id'] ?? ''}.${here?.['mark']}`;
   // Rows may be ahead of the sequence without a crash: replicated or restored without it.
-  const counted = `SELECT pg_sequence_last_value(${fenceOf(schema)}) AS last, (SELECT max(fence) FROM ${s}.job WHERE kind = 'advisory') AS top`;
+  const counted = `SELECT pg_sequence_last_value(${fenceOf(schema)}) AS last, greatest(
+    (SELECT max(fence) FROM ${s}.job WHERE kind = 'advisory'), (SELECT nullif(fence, 0) FROM ${s}.forgotten WHERE kind = 'advisory')) AS top`;
   const isKnown = `EXISTS (SELECT FROM ${s}.uptime WHERE mark = '${mark}')`;
   const isBehind = 'c.top IS NOT NULL AND c.top > coalesce(c.last, 0)';
   // The earliest: there is another one if the server's clock was set back behind it.

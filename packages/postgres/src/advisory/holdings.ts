@@ -2,6 +2,11 @@ import type { AcquireRequest, Outcome } from '@solorun/core';
 import type { Key } from '../server/keys.ts';
 import type { LockSession } from './session.ts';
 
+/** Whether the run is written down in the statements that begin and end it: it has an occurrence, or is to be kept. */
+export function isKept({ occurrence, history }: AcquireRequest): boolean {
+  return occurrence !== undefined || history === true;
+}
+
 /** A session lock from its acquisition to its end: what the table is to say of it, and what a guard asks. */
 export class Holding {
   readonly kind = 'advisory' as const;
@@ -25,9 +30,9 @@ export class Holding {
     this.written = this.durable;
   }
 
-  /** Its occurrence stands in the table already, and what becomes of it must survive a crash of the server. */
+  /** It stands in the table already, and what becomes of it must survive a crash of the server. */
   get durable(): boolean {
-    return this.request.occurrence !== undefined;
+    return isKept(this.request);
   }
 
   /** As far as this process knows. */

@@ -1,11 +1,8 @@
-import type { JobRecord } from '@solorun/core';
-import { unlessAborted } from '@solorun/core/server';
-import { parseRecord, recordsIn } from '../server/records.ts';
-import { schemaRemedy } from '../server/schema.ts';
+import type { Row, Statement } from '../server/client.ts';
+import { schemaRemedy } from '../server/prepare.ts';
 import { questions, type Statements } from '../server/statements.ts';
 import { Ledger } from './ledger.ts';
 import type { Opening } from './opening.ts';
-import type { LockSession } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
 export interface JobRecordsTerms {
@@ -35,21 +32,14 @@ export class JobRecords {
     return schemaRemedy(kind, opening.missing ?? 'the session began before the tables were there');
   }
 
-  async inspect(name: string, signal: AbortSignal | undefined): Promise<JobRecord | undefined> {
-    const on = await this.#sessionWithTables(signal);
-    await unlessAborted(this.ledger.written(), signal);
-    const asking = on.queryTables({ name: 'solorun_inspect', text: this.#terms.statements.inspect, values: [name] });
-    const [row] = await unlessAborted(asking, signal);
-    return parseRecord(row?.['record']);
-  }
-
-  async *list(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<JobRecord> {
-    await unlessAborted(this.ledger.written(), signal);
-    yield* recordsIn(async (after) => {
-      const on = await this.#sessionWithTables(signal);
-      const values = [prefix, after];
-      return unlessAborted(on.queryTables({ name: 'solorun_list', text: this.#terms.statements.list, values }), signal);
-    });
+  /** One statement on the tables, after all that happened here has been written. */
+  async ask(statement: Statement): Promise<readonly Row[]> {
+    const { sessions } = this.#terms;
+    const on = await sessions.any();
+    await on.lookAgain(true);
+    if (on.isBare) throw this.withoutTables();
+    await this.ledger.written();
+    return on.queryTables(statement);
   }
 
   /** Which of the names are worth a try, and leaves word that a waiter here listens for the others. */
@@ -70,12 +60,5 @@ export class JobRecords {
     if (on.isBare) throw new Error(opening.missing ?? 'this session began before the tables were there');
     const left = await on.queryTables({ name: 'solorun_record', text: recordLocks, values: [questions(rows), channel] });
     return left.map(({ ord }) => Number(ord));
-  }
-
-  async #sessionWithTables(signal: AbortSignal | undefined): Promise<LockSession> {
-    const on = await this.#terms.sessions.any(signal);
-    await unlessAborted(Promise.resolve(on.lookAgain(true)), signal);
-    if (on.isBare) throw this.withoutTables();
-    return on;
   }
 }

@@ -1,4 +1,5 @@
 import { messageOf } from '@solorun/core';
+import { wishesOf } from '../server/statements.ts';
 import type { Holding } from './holdings.ts';
 
 /** The ledger writes a note this much later, in ms: many short runs of a name cost one statement, and none of them waits behind it. */
@@ -154,14 +155,17 @@ function rowOf({ newest, last }: Page, now: number): object {
   const { request, key, fence, on, since } = newest;
   const { name, owner, holder, leaseMs } = request;
   const outcome = last?.ended?.outcome;
+  const by = last?.request.holder;
   // Noted only when the row that claimed it is gone: it is claimed again.
   const occurrence = newest.ended?.outcome.result === 'abandoned' ? undefined : request.occurrence;
   return {
     ...{ name, key: key.lock, fence: String(fence), owner, host: holder.host, pid: holder.pid, label: holder.label },
     ...{ backend: on.session.pid, lease: leaseMs, held: newest.ended === undefined, age: now - since },
     ...{ result: outcome?.result, error: outcome?.result === 'failed' ? outcome.error : undefined },
-    ...(occurrence && { at_ms: occurrence.at.getTime(), attempt: newest.attempt, hash: occurrence.scheduleHash }),
-    ...(last?.ended && { duration: last.ended.at - last.since, ended: now - last.ended.at }),
+    ...(occurrence && { ...wishesOf({ ...request, occurrence }), attempt: newest.attempt }),
+    ...(request.history === true && { history: true }),
+    ...(last?.ended && { duration: last.ended.at - last.since, ended: now - last.ended.at, run_age: now - last.since }),
+    ...(last && by && { run_fence: String(last.fence), run_host: by.host, run_pid: by.pid, run_label: by.label }),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Locks } from '../server/locks.ts';
-import { fenceOf } from './beginning.ts';
+import { isPausedSql } from '../server/pause-statements.ts';
+import { placeOf } from '../server/schema.ts';
 import type { Query } from './questions.ts';
 
 /** One question with plain parameters, which cost the server a third of what arrays or JSON do; several with arrays. */
@@ -13,11 +14,15 @@ export function lockStatements(
   schema: string,
   locks: Locks,
 ): { readonly take: Pair; readonly keep: string; readonly wait: string; readonly free: Pair } {
+  const place = placeOf('advisory', schema);
+  const paused = (name: string): string => isPausedSql(place, name);
   // NULL: another session holds it.
-  const take = (got: string, key: string, guard: string): string =>
-    `CASE WHEN ${got} THEN CASE WHEN pg_try_advisory_xact_lock(${guard}) THEN nextval(${fenceOf(schema)})::text
-       WHEN ${locks.call('pg_advisory_unlock', key)} THEN 'guarded' END END`;
-  const each = 'FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS a(key, guard, ord)';
+  const fence = (got: string, key: string, guard: string): string =>
+    `WHEN ${got} THEN CASE WHEN pg_try_advisory_xact_lock(${guard}) THEN nextval(${place.fence})::text
+       WHEN ${locks.call('pg_advisory_unlock', key)} THEN 'guarded' END`;
+  const take = (got: string, key: string, guard: string, name: string): string =>
+    `CASE WHEN ${paused(name)} THEN 'paused' ${fence(got, key, guard)} END`;
+  const each = 'FROM unnest($1::bigint[], $2::bigint[], $3::text[]) WITH ORDINALITY AS a(key, guard, name, ord)';
   const list = (expression: string): string => `SELECT string_agg(coalesce(${expression}, ''), ',' ORDER BY a.ord) AS answers`;
   const [tryOne, tryEach] = ['$1::bigint', 'a.key'].map((key) => locks.call('pg_try_advisory_lock', key)) as [string, string];
   const [freeOne, freeEach] = ['$1::bigint', 'a.key'].map((key) => `${locks.call('pg_advisory_unlock', key)}::text`) as [
@@ -26,10 +31,11 @@ export function lockStatements(
   ];
   return {
     take: {
-      one: `SELECT ${take(tryOne, '$1::bigint', '$2::bigint')} AS answers`,
-      many: `${list(take(tryEach, 'a.key', 'a.guard'))} ${each}`,
+      one: `SELECT ${take(tryOne, '$1::bigint', '$2::bigint', '$3')} AS answers`,
+      many: `${list(take(tryEach, 'a.key', 'a.guard', 'a.name'))} ${each}`,
     },
-    keep: `SELECT ${take('true', '$1::bigint', '$2::bigint')} AS answers`,
+    keep: `SELECT CASE WHEN ${paused('$3')} THEN CASE WHEN ${locks.call('pg_advisory_unlock', '$1::bigint')} THEN 'paused' END
+      ${fence('true', '$1::bigint', '$2::bigint')} END AS answers`,
     wait: `SELECT (CASE WHEN ${locks.call('pg_advisory_lock', '$1::bigint')}::text = '' THEN pg_try_advisory_xact_lock($2::bigint) END)::text AS clear`,
     free: {
       one: `SELECT ${freeOne} AS answers`,
@@ -48,13 +54,13 @@ export async function answersOf(
   ask: Query,
   name: string,
   statement: Pair,
-  columns: readonly (readonly string[])[],
+  columns: readonly (readonly (string | null)[])[],
 ): Promise<string[]> {
   const count = columns[0]!.length;
   const [row] =
     count === 1
       ? await ask({ name, text: statement.one, values: columns.map(([only]) => only) })
-      : await ask({ name: `${name}_many`, text: statement.many, values: columns.map(arrayOf) });
+      : await ask({ name: `${name}_many`, text: statement.many, values: [...columns] });
   const answers = row?.['answers'] ?? '';
   return count === 1 ? [answers] : answers.split(',');
 }

@@ -4,7 +4,7 @@ import { PoolerDetectedError, readOnlyError, standbyError } from '../server/erro
 import { openSession } from '../server/open.ts';
 import { findPath, type Path } from '../server/pooler.ts';
 import { createPrimary } from '../server/primary.ts';
-import { prepareSchema, schemaRemedy, unusableNow } from '../server/schema.ts';
+import { prepareSchema, schemaRemedy, unusableNow } from '../server/prepare.ts';
 import type { Session } from '../server/session.ts';
 import { beginningWithoutTables, leapIfNeeded, leapOver, type Beginning } from './beginning.ts';
 import type { Settling, SettlesInMs } from './settling.ts';

@@ -1,4 +1,19 @@
-import type { AcquireRequest, AcquireResult, Finding, Grant, Guarantees, JobRecord, LockProvider, Outcome } from '@solorun/core';
+import type {
+  AcquireRequest,
+  AcquireResult,
+  Finding,
+  ForgetTerms,
+  Grant,
+  Guarantees,
+  JobRecord,
+  LockProvider,
+  NamedPause,
+  OccurrenceState,
+  Outcome,
+  Pause,
+  PauseTerms,
+  RunRecord,
+} from '@solorun/core';
 import { bindVerbs, createWatch, delay, Questions, type Watch } from '@solorun/core/server';
 import { channelOf } from '../server/channel.ts';
 import { createEnder } from '../server/ender.ts';
@@ -7,6 +22,7 @@ import { checkStorable, keysOf, type Keys } from '../server/keys.ts';
 import { locksOf } from '../server/locks.ts';
 import { createRowLocked } from '../server/row-locked.ts';
 import type { Session } from '../server/session.ts';
+import { storable, Upkeep } from '../server/upkeep.ts';
 import { Answers } from './answers.ts';
 import { Capacity } from './capacity.ts';
 import { guaranteesOf } from './guarantees.ts';
@@ -19,7 +35,8 @@ import type { LockSession } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { Settling } from './settling.ts';
 import { Turns } from './turns.ts';
-import { recordLocksSql, statementsFor } from './statements.ts';
+import { recordLocksSql } from './record-locks-statement.ts';
+import { statementsFor } from './statements.ts';
 
 const KIND = 'postgres-advisory';
 /** Polling interval for a name whose last holder's guarded transaction is under way (ms): nothing notifies of its end. */
@@ -56,6 +73,7 @@ class AdvisoryProvider implements LockProvider {
   readonly #holdings = new Holdings();
   readonly #queue: Queue;
   readonly #records: JobRecords;
+  readonly #upkeep: Upkeep;
   readonly #answers: Answers;
   readonly #questions: Questions<Session>;
   readonly #watch: Watch;
@@ -92,19 +110,18 @@ class AdvisoryProvider implements LockProvider {
     });
     this.#records = new JobRecords({
       ...{ kind: KIND, statements, recordLocks: recordLocksSql(schema), channel, sessions: this.#sessions, opening: this.#opening },
-      onTrouble: (message) =>
-        this.#warn(
-          `${KIND}: the record of who holds what, and of how runs went, cannot be written: ${message}. The locks are not touched.`,
-        ),
+      onTrouble: (message) => this.#warn(unwritten(message)),
     });
+    const rowLocked = createRowLocked(
+      'advisory',
+      schema,
+      (statement) => this.#sessions.query(statement),
+      (message) => this.#warn(`${KIND}: ${message}`, 'SOLORUN_ROW_LOCKED'),
+    );
+    this.#upkeep = new Upkeep({ kind: KIND, statements, rowLocked, ask: (statement) => this.#records.ask(statement) });
     this.#answers = new Answers({
       isHeldHere: (lock) => this.#holdings.has(lock) || this.#queue.holds(lock),
-      rowLocked: createRowLocked(
-        'advisory',
-        schema,
-        (statement) => this.#sessions.query(statement),
-        (message) => this.#warn(`${KIND}: ${message}`, 'SOLORUN_ROW_LOCKED'),
-      ),
+      rowLocked,
       onDoubt: ({ name, owner }, on) => this.#questions.takeBack(name, owner, on.session),
     });
     const endBackend = createEnder((statement) => this.#sessions.query(statement));
@@ -144,7 +161,8 @@ class AdvisoryProvider implements LockProvider {
   }
 
   release(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
-    return this.#questions.track(this.#turns.release(grant, this.#keys.of(grant.name), storable(outcome), signal));
+    const told: Outcome = outcome.result === 'failed' ? { result: 'failed', error: storable(outcome.error) } : outcome;
+    return this.#questions.track(this.#turns.release(grant, this.#keys.of(grant.name), told, signal));
   }
 
   async untilFree(request: AcquireRequest, signal: AbortSignal): Promise<void> {
@@ -167,17 +185,43 @@ class AdvisoryProvider implements LockProvider {
   }
 
   async inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined> {
-    signal?.throwIfAborted();
-    checkStorable(name);
-    this.#questions.checkOpen();
-    return this.#records.inspect(name, signal);
+    this.#checkVerb(name, signal);
+    return this.#upkeep.inspect(name, signal);
   }
 
   async *list(prefix = '', signal?: AbortSignal): AsyncGenerator<JobRecord> {
-    signal?.throwIfAborted();
-    checkStorable(prefix);
-    this.#questions.checkOpen();
-    yield* this.#records.list(prefix, signal);
+    this.#checkVerb(prefix, signal);
+    yield* this.#upkeep.list(prefix, signal);
+  }
+
+  async pause(name: string, terms: PauseTerms, signal: AbortSignal): Promise<Pause> {
+    this.#checkVerb(name, signal);
+    return this.#questions.track(this.#upkeep.pause(name, terms, signal));
+  }
+
+  async resume(name: string, signal: AbortSignal): Promise<boolean> {
+    this.#checkVerb(name, signal);
+    return this.#questions.track(this.#upkeep.resume(name, signal));
+  }
+
+  async *pauses(prefix = '', signal?: AbortSignal): AsyncGenerator<NamedPause> {
+    this.#checkVerb(prefix, signal);
+    yield* this.#upkeep.pauses(prefix, signal);
+  }
+
+  async runs(name: string, limit: number, signal?: AbortSignal): Promise<readonly RunRecord[]> {
+    this.#checkVerb(name, signal);
+    return this.#upkeep.runs(name, limit, signal);
+  }
+
+  async reopen(name: string, signal: AbortSignal): Promise<OccurrenceState | undefined> {
+    this.#checkVerb(name, signal);
+    return this.#questions.track(this.#upkeep.reopen(name, signal));
+  }
+
+  async forget(name: string, terms: ForgetTerms, signal: AbortSignal): Promise<boolean> {
+    this.#checkVerb(name, signal);
+    return this.#questions.track(this.#upkeep.forget(name, terms, signal));
   }
 
   examine(signal?: AbortSignal): Promise<readonly Finding[]> {
@@ -191,6 +235,11 @@ class AdvisoryProvider implements LockProvider {
       const waiting = this.#queue.sessions().map(({ session }) => session.end());
       await Promise.all([this.#sessions.close(), ...waiting]);
     });
+  }
+
+  #checkVerb(name: string, signal: AbortSignal | undefined): void {
+    this.#questions.checkOpen(signal);
+    checkStorable(name);
   }
 
   #warn(message: string, code?: string): void {
@@ -216,7 +265,6 @@ class AdvisoryProvider implements LockProvider {
   }
 }
 
-/** Without the one character that Postgres cannot keep in a text. */
-function storable(outcome: Outcome): Outcome {
-  return outcome.result === 'failed' ? { result: 'failed', error: outcome.error.replaceAll('\0', '') } : outcome;
+function unwritten(message: string): string {
+  return `${KIND}: the record of who holds what, and of how runs went, cannot be written: ${message}. The locks are not touched.`;
 }

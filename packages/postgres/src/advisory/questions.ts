@@ -1,5 +1,7 @@
 import type { Failure } from '@solorun/core/server';
 import type { Row, Statement } from '../server/client.ts';
+import type { Key } from '../server/keys.ts';
+import type { Wishes } from '../server/statements.ts';
 
 export type Query = (statement: Statement) => Promise<readonly Row[]>;
 
@@ -15,7 +17,7 @@ export const MODE = {
 export type Mode = (typeof MODE)[keyof typeof MODE];
 
 /** A try, as the statement `acquire` takes it. */
-export interface Try {
+export interface Try extends Wishes {
   readonly name: string;
   readonly key: string;
   readonly guard: string;
@@ -25,9 +27,12 @@ export interface Try {
   readonly pid: number;
   readonly label: string | undefined;
   readonly lease: number | null;
-  readonly at_ms: number | undefined;
-  readonly attempts: number | undefined;
-  readonly hash: string | undefined;
+}
+
+/** A try for the lock and its fence alone. */
+export interface Taking extends Key {
+  /** The name that must not be paused. `null`: a pause does not count. */
+  readonly name: string | null;
 }
 
 export interface Confirmation {

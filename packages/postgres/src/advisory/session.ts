@@ -9,7 +9,7 @@ import { Blocking } from './blocking.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { Holding, Holdings } from './holdings.ts';
 import { answersOf, lockStatements } from './lock-statements.ts';
-import { MODE, type Confirmation, type Ending, type LockVerbs, type Query, type Try } from './questions.ts';
+import { MODE, type Confirmation, type Ending, type LockVerbs, type Query, type Taking, type Try } from './questions.ts';
 import { letGo, RecordedLocks } from './recorded-locks.ts';
 import { SessionTables } from './session-tables.ts';
 import type { SettlesInMs } from './settling.ts';
@@ -61,7 +61,7 @@ export class LockSession {
   readonly #bareLocks: BareLocks;
   readonly #recordedLocks: RecordedLocks;
   readonly #acquiring: Batch<Try, Row>;
-  readonly #taking: Batch<Key, string>;
+  readonly #taking: Batch<Taking, string>;
   readonly #freeing: Batch<string, string>;
   readonly #confirming: Batch<Confirmation, boolean | 'unwritten'>;
   readonly #releasing: Batch<Ending, boolean>;
@@ -143,14 +143,14 @@ export class LockSession {
 
   /**
    * The lock and its fence alone. Undefined: another session holds it. `guarded`: a transaction is under way that its last holder
-   * guarded, and this session does not hold the lock either.
+   * guarded, and this session does not hold the lock either. `paused`: the name is, and the lock is not held here either.
    *
    * @param got the session has the lock already
    */
-  async take(key: Key, got: boolean, signal: AbortSignal): Promise<bigint | 'guarded' | undefined> {
+  async take(key: Taking, got: boolean, signal: AbortSignal): Promise<bigint | 'guarded' | 'paused' | undefined> {
     const answer = await this.#tables.use(() => (got ? this.#keep(key) : this.#taking.ask(key, signal)));
     if (answer == null || answer === '') return undefined;
-    return answer === 'guarded' ? answer : BigInt(answer);
+    return answer === 'guarded' || answer === 'paused' ? answer : BigInt(answer);
   }
 
   /** Gives the lock alone back. False: the session did not hold it. */
@@ -262,10 +262,11 @@ export class LockSession {
     this.lookAgain(false)?.catch(() => {});
   }
 
-  async #takeAll(ask: Query, keys: readonly Key[]): Promise<readonly string[]> {
+  async #takeAll(ask: Query, keys: readonly Taking[]): Promise<readonly string[]> {
     const tried = keys.map(({ lock }) => lock);
     try {
-      return await answersOf(ask, 'solorun_take', this.#lockStatement.take, [tried, keys.map(({ guard }) => guard)]);
+      const [guards, names] = [keys.map(({ guard }) => guard), keys.map(({ name }) => name)];
+      return await answersOf(ask, 'solorun_take', this.#lockStatement.take, [tried, guards, names]);
     } catch (error) {
       if (!this.lost.aborted) await letGo(this.session, this.locks, ask, tried);
       throw error;
@@ -273,8 +274,8 @@ export class LockSession {
   }
 
   /** The fence of a lock that this session has already. */
-  async #keep({ lock, guard }: Key): Promise<string | null | undefined> {
-    const [row] = await this.query({ name: 'solorun_keep', text: this.#lockStatement.keep, values: [lock, guard] });
+  async #keep({ lock, guard, name }: Taking): Promise<string | null | undefined> {
+    const [row] = await this.query({ name: 'solorun_keep', text: this.#lockStatement.keep, values: [lock, guard, name] });
     return row?.['answers'];
   }
 

@@ -2,12 +2,12 @@ import type { AcquireRequest } from '@solorun/core';
 import { createBatch, Failure, oneAtATime, type Batch } from '@solorun/core/server';
 import type { Row, Statement } from '../server/client.ts';
 import { sqlState } from '../server/errors.ts';
-import { inOrder, questions, type Statements } from '../server/statements.ts';
-import { aloneStatements, statementsFor } from './statements.ts';
+import { inOrder, questions, wishesOf, type Statements, type Wishes } from '../server/statements.ts';
+import { aloneStatements, type AloneStatements } from './statements.ts';
 import type { Tables } from './tables.ts';
 
 /** A try, as the statement `acquire` takes it. */
-export interface Try {
+export interface Try extends Wishes {
   readonly name: string;
   readonly key: string;
   readonly owner: string;
@@ -15,15 +15,13 @@ export interface Try {
   readonly pid: number;
   readonly label: string | undefined;
   readonly lease: number;
-  readonly at_ms: number | undefined;
-  readonly attempts: number | undefined;
-  readonly hash: string | undefined;
   /** The lease that is over by what this process has seen of it, whatever the server's clock says. */
   readonly over_owner?: string | undefined;
   readonly over_at?: number | undefined;
 }
 
-export function tryOf({ name, owner, holder, occurrence }: AcquireRequest, leaseMs: number, key: string): Try {
+export function tryOf(request: AcquireRequest, leaseMs: number, key: string): Try {
+  const { name, owner, holder } = request;
   return {
     name,
     key,
@@ -32,9 +30,7 @@ export function tryOf({ name, owner, holder, occurrence }: AcquireRequest, lease
     pid: holder.pid,
     label: holder.label,
     lease: leaseMs,
-    at_ms: occurrence?.at.getTime(),
-    attempts: occurrence?.attempts,
-    hash: occurrence?.scheduleHash,
+    ...wishesOf(request),
   };
 }
 
@@ -46,6 +42,8 @@ interface Owned {
 interface Ending extends Owned {
   readonly result: string;
   readonly error: string | undefined;
+  /** The run may be one that is kept. */
+  readonly kept: boolean;
 }
 
 /** The questions of one turn in one statement each, one statement at a time per verb. */
@@ -57,12 +55,12 @@ export class Batches {
   readonly releasing: Batch<Ending, boolean>;
   readonly #tables: Tables;
   readonly #statements: Statements;
-  readonly #alone: ReturnType<typeof aloneStatements>;
+  readonly #alone: AloneStatements;
   readonly #channel: string;
 
-  constructor(tables: Tables, schema: string, channel: string) {
+  constructor(tables: Tables, statements: Statements, schema: string, channel: string) {
     this.#tables = tables;
-    this.#statements = statementsFor(schema);
+    this.#statements = statements;
     this.#alone = aloneStatements(schema);
     this.#channel = channel;
     this.acquiring = createBatch(oneAtATime(undefined), (_, tries) => this.#acquire(tries));
@@ -102,8 +100,8 @@ export class Batches {
   }
 
   /** A try that needs no occurrence, of a name that has a row and is free: a third of the work. */
-  async #takeAlone({ name, owner, host, pid, label, lease }: Try): Promise<Row | undefined> {
-    const values = [name, owner, host, pid, label, lease];
+  async #takeAlone({ name, owner, host, pid, label, lease, unpaused, history }: Try): Promise<Row | undefined> {
+    const values = [name, owner, host, pid, label, lease, unpaused === true ? null : name, history === true];
     return (await this.#tables.ask({ name: 'solorun_take', text: this.#alone.take, values }))[0];
   }
 
@@ -116,7 +114,10 @@ export class Batches {
     const [only] = endings;
     if (endings.length === 1 && only !== undefined) {
       const values = [only.name, only.owner, only.result, only.error, this.#channel];
-      const ended = await this.#tables.ask({ name: 'solorun_end', text: this.#alone.end, values });
+      const { end, endKept } = this.#alone;
+      const isPlain = !only.kept && only.result !== 'abandoned';
+      const statement = isPlain ? { name: 'solorun_end', text: end } : { name: 'solorun_end_kept', text: endKept };
+      const ended = await this.#tables.ask({ ...statement, values });
       if (ended.length > 0) return [true];
     }
     const values = [questions(endings), false, this.#channel];

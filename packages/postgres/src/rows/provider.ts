@@ -3,21 +3,27 @@ import {
   type AcquireRequest,
   type AcquireResult,
   type Finding,
+  type ForgetTerms,
   type Grant,
   type Guarantees,
   type JobRecord,
   type LockProvider,
+  type NamedPause,
+  type OccurrenceState,
   type Outcome,
+  type Pause,
+  type PauseTerms,
+  type RunRecord,
 } from '@solorun/core';
 import { bindVerbs, createOutlasted, createWatch, delay, Questions, unlessAborted, type Watch } from '@solorun/core/server';
 import { channelOf } from '../server/channel.ts';
-import type { Row } from '../server/client.ts';
+import type { Row, Statement } from '../server/client.ts';
 import { sqlState } from '../server/errors.ts';
 import { rememberGuard } from '../server/guard.ts';
 import { createEnder } from '../server/ender.ts';
 import { examine, examinePool } from '../server/examine.ts';
 import { checkStorable, keysOf } from '../server/keys.ts';
-import { grantOf, leaseSeen, parseRecord, recordsIn, refusalOfRecord, type LeaseSeen } from '../server/records.ts';
+import { grantOf, leaseSeen, parseRecord, refusalOfRow, type LeaseSeen } from '../server/records.ts';
 import { createRowLocked } from '../server/row-locked.ts';
 import { DEFAULT_SCHEMA } from '../server/schema.ts';
 import type { Session } from '../server/session.ts';
@@ -26,8 +32,8 @@ import { guaranteesOf } from './guarantees.ts';
 import { PoolLink, SessionLink, type Link } from './link.ts';
 import { checkOptions, type PostgresLeaseOptions } from './options.ts';
 import { statementsFor } from './statements.ts';
+import { storable, Upkeep } from '../server/upkeep.ts';
 import { Tables } from './tables.ts';
-import type { Statements } from '../server/statements.ts';
 
 const KIND = 'postgres-lease';
 /** After so long without an answer a connection is doubted, and another one opened beside it (ms): renewals stand in line behind it. */
@@ -65,13 +71,15 @@ class LeaseProvider implements LockProvider {
   readonly #options: PostgresLeaseOptions;
   readonly #schema: string;
   readonly #keys = keysOf('solorun');
-  readonly #statements: Statements;
   readonly #link: Link;
   readonly #tables: Tables;
   readonly #batches: Batches;
   readonly #questions: Questions<Session>;
   readonly #watch: Watch;
   readonly #rowLocked: ReturnType<typeof createRowLocked>;
+  readonly #upkeep: Upkeep;
+  /** Grants whose runs are kept. */
+  readonly #kept = new WeakSet<Grant>();
   /** Leases that lie further ahead of the server's clock than they last, as that was set back: they are timed here. */
   readonly #outlasted = createOutlasted();
   /** Names whose rows another transaction has locked. */
@@ -84,7 +92,7 @@ class LeaseProvider implements LockProvider {
     const channel = channelOf(schema);
     this.#options = options;
     this.#schema = schema;
-    this.#statements = statementsFor(schema);
+    const statements = statementsFor(schema);
     const terms = { kind: KIND, connection: options, channel: notify ? channel : undefined, callMs: () => this.#callMs };
     this.#link =
       pool === undefined
@@ -95,12 +103,12 @@ class LeaseProvider implements LockProvider {
           })
         : new PoolLink(KIND, pool);
     this.#tables = new Tables(KIND, schema, this.#link);
-    this.#batches = new Batches(this.#tables, schema, channel);
+    this.#batches = new Batches(this.#tables, statements, schema, channel);
     this.#watch = createWatch({
       everyMs: () => (this.#link.listens ? LISTENING_MS : POLL_MS),
       look: async (names) => {
         const values = [JSON.stringify(names)];
-        const rows = await this.#tables.ask({ name: 'solorun_watch', text: this.#statements.watch, values });
+        const rows = await this.#tables.ask({ name: 'solorun_watch', text: statements.watch, values });
         return rows.map(({ name }) => name!);
       },
     });
@@ -108,7 +116,7 @@ class LeaseProvider implements LockProvider {
     this.#questions = new Questions({
       release: async (name, owner, lost) => {
         const over = await endBackend(lost);
-        return (await this.#batches.releasing.ask({ name, owner, result: 'abandoned', error: undefined })) || over;
+        return (await this.#batches.releasing.ask({ name, owner, result: 'abandoned', error: undefined, kept: false })) || over;
       },
       mayHaveRun,
       lostBy: (error) => this.#link.lostBy(error),
@@ -119,6 +127,8 @@ class LeaseProvider implements LockProvider {
       (statement) => this.#tables.ask(statement),
       (message) => process.emitWarning(`${KIND}: ${message}`, { type: 'SolorunWarning', code: 'SOLORUN_ROW_LOCKED' }),
     );
+    const ask = (statement: Statement): Promise<readonly Row[]> => this.#tables.ask(statement);
+    this.#upkeep = new Upkeep({ kind: KIND, statements, ask, rowLocked: this.#rowLocked });
   }
 
   get guarantees(): Guarantees {
@@ -157,6 +167,7 @@ class LeaseProvider implements LockProvider {
   #granted(request: AcquireRequest, leaseMs: number, row: Row): AcquireResult {
     const grant = grantOf(request, row);
     this.#tables.granted(grant.fence);
+    if (request.occurrence !== undefined || request.history === true) this.#kept.add(grant);
     rememberGuard(grant, { kind: 'lease', schema: this.#schema, leaseMs });
     return { acquired: true, grant };
   }
@@ -164,7 +175,7 @@ class LeaseProvider implements LockProvider {
   /** Why there is no lease. `over`: the lease in the way is over by observation. Undefined: by what was read it should have been granted. */
   #refusal(request: AcquireRequest, row: Row): AcquireResult | 'over' | undefined {
     const { name } = request;
-    const refusal = refusalOfRecord(request, parseRecord(row['record']), Number(row['now']), false);
+    const refusal = refusalOfRow(request, row, false);
     if (refusal?.reason !== 'held') return refusal;
     const ahead = this.#leaseAhead(name, row);
     if (ahead === undefined) return refusal;
@@ -204,9 +215,11 @@ class LeaseProvider implements LockProvider {
     }
   }
 
-  release({ name, owner }: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
-    const error = outcome.result === 'failed' ? outcome.error.replaceAll('\0', '') : undefined;
-    return this.#questions.track(this.#batches.releasing.ask({ name, owner, result: outcome.result, error }, signal));
+  release(grant: Grant, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
+    const { name, owner } = grant;
+    const error = outcome.result === 'failed' ? storable(outcome.error) : undefined;
+    const ending = { name, owner, result: outcome.result, error, kept: this.#kept.has(grant) };
+    return this.#questions.track(this.#batches.releasing.ask(ending, signal));
   }
 
   async untilFree({ name }: AcquireRequest, signal: AbortSignal): Promise<void> {
@@ -217,20 +230,43 @@ class LeaseProvider implements LockProvider {
   }
 
   async inspect(name: string, signal?: AbortSignal): Promise<JobRecord | undefined> {
-    signal?.throwIfAborted();
-    checkStorable(name);
-    const asking = this.#tables.ask({ name: 'solorun_inspect', text: this.#statements.inspect, values: [name] });
-    const [row] = await unlessAborted(asking, signal);
-    return parseRecord(row?.['record']);
+    this.#checkVerb(name, signal);
+    return this.#upkeep.inspect(name, signal);
   }
 
   async *list(prefix = '', signal?: AbortSignal): AsyncGenerator<JobRecord> {
-    signal?.throwIfAborted();
-    checkStorable(prefix);
-    yield* recordsIn((after) => {
-      const values = [prefix, after];
-      return unlessAborted(this.#tables.ask({ name: 'solorun_list', text: this.#statements.list, values }), signal);
-    });
+    this.#checkVerb(prefix, signal);
+    yield* this.#upkeep.list(prefix, signal);
+  }
+
+  async pause(name: string, terms: PauseTerms, signal: AbortSignal): Promise<Pause> {
+    this.#checkVerb(name, signal);
+    return this.#questions.track(this.#upkeep.pause(name, terms, signal));
+  }
+
+  async resume(name: string, signal: AbortSignal): Promise<boolean> {
+    this.#checkVerb(name, signal);
+    return this.#questions.track(this.#upkeep.resume(name, signal));
+  }
+
+  async *pauses(prefix = '', signal?: AbortSignal): AsyncGenerator<NamedPause> {
+    this.#checkVerb(prefix, signal);
+    yield* this.#upkeep.pauses(prefix, signal);
+  }
+
+  async runs(name: string, limit: number, signal?: AbortSignal): Promise<readonly RunRecord[]> {
+    this.#checkVerb(name, signal);
+    return this.#upkeep.runs(name, limit, signal);
+  }
+
+  async reopen(name: string, signal: AbortSignal): Promise<OccurrenceState | undefined> {
+    this.#checkVerb(name, signal);
+    return this.#questions.track(this.#upkeep.reopen(name, signal));
+  }
+
+  async forget(name: string, terms: ForgetTerms, signal: AbortSignal): Promise<boolean> {
+    this.#checkVerb(name, signal);
+    return this.#questions.track(this.#upkeep.forget(name, terms, signal));
   }
 
   examine(signal?: AbortSignal): Promise<readonly Finding[]> {
@@ -241,6 +277,11 @@ class LeaseProvider implements LockProvider {
 
   close(): Promise<void> {
     return this.#questions.close(() => this.#link.close());
+  }
+
+  #checkVerb(name: string, signal: AbortSignal | undefined): void {
+    this.#questions.checkOpen(signal);
+    checkStorable(name);
   }
 }
 

@@ -1,7 +1,7 @@
 import { UnsupportedError } from '@solorun/core';
 import type { Row, Statement } from '../server/client.ts';
 import { readOnlyError, sqlState, standbyError } from '../server/errors.ts';
-import { prepareSchema, schemaRemedy, unusableNow } from '../server/schema.ts';
+import { prepareSchema, schemaRemedy, unusableNow } from '../server/prepare.ts';
 import type { Link } from './link.ts';
 
 /** undefined_table, invalid_schema_name: dropped, or another database than before. */

@@ -111,6 +111,17 @@ export const processes = /** @satisfies {Record<string, Nemesis>} */ ({
       if (existsSync(`/proc/${pid}`)) limit(before);
     },
   },
+  pause: {
+    title: 'an operator pauses a lock, and resumes it',
+    on: everywhere,
+    async strike({ fleet, random, job }) {
+      const name = random.pick(job.names);
+      // By a replica, which other faults may hit on the way.
+      victim({ fleet, random }).write(`pause ${job.leaseMs * 3} ${name}`);
+      await sleep(random.between(job.leaseMs, job.leaseMs * 2));
+      random.pick(fleet.members).write(`resume 0 ${name}`);
+    },
+  },
   'two-settings': {
     title: 'a replica is replaced by one with another lease and policy',
     on: everywhere,

@@ -13,7 +13,7 @@ export const adapters = [
     name: 'runs a tick without claiming its occurrence',
     package: 'node-cron',
     file: 'src/schedule.ts',
-    from: '{ ...terms, occurrence: context.date }',
+    from: '{ ...terms, occurrence: date, nextDueAt, timesBetween }',
     to: 'terms',
     caughtBy: ofCron('schedule', 'does not run a tick twice when a replica fires 200 ms late'),
   },

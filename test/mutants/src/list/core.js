@@ -83,8 +83,8 @@ export const core = [
     name: 'reports a run as a success whose lease had expired when it returned',
     package: 'core',
     file: 'src/run.ts',
-    from: "if (!trusted || answer === 'taken') throw",
-    to: "if (answer === 'taken') throw",
+    from: "if (!trusted || answer === 'taken') {",
+    to: "if (answer === 'taken') {",
     caughtBy: by('run', 'is no success, even if nobody noticed before the handler returned'),
   },
   {
@@ -131,8 +131,8 @@ export const core = [
     name: 'starts an attempt more than was allowed',
     package: 'core',
     file: 'src/occurrence.ts',
-    from: 'if (known.attempt >= asked.attempts)',
-    to: 'if (known.attempt > asked.attempts)',
+    from: 'if (known.attempt >= asked.attempts &&',
+    to: 'if (known.attempt > asked.attempts &&',
     caughtBy: by('occurrence', 'knows what becomes of it when the record holds'),
   },
   {
