@@ -91,6 +91,14 @@ describe('a pause', () => {
     await run(provider);
   });
 
+  it('that is extended keeps the file before it, for a listing that the new one overtakes', async () => {
+    const provider = open();
+    for (const forMs of [HOUR_MS, 2 * HOUR_MS, 3 * HOUR_MS]) await provider.pause('job', { forMs, by: 'kim@ops' }, never);
+    expect(pauseFiles()).toHaveLength(2);
+    expect(await provider.resume('job', never)).toBe(true);
+    expect(pauseFiles()).toEqual([]);
+  });
+
   it('stops a process that remembers the lock as free', async () => {
     const provider = open();
     for (let n = 0; n < 3; n += 1) await run(provider);

@@ -10,3 +10,12 @@ describe('a server that does not answer', () => {
     expect(unreachable(new Error('away'))).toMatchObject({ check: 'server', state: 'unreachable' });
   });
 });
+
+it.each([
+  [{ code: '28P01', message: 'password authentication failed' }, 'password authentication failed'],
+  [{ code: '3D000', message: 'database "x" does not exist' }, 'database "x" does not exist'],
+  [{ message: 'WRONGPASS invalid password' }, 'WRONGPASS invalid password'],
+])('a server that refuses a login is told from one that cannot be reached: %j', (more, why) => {
+  const error = Object.assign(new Error(more.message), more);
+  expect(unreachable(error).says).toBe(`lets nobody in with this login: ${why}`);
+});
